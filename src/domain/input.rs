@@ -1,0 +1,208 @@
+//! What a model takes in: the schema of one input, and many inputs column-packed in memory.
+//!
+//! The input kind decides the featuriser and nothing else: whoever stores, selects or replays
+//! samples handles [`Inputs`] without looking inside.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Invalid;
+
+/// The most numbers and categories in one input.
+pub const MAX_FEATURES: usize = 65_536;
+/// The longest category, in bytes of UTF-8.
+pub const MAX_CATEGORY_BYTES: usize = 256;
+
+/// What one input of a model looks like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum InputSchema {
+    /// A row of numbers, or of named numbers and categories.
+    Tabular(TabularSchema),
+}
+
+/// Either `dim` (plain vectors) or `features` (named columns); exactly one of the two is set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TabularSchema {
+    /// Length of a plain numeric vector, 1 to 65,536.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dim: Option<usize>,
+    /// Named columns, 1 to 65,536 of them, in the order that array inputs follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Vec<Feature>>,
+}
+
+/// One named column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Feature {
+    /// The column's name, unique in the model, 1 to 256 bytes.
+    pub name: String,
+    /// What the column holds.
+    #[serde(rename = "type")]
+    pub kind: FeatureKind,
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FeatureKind {
+    /// A finite number that fits 32-bit floating point.
+    Numeric,
+    /// A string of up to 256 bytes; one never seen before is a category of its own.
+    Categorical,
+}
+
+impl InputSchema {
+    /// Checks what types alone do not say.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the pointer of the first part that is wrong.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let Self::Tabular(tabular) = self;
+        match (&tabular.dim, &tabular.features) {
+            (Some(dim), None) if (1..=MAX_FEATURES).contains(dim) => Ok(()),
+            (Some(_), None) => Err(Invalid::at("/dim", format!("dim is 1 to {MAX_FEATURES}"))),
+            (None, Some(features)) => check_features(features),
+            _ => Err(Invalid::new("give either `dim` or `features`")),
+        }
+    }
+
+    /// How many numbers one input holds.
+    pub fn n_numeric(&self) -> usize {
+        let Self::Tabular(tabular) = self;
+        tabular.dim.unwrap_or_else(|| tabular.count(FeatureKind::Numeric))
+    }
+
+    /// How many categories one input holds.
+    pub fn n_categorical(&self) -> usize {
+        let Self::Tabular(tabular) = self;
+        tabular.count(FeatureKind::Categorical)
+    }
+
+    /// The named columns; empty for plain vectors.
+    pub fn features(&self) -> &[Feature] {
+        let Self::Tabular(tabular) = self;
+        tabular.features.as_deref().unwrap_or_default()
+    }
+}
+
+impl TabularSchema {
+    fn count(&self, kind: FeatureKind) -> usize {
+        self.features.iter().flatten().filter(|feature| feature.kind == kind).count()
+    }
+}
+
+fn check_features(features: &[Feature]) -> Result<(), Invalid> {
+    if !(1..=MAX_FEATURES).contains(&features.len()) {
+        return Err(Invalid::at("/features", format!("a model has 1 to {MAX_FEATURES} features")));
+    }
+    let mut names = HashSet::new();
+    for (index, feature) in features.iter().enumerate() {
+        let pointer = format!("/features/{index}/name");
+        if !(1..=256).contains(&feature.name.len()) || feature.name.contains('\0') {
+            return Err(Invalid::at(pointer, "a feature's name is 1 to 256 bytes without NUL"));
+        }
+        if !names.insert(feature.name.as_str()) {
+            return Err(Invalid::at(pointer, "two features have this name"));
+        }
+    }
+    Ok(())
+}
+
+/// A category as it came; `None` where it is missing.
+pub type Category = Option<Box<str>>;
+
+/// Many inputs of one schema, packed: numbers as `[n, n_numeric]`, row-major, NaN where missing;
+/// categories as `[n, n_categorical]`, row-major.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Inputs {
+    n_numeric: usize,
+    n_categorical: usize,
+    n: usize,
+    numbers: Vec<f32>,
+    categories: Vec<Category>,
+}
+
+impl Inputs {
+    /// No inputs yet, of `schema`.
+    pub fn new(schema: &InputSchema) -> Self {
+        Self::with_shape(schema.n_numeric(), schema.n_categorical())
+    }
+
+    /// No inputs yet, of `n_numeric` numbers and `n_categorical` categories each.
+    pub fn with_shape(n_numeric: usize, n_categorical: usize) -> Self {
+        Self { n_numeric, n_categorical, ..Self::default() }
+    }
+
+    /// How many inputs there are.
+    pub fn len(&self) -> usize {
+        self.n
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.n == 0
+    }
+
+    /// How many numbers one input holds.
+    pub fn n_numeric(&self) -> usize {
+        self.n_numeric
+    }
+
+    /// How many categories one input holds.
+    pub fn n_categorical(&self) -> usize {
+        self.n_categorical
+    }
+
+    /// The numbers of input `index`, NaN where missing.
+    pub fn numbers(&self, index: usize) -> &[f32] {
+        &self.numbers[index * self.n_numeric..(index + 1) * self.n_numeric]
+    }
+
+    /// The categories of input `index`.
+    pub fn categories(&self, index: usize) -> &[Category] {
+        &self.categories[index * self.n_categorical..(index + 1) * self.n_categorical]
+    }
+
+    /// All numbers, `[n, n_numeric]` row-major.
+    pub fn all_numbers(&self) -> &[f32] {
+        &self.numbers
+    }
+
+    /// All categories, `[n, n_categorical]` row-major.
+    pub fn all_categories(&self) -> &[Category] {
+        &self.categories
+    }
+
+    /// Adds one input.
+    ///
+    /// # Panics
+    /// When the shapes differ: the caller has checked them against the schema.
+    pub fn push(&mut self, numbers: &[f32], categories: &[Category]) {
+        assert_eq!((numbers.len(), categories.len()), (self.n_numeric, self.n_categorical));
+        self.numbers.extend_from_slice(numbers);
+        self.categories.extend_from_slice(categories);
+        self.n += 1;
+    }
+
+    /// Adds input `index` of `other`, which has the same shape.
+    pub fn push_from(&mut self, other: &Self, index: usize) {
+        self.push(other.numbers(index), other.categories(index));
+    }
+
+    /// Removes all inputs and keeps the memory.
+    pub fn clear(&mut self) {
+        self.n = 0;
+        self.numbers.clear();
+        self.categories.clear();
+    }
+
+    /// Bytes that the numbers take, a fair estimate of the whole.
+    pub fn size_bytes(&self) -> usize {
+        self.numbers.len() * size_of::<f32>() + self.categories.len() * size_of::<Category>()
+    }
+}

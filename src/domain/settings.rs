@@ -1,0 +1,258 @@
+//! A model's settings: everything but its name and its input, all with defaults that work well.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Invalid;
+use super::input::InputSchema;
+
+/// All that decides how a model learns and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelSettings {
+    /// What one input looks like; fixed for the model's life.
+    pub input: InputSchema,
+    /// The network's shape; fixed for the model's life.
+    pub network: NetworkSettings,
+    /// How an update trains.
+    pub learning: LearningSettings,
+    /// Which samples of an update are worth training on.
+    pub selection: SelectionSettings,
+    /// When an update is queued by itself.
+    pub schedule: ScheduleSettings,
+    /// What a version must show to be published.
+    pub gate: GateSettings,
+    /// What is kept, and for how long.
+    pub retention: RetentionSettings,
+}
+
+impl ModelSettings {
+    /// Checks every range that types alone do not say.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the pointer of the first part that is wrong.
+    pub fn check(&self) -> Result<(), Invalid> {
+        self.input.check().map_err(|error| error.within("/input"))?;
+        self.network.check().map_err(|error| error.within("/network"))?;
+        self.learning.check().map_err(|error| error.within("/learning"))?;
+        self.selection.check().map_err(|error| error.within("/selection"))?;
+        self.schedule.check().map_err(|error| error.within("/schedule"))?;
+        self.gate.check().map_err(|error| error.within("/gate"))
+    }
+}
+
+/// The network's shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum NetworkSettings {
+    /// Dense layers with ReLU between them; the head grows with the labels.
+    Mlp(MlpSettings),
+}
+
+/// A multilayer perceptron.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MlpSettings {
+    /// Units of each hidden layer: 1 to 8 layers of 1 to 4,096.
+    pub hidden: Vec<usize>,
+}
+
+impl Default for MlpSettings {
+    fn default() -> Self {
+        Self { hidden: vec![256, 256] }
+    }
+}
+
+impl Default for NetworkSettings {
+    fn default() -> Self {
+        Self::Mlp(MlpSettings::default())
+    }
+}
+
+impl NetworkSettings {
+    /// Units of each hidden layer.
+    pub fn hidden(&self) -> &[usize] {
+        let Self::Mlp(mlp) = self;
+        &mlp.hidden
+    }
+
+    fn check(&self) -> Result<(), Invalid> {
+        let hidden = self.hidden();
+        if !(1..=8).contains(&hidden.len()) {
+            return Err(Invalid::at("/hidden", "give 1 to 8 hidden layers"));
+        }
+        match hidden.iter().position(|units| !(1..=4096).contains(units)) {
+            Some(index) => {
+                Err(Invalid::at(format!("/hidden/{index}"), "a hidden layer has 1 to 4096 units"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// How an update trains.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LearningSettings {
+    /// How old knowledge is kept.
+    pub strategy: Strategy,
+    /// What happens to an input with a missing number.
+    pub missing: Missing,
+    /// Decides every random draw: same samples, parent, settings and seed, same checkpoint.
+    pub seed: u32,
+    /// Passes over the new samples, 1 to 1,000; unset: chosen from their number.
+    pub epochs: Option<u32>,
+    /// Peak learning rate, over 0 and at most 1; unset: 0.001.
+    pub learning_rate: Option<f32>,
+    /// Most old samples to replay in one update; unset: as many as there are new ones.
+    pub memory: Option<u32>,
+}
+
+/// How old knowledge is kept while new samples are learnt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// The best that is known for the case at hand; today that is `replay`.
+    #[default]
+    Auto,
+    /// Old samples are trained on beside the new ones.
+    Replay,
+    /// Plain fine-tuning on the new samples: forgets, the control in comparisons.
+    Naive,
+}
+
+/// What happens to an input with a missing number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Missing {
+    /// The sample or the prediction is refused.
+    #[default]
+    Reject,
+    /// The version's mean of that number stands in.
+    Impute,
+}
+
+impl LearningSettings {
+    fn check(&self) -> Result<(), Invalid> {
+        if self.epochs.is_some_and(|epochs| !(1..=1000).contains(&epochs)) {
+            return Err(Invalid::at("/epochs", "epochs is 1 to 1000"));
+        }
+        if self.learning_rate.is_some_and(|rate| !(rate > 0.0 && rate <= 1.0)) {
+            return Err(Invalid::at("/learning_rate", "learning_rate is over 0 and at most 1"));
+        }
+        Ok(())
+    }
+}
+
+/// Which samples of an update are worth training on.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SelectionSettings {
+    /// How samples are chosen when the budget does not cover all.
+    pub strategy: SelectionStrategy,
+    /// How many to choose; unset: all up to 20,000, and less than linearly more beyond.
+    pub budget: Option<Budget>,
+}
+
+/// How samples are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SelectionStrategy {
+    /// Known labels: half the most uncertain, half drawn over the clusters; new labels: drawn over
+    /// the clusters, and first.
+    #[default]
+    Balanced,
+    /// The nearest to each cluster's centre, round robin over the clusters.
+    Representative,
+    /// A seeded draw.
+    Random,
+    /// Every sample, whatever the budget.
+    All,
+}
+
+/// How many samples to choose.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Budget {
+    /// This share of the update's samples, over 0 and at most 1.
+    Share(f64),
+    /// This many samples, at least 1.
+    Count(u32),
+}
+
+impl SelectionSettings {
+    fn check(&self) -> Result<(), Invalid> {
+        match self.budget {
+            Some(Budget::Share(share)) if !(share > 0.0 && share <= 1.0) => {
+                Err(Invalid::at("/budget/share", "a share is over 0 and at most 1"))
+            }
+            Some(Budget::Count(0)) => Err(Invalid::at("/budget/count", "a count is at least 1")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// When an update is queued by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScheduleSettings {
+    /// As soon as this many samples are pending; at least 1.
+    pub min_samples: u32,
+    /// Or once the oldest pending one has waited this long.
+    pub max_delay_s: u32,
+    /// Nothing is queued by itself.
+    pub paused: bool,
+}
+
+impl Default for ScheduleSettings {
+    fn default() -> Self {
+        Self { min_samples: 500, max_delay_s: 60, paused: false }
+    }
+}
+
+impl ScheduleSettings {
+    fn check(&self) -> Result<(), Invalid> {
+        match self.min_samples {
+            0 => Err(Invalid::at("/min_samples", "min_samples is at least 1")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a version must show on held-out samples to be published. Each limit is a share, 0 to 1;
+/// null switches it off. A drop counts only where it is beyond the noise of the held-out set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GateSettings {
+    /// Least accuracy over all labels.
+    pub min_accuracy: Option<f64>,
+    /// Most that accuracy may fall below the parent's.
+    pub max_drop: Option<f64>,
+    /// Most that one label's recall may fall below the parent's.
+    pub max_class_drop: Option<f64>,
+}
+
+impl Default for GateSettings {
+    fn default() -> Self {
+        Self { min_accuracy: None, max_drop: Some(0.02), max_class_drop: Some(0.2) }
+    }
+}
+
+impl GateSettings {
+    fn check(&self) -> Result<(), Invalid> {
+        let limits = [
+            ("/min_accuracy", self.min_accuracy),
+            ("/max_drop", self.max_drop),
+            ("/max_class_drop", self.max_class_drop),
+        ];
+        let outside = |limit: Option<f64>| limit.is_some_and(|limit| !(0.0..=1.0).contains(&limit));
+        match limits.into_iter().find(|&(_, limit)| outside(limit)) {
+            Some((pointer, _)) => Err(Invalid::at(pointer, "a limit is a share, 0 to 1")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is kept, and for how long: everything, today.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionSettings {}

@@ -1,0 +1,167 @@
+//! An update job: where it is in its life, and what it reported.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::evaluation::{Evaluation, GateDecision};
+use super::settings::{SelectionStrategy, Strategy};
+
+words! {
+    /// Where a job is in its life.
+    pub enum UpdateStatus {
+        /// Waiting for a worker, for the first time or again.
+        Queued = "queued",
+        /// A worker holds it.
+        Running = "running",
+        /// Done; the outcome says how it came out.
+        Succeeded = "succeeded",
+        /// Given up; the error says why.
+        Failed = "failed",
+        /// Stopped on request.
+        Cancelled = "cancelled",
+    }
+}
+
+words! {
+    /// How a job that worked came out.
+    pub enum Outcome {
+        /// A new version is live.
+        Published = "published",
+        /// The gate refused the new version; it is kept, and `live` stays where it was.
+        Rejected = "rejected",
+        /// Nothing was left to train on.
+        NothingToLearn = "nothing_to_learn",
+    }
+}
+
+words! {
+    /// What a running job is at.
+    pub enum Phase {
+        /// Samples are loaded, cleaned and normalised.
+        Preprocess = "preprocess",
+        /// Samples are clustered and chosen.
+        Select = "select",
+        /// The network trains.
+        Train = "train",
+        /// Parameters are corrected after training.
+        Compensate = "compensate",
+        /// The network answers the held-out samples.
+        Evaluate = "evaluate",
+        /// The checkpoint is written and the version made known.
+        Publish = "publish",
+    }
+}
+
+words! {
+    /// Why a job was queued.
+    pub enum Trigger {
+        /// The model's schedule.
+        Schedule = "schedule",
+        /// A batch posted with `update=now`.
+        Batch = "batch",
+        /// A request of its own, or a retry.
+        Manual = "manual",
+    }
+}
+
+words! {
+    /// What became of one sample in an update.
+    pub enum Decision {
+        /// Trained on as new.
+        Selected = "selected",
+        /// An old sample, trained on again.
+        Replayed = "replayed",
+        /// Kept for evaluation, never trained on.
+        HeldOut = "held_out",
+        /// Too close to another one to teach anything.
+        Duplicate = "duplicate",
+        /// Far from everything of its label.
+        Outlier = "outlier",
+        /// Over the budget.
+        Skipped = "skipped",
+    }
+}
+
+impl UpdateStatus {
+    /// Whether nothing will change any more.
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// What an update did, or a dry run would do; grows phase by phase.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Report {
+    /// What became of the samples.
+    pub samples: SampleCounts,
+    /// Labels that the parent did not know.
+    pub new_labels: Vec<String>,
+    /// How samples were chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selection: Option<SelectionReport>,
+    /// How the network was trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingReport>,
+    /// Each pass over the new samples.
+    pub epochs: Vec<EpochReport>,
+    /// Figures on held-out samples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Evaluation>,
+    /// The gate's decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateDecision>,
+    /// Seconds spent in each phase, by phase.
+    pub seconds: std::collections::BTreeMap<String, f64>,
+}
+
+/// What became of an update's samples.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct SampleCounts {
+    /// Samples that no version had learnt when the update began.
+    pub pending: usize,
+    /// Of these, trained on.
+    pub used: usize,
+    /// Old samples trained on again.
+    pub replayed: usize,
+    /// Of the pending ones, held out for evaluation.
+    pub held_out: usize,
+    /// Of the pending ones, neither trained on nor held out.
+    pub dropped: usize,
+    /// The dropped ones by reason.
+    pub dropped_by_reason: std::collections::BTreeMap<String, usize>,
+}
+
+/// How samples were chosen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SelectionReport {
+    /// The strategy applied.
+    pub strategy: SelectionStrategy,
+    /// Clusters found, over all labels.
+    pub clusters: usize,
+}
+
+/// How the network was trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TrainingReport {
+    /// The strategy applied.
+    pub strategy: Strategy,
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Peak learning rate.
+    pub learning_rate: f32,
+    /// The seed of every random draw.
+    pub seed: u64,
+}
+
+/// One pass over the new samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EpochReport {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Mean training loss.
+    pub loss: f64,
+    /// Share of training samples answered rightly while they were trained on.
+    pub accuracy: f64,
+}

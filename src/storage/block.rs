@@ -1,0 +1,175 @@
+//! The form in which inputs are stored: up to 1,000 of them in one zstd-compressed safetensors file.
+//!
+//! Tensors: `numbers` `[n, n_numeric]`, U8 where every number is a whole one of 0 to 255 and F32
+//! (NaN: missing) elsewhere; `categories` U32 `[n, n_categorical]`, 0 for a missing one, else one
+//! more than the place in the metadata's `dictionary`, a JSON list of strings.
+
+use std::collections::HashMap;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use super::StorageError;
+use crate::domain::input::{Category, Inputs};
+
+/// The most inputs in one block.
+pub const MAX_INPUTS: usize = 1_000;
+
+/// The fastest level that still halves sparse data.
+const COMPRESSION_LEVEL: i32 = 1;
+/// More than any block of ours expands to: 1,000 inputs of 65,536 features.
+const MAX_EXPANDED_BYTES: usize = MAX_INPUTS * crate::domain::input::MAX_FEATURES * 4 + (64 << 20);
+
+/// Packs inputs into a block.
+///
+/// # Errors
+/// When the compressor has no memory.
+pub fn encode(inputs: &Inputs) -> Result<Vec<u8>, StorageError> {
+    let failed = |error: &dyn std::fmt::Display| StorageError::damaged("block to write", error);
+    let (dtype, numbers) = encode_numbers(inputs.all_numbers());
+    let (codes, dictionary) = encode_categories(inputs.all_categories());
+    let n = inputs.len();
+    let view = |dtype, shape, data| TensorView::new(dtype, shape, data).map_err(|e| failed(&e));
+    let tensors = [
+        ("numbers", view(dtype, vec![n, inputs.n_numeric()], &numbers)?),
+        ("categories", view(Dtype::U32, vec![n, inputs.n_categorical()], &codes)?),
+    ];
+    let metadata = HashMap::from([("dictionary".to_owned(), dictionary)]);
+    let file = safetensors::serialize(tensors, Some(metadata)).map_err(|e| failed(&e))?;
+    zstd::bulk::compress(&file, COMPRESSION_LEVEL).map_err(|e| failed(&e))
+}
+
+/// Unpacks a block.
+///
+/// # Errors
+/// [`StorageError::Damaged`] when the bytes are no block.
+pub fn decode(block: &[u8]) -> Result<Inputs, StorageError> {
+    let damaged = |why: &dyn std::fmt::Display| StorageError::damaged("block", why);
+    let expanded = zstd::zstd_safe::get_frame_content_size(block).ok().flatten().unwrap_or(0);
+    let capacity = usize::try_from(expanded).unwrap_or(usize::MAX).min(MAX_EXPANDED_BYTES);
+    let file = zstd::bulk::decompress(block, capacity).map_err(|e| damaged(&e))?;
+    let (_, header) = SafeTensors::read_metadata(&file).map_err(|e| damaged(&e))?;
+    let dictionary = header.metadata().as_ref().and_then(|metadata| metadata.get("dictionary"));
+    let dictionary: Vec<Box<str>> = match dictionary {
+        Some(json) => serde_json::from_str(json).map_err(|e| damaged(&e))?,
+        None => return Err(damaged(&"it has no dictionary")),
+    };
+    let tensors = SafeTensors::deserialize(&file).map_err(|e| damaged(&e))?;
+    let numbers = tensors.tensor("numbers").map_err(|e| damaged(&e))?;
+    let categories = tensors.tensor("categories").map_err(|e| damaged(&e))?;
+    let (&[n, n_numeric], &[m, n_categorical]) = (numbers.shape(), categories.shape()) else {
+        return Err(damaged(&"its tensors are not matrices"));
+    };
+    if n != m {
+        return Err(damaged(&"its tensors are of different lengths"));
+    }
+    let numbers =
+        decode_numbers(&numbers).ok_or_else(|| damaged(&"its numbers are of no known type"))?;
+    let categories = decode_categories(categories.data(), &dictionary)
+        .ok_or_else(|| damaged(&"a category is not in its dictionary"))?;
+    let mut inputs = Inputs::with_shape(n_numeric, n_categorical);
+    for i in 0..n {
+        inputs.push(
+            &numbers[i * n_numeric..(i + 1) * n_numeric],
+            &categories[i * n_categorical..(i + 1) * n_categorical],
+        );
+    }
+    Ok(inputs)
+}
+
+fn encode_numbers(numbers: &[f32]) -> (Dtype, Vec<u8>) {
+    // The cast saturates and drops fractions, so only what survives it is a byte; minus zero is not.
+    let is_byte = |&number: &f32| (number as u8 as f32).to_bits() == number.to_bits();
+    if numbers.iter().all(is_byte) {
+        return (Dtype::U8, numbers.iter().map(|&number| number as u8).collect());
+    }
+    (Dtype::F32, numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
+}
+
+fn decode_numbers(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
+    match tensor.dtype() {
+        Dtype::U8 => Some(tensor.data().iter().map(|&byte| f32::from(byte)).collect()),
+        Dtype::F32 => Some(words(tensor.data()).map(f32::from_le_bytes).collect()),
+        _ => None,
+    }
+}
+
+fn encode_categories(categories: &[Category]) -> (Vec<u8>, String) {
+    let mut dictionary: Vec<&str> = Vec::new();
+    let mut codes: HashMap<&str, u32> = HashMap::new();
+    let mut bytes = Vec::with_capacity(categories.len() * 4);
+    for category in categories {
+        let code = category.as_deref().map_or(0, |text| {
+            *codes.entry(text).or_insert_with(|| {
+                dictionary.push(text);
+                dictionary.len() as u32
+            })
+        });
+        bytes.extend_from_slice(&code.to_le_bytes());
+    }
+    (bytes, serde_json::Value::from(dictionary).to_string())
+}
+
+fn decode_categories(data: &[u8], dictionary: &[Box<str>]) -> Option<Vec<Category>> {
+    words(data)
+        .map(|word| match u32::from_le_bytes(word) {
+            0 => Some(None),
+            code => dictionary.get(code as usize - 1).map(|text| Some(text.clone())),
+        })
+        .collect()
+}
+
+/// The four-byte words of `data`; a rest is left out.
+fn words(data: &[u8]) -> impl Iterator<Item = [u8; 4]> + '_ {
+    data.chunks_exact(4).map(|word| [word[0], word[1], word[2], word[3]])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn inputs(rows: &[(Vec<f32>, Vec<Category>)]) -> Inputs {
+        let mut inputs = Inputs::with_shape(3, 2);
+        rows.iter().for_each(|(numbers, categories)| inputs.push(numbers, categories));
+        inputs
+    }
+
+    fn bits(inputs: &Inputs) -> Vec<u32> {
+        inputs.all_numbers().iter().map(|number| number.to_bits()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_block_gives_back_what_was_put_in(rows in prop::collection::vec(
+            (prop::collection::vec(any::<f32>(), 3),
+             prop::collection::vec(prop::option::of(".{0,5}".prop_map(String::into_boxed_str)), 2)),
+            0..20,
+        )) {
+            let inputs = inputs(&rows);
+            let back = decode(&encode(&inputs).unwrap()).unwrap();
+            prop_assert_eq!(bits(&back), bits(&inputs));
+            prop_assert_eq!(back.all_categories(), inputs.all_categories());
+            prop_assert_eq!(back.len(), inputs.len());
+        }
+
+        #[test]
+        fn damage_is_an_error_and_never_a_panic(at in 0usize..200, bit in 0u8..8, cut in 0usize..200) {
+            let block = encode(&inputs(&[(vec![1.5, f32::NAN, 3.0], vec![Some("a".into()), None])])).unwrap();
+            let mut flipped = block.clone();
+            let at = at % block.len();
+            flipped[at] ^= 1 << bit;
+            let _ = decode(&flipped);
+            prop_assert!(decode(&block[..cut % block.len()]).is_err());
+        }
+    }
+
+    #[test]
+    fn whole_bytes_take_a_byte_each() {
+        let (dtype, bytes) = encode_numbers(&[0.0, 255.0, 7.0]);
+        assert_eq!((dtype, bytes.len()), (Dtype::U8, 3));
+        for wide in [-0.0, -1.0, 256.0, 0.5, f32::NAN] {
+            assert_eq!(encode_numbers(&[wide]).0, Dtype::F32, "{wide}");
+        }
+    }
+}

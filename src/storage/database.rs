@@ -1,0 +1,87 @@
+//! The connection pool, and the schema it must find.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+use super::StorageError;
+
+/// The schema's history, embedded in the binary.
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// The oldest PostgreSQL that is supported, as `server_version_num` says it.
+const MIN_SERVER_VERSION: i32 = 140_000;
+
+/// A pool of at most `max_connections`; connects when first used.
+pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(max_connections)
+        // Longer than a busy moment, shorter than a client's patience.
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_lazy_with(options)
+}
+
+/// Brings the schema up to date, under the advisory lock that sqlx takes for it.
+///
+/// # Errors
+/// When the server is too old, a migration fails, or the schema is newer than this binary.
+pub async fn migrate(pool: &PgPool) -> Result<(), StorageError> {
+    let version = server_version(pool).await?;
+    if version < MIN_SERVER_VERSION {
+        let why = format!("version {} is too old, 14 is the least", version / 10_000);
+        return Err(StorageError::damaged("PostgreSQL server", why));
+    }
+    Ok(MIGRATIONS.run(pool).await?)
+}
+
+/// How many migrations the schema lacks; 0 when it is up to date.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn pending_migrations(pool: &PgPool) -> Result<usize, StorageError> {
+    let known: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
+    let exists =
+        sqlx::query_scalar!("SELECT to_regclass('_sqlx_migrations') IS NOT NULL AS \"exists!\"")
+            .fetch_one(pool)
+            .await?;
+    if !exists {
+        return Ok(known.len());
+    }
+    // Not checked at build time: this table belongs to the migrator and comes with its first run.
+    let applied: Vec<i64> =
+        sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
+            .fetch_all(pool)
+            .await?;
+    Ok(known.iter().filter(|version| !applied.contains(version)).count())
+}
+
+/// Whether a query can be answered.
+///
+/// # Errors
+/// When it cannot.
+pub async fn ping(pool: &PgPool) -> Result<(), StorageError> {
+    sqlx::query_scalar!("SELECT 1 AS \"one!\"").fetch_one(pool).await?;
+    Ok(())
+}
+
+async fn server_version(pool: &PgPool) -> Result<i32, StorageError> {
+    Ok(sqlx::query_scalar!("SELECT current_setting('server_version_num')::int AS \"version!\"")
+        .fetch_one(pool)
+        .await?)
+}
+
+/// Whether `error` says that the database is away or overloaded rather than that a query is wrong.
+pub(super) fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // Connection exceptions, too many connections, shutting down or starting up, lock timeouts.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "53", "57P", "55P", "40"].iter().any(|class| code.starts_with(class))
+        }),
+        _ => false,
+    }
+}

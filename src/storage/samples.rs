@@ -1,0 +1,343 @@
+//! Samples: one narrow row each, and the blocks that hold their inputs.
+
+use std::collections::HashMap;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::models::ModelId;
+use super::{StorageError, block};
+use crate::domain::input::Inputs;
+use crate::domain::label::Label;
+use crate::domain::sample::{ContentHash, Samples};
+
+/// A sample's row, without its input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampleRow {
+    /// The block that holds its input.
+    pub block_id: i64,
+    /// The input's place in that block.
+    pub position: i16,
+    /// Its label's number.
+    pub label: i32,
+    /// How much it counts in training.
+    pub weight: f32,
+    /// Kept for evaluation, never trained on.
+    pub held_out: bool,
+    /// What names it.
+    pub hash: ContentHash,
+    /// What the client calls it.
+    pub client_id: Option<String>,
+}
+
+/// The rows of up to a block's worth of new samples, as columns.
+#[derive(Debug, Default)]
+pub struct NewRows {
+    /// Label numbers.
+    pub labels: Vec<i32>,
+    /// Weights.
+    pub weights: Vec<f32>,
+    /// Whether each is held out.
+    pub held_out: Vec<bool>,
+    /// Content hashes, 16 bytes each.
+    pub hashes: Vec<Vec<u8>>,
+    /// Client ids.
+    pub client_ids: Vec<Option<String>>,
+}
+
+macro_rules! sample {
+    ($row:expr) => {
+        SampleRow {
+            block_id: $row.block_id,
+            position: $row.position,
+            label: $row.label,
+            weight: $row.weight,
+            held_out: $row.held_out,
+            hash: to_hash(&$row.hash)?,
+            client_id: $row.client_id,
+        }
+    };
+}
+
+fn to_hash(bytes: &[u8]) -> Result<ContentHash, StorageError> {
+    let bits =
+        bytes.try_into().map_err(|_| StorageError::damaged("content hash", "not 16 bytes"))?;
+    Ok(ContentHash(bits))
+}
+
+/// Stores the inputs of a block.
+pub async fn insert_block(
+    db: &mut PgConnection,
+    model: ModelId,
+    batch: Uuid,
+    inputs: &Inputs,
+) -> Result<i64, StorageError> {
+    let payload = block::encode(inputs)?;
+    Ok(sqlx::query_scalar!(
+        "INSERT INTO blocks (model_id, batch_id, payload) VALUES ($1, $2, $3) RETURNING id",
+        model.0,
+        batch,
+        payload,
+    )
+    .fetch_one(db)
+    .await?)
+}
+
+/// Stores the rows of a block's samples, in the order of its inputs.
+pub async fn insert_rows(
+    db: &mut PgConnection,
+    model: ModelId,
+    block: i64,
+    rows: &NewRows,
+) -> Result<(), StorageError> {
+    sqlx::query!(
+        "INSERT INTO samples (model_id, block_id, position, label, weight, held_out, hash, client_id)
+         SELECT $1, $2, position - 1, label, weight, held_out, hash, client_id
+         FROM unnest($3::int[], $4::real[], $5::bool[], $6::bytea[], $7::text[])
+              WITH ORDINALITY AS new (label, weight, held_out, hash, client_id, position)",
+        model.0,
+        block,
+        &rows.labels,
+        &rows.weights,
+        &rows.held_out,
+        &rows.hashes,
+        &rows.client_ids as &[Option<String>],
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Which of these content hashes the model has already.
+pub async fn known_hashes(
+    db: &mut PgConnection,
+    model: ModelId,
+    hashes: &[Vec<u8>],
+) -> Result<Vec<ContentHash>, StorageError> {
+    let known = sqlx::query_scalar!(
+        "SELECT hash FROM samples WHERE model_id = $1 AND hash = ANY($2)",
+        model.0,
+        hashes,
+    )
+    .fetch_all(db)
+    .await?;
+    known.iter().map(|hash| to_hash(hash)).collect()
+}
+
+/// Which of these client ids the model has already.
+pub async fn known_client_ids(
+    db: &mut PgConnection,
+    model: ModelId,
+    client_ids: &[String],
+) -> Result<Vec<String>, StorageError> {
+    let known = sqlx::query_scalar!(
+        r#"SELECT client_id AS "client_id!" FROM samples WHERE model_id = $1 AND client_id = ANY($2)"#,
+        model.0,
+        client_ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(known)
+}
+
+/// How many samples wait that no update has been offered yet.
+pub async fn count_fresh(db: &mut PgConnection, model: ModelId) -> Result<i64, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM samples WHERE model_id = $1 AND fresh"#,
+        model.0,
+    )
+    .fetch_one(db)
+    .await?)
+}
+
+/// How many samples no version has learnt.
+pub async fn count_pending(db: &mut PgConnection, model: ModelId) -> Result<i64, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM samples WHERE model_id = $1 AND version IS NULL"#,
+        model.0,
+    )
+    .fetch_one(db)
+    .await?)
+}
+
+/// Samples that no version has learnt, oldest first.
+pub async fn pending(
+    db: &mut PgConnection,
+    model: ModelId,
+    limit: i64,
+) -> Result<Vec<SampleRow>, StorageError> {
+    let rows = sqlx::query!(
+        "SELECT block_id, position, label, weight, held_out, hash, client_id FROM samples
+         WHERE model_id = $1 AND version IS NULL ORDER BY block_id, position LIMIT $2",
+        model.0,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(|row| Ok(sample!(row))).collect()
+}
+
+/// Draws up to `per_label` learnt samples of each label: those that follow `from` in the order of
+/// their content hashes, and then, round the end, the first. Hashes are uniform, so this is a
+/// random draw whose randomness is `from`, and an index scan whatever the history's length.
+pub async fn draw_to_replay(
+    db: &mut PgConnection,
+    model: ModelId,
+    per_label: i64,
+    from: ContentHash,
+) -> Result<Vec<SampleRow>, StorageError> {
+    let rows = sqlx::query!(
+        r#"SELECT s.block_id AS "block_id!", s.position AS "position!", s.label AS "label!",
+                  s.weight AS "weight!", s.held_out AS "held_out!", s.hash AS "hash!", s.client_id
+           FROM labels l CROSS JOIN LATERAL (
+               (SELECT 0 AS turn, * FROM samples
+                WHERE model_id = $1 AND label = l.label AND version IS NOT NULL AND NOT held_out
+                      AND hash >= $3 ORDER BY hash LIMIT $2)
+               UNION ALL
+               (SELECT 1 AS turn, * FROM samples
+                WHERE model_id = $1 AND label = l.label AND version IS NOT NULL AND NOT held_out
+                      AND hash < $3 ORDER BY hash LIMIT $2)
+               ORDER BY turn, hash LIMIT $2
+           ) s
+           WHERE l.model_id = $1"#,
+        model.0,
+        per_label,
+        &from.0[..],
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(|row| Ok(sample!(row))).collect()
+}
+
+/// Up to `per_label` held-out samples of each label that came with `version`, the same ones
+/// whenever it is asked.
+pub async fn held_out(
+    db: &mut PgConnection,
+    model: ModelId,
+    version: i32,
+    per_label: i64,
+) -> Result<Vec<SampleRow>, StorageError> {
+    let rows = sqlx::query!(
+        r#"SELECT s.block_id, s.position, s.label, s.weight, s.held_out, s.hash, s.client_id
+           FROM labels l CROSS JOIN LATERAL (
+               SELECT * FROM samples
+               WHERE model_id = $1 AND version = $2 AND label = l.label AND held_out
+               ORDER BY hash LIMIT $3
+           ) s
+           WHERE l.model_id = $1"#,
+        model.0,
+        version,
+        per_label,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(|row| Ok(sample!(row))).collect()
+}
+
+/// Reads the inputs of `rows` and puts the samples together, block by block.
+///
+/// # Errors
+/// When a block is gone or damaged.
+pub async fn load(
+    db: &mut PgConnection,
+    mut rows: Vec<SampleRow>,
+    labels: &HashMap<i32, Label>,
+    mut samples: Samples,
+) -> Result<Samples, StorageError> {
+    /// Blocks in memory at a time.
+    const AT_ONCE: usize = 8;
+    rows.sort_unstable_by_key(|row| (row.block_id, row.position));
+    let of_blocks: Vec<&[SampleRow]> = rows.chunk_by(|a, b| a.block_id == b.block_id).collect();
+    for group in of_blocks.chunks(AT_ONCE) {
+        let ids: Vec<i64> = group.iter().map(|rows| rows[0].block_id).collect();
+        let blocks = sqlx::query!("SELECT id, payload FROM blocks WHERE id = ANY($1)", &ids)
+            .fetch_all(&mut *db)
+            .await?;
+        let blocks: HashMap<i64, Vec<u8>> =
+            blocks.into_iter().map(|block| (block.id, block.payload)).collect();
+        for rows in group {
+            let id = rows[0].block_id;
+            let payload = blocks
+                .get(&id)
+                .ok_or_else(|| StorageError::damaged(format!("block {id}"), "it is gone"))?;
+            take(&block::decode(payload)?, rows, labels, &mut samples).ok_or_else(|| {
+                StorageError::damaged(format!("block {id}"), "a sample is not in it")
+            })?;
+        }
+    }
+    Ok(samples)
+}
+
+/// Adds the samples of one block.
+fn take(
+    inputs: &Inputs,
+    rows: &[SampleRow],
+    labels: &HashMap<i32, Label>,
+    samples: &mut Samples,
+) -> Option<()> {
+    let shape = |inputs: &Inputs| (inputs.n_numeric(), inputs.n_categorical());
+    if shape(inputs) != shape(&samples.inputs) {
+        return None;
+    }
+    for row in rows {
+        let position = usize::try_from(row.position).ok().filter(|&p| p < inputs.len())?;
+        samples.inputs.push_from(inputs, position);
+        samples.labels.push(labels.get(&row.label)?.clone());
+        samples.weights.push(row.weight);
+        samples.hashes.push(row.hash);
+    }
+    Some(())
+}
+
+/// Records the version that learnt these samples, or was first evaluated on them.
+pub async fn mark_learnt(
+    db: &mut PgConnection,
+    model: ModelId,
+    version: i32,
+    hashes: &[Vec<u8>],
+) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE samples SET version = $2, fresh = false WHERE model_id = $1 AND hash = ANY($3)",
+        model.0,
+        version,
+        hashes,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Records that these samples were offered to an update which did not learn them: they stay
+/// pending, and the schedule waits for newer ones.
+pub async fn mark_offered(
+    db: &mut PgConnection,
+    model: ModelId,
+    hashes: &[Vec<u8>],
+) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE samples SET fresh = false WHERE model_id = $1 AND hash = ANY($2)",
+        model.0,
+        hashes,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Models with samples that no update has been offered yet: how many, and for how many seconds
+/// the oldest has waited.
+pub async fn fresh_by_model(
+    db: &mut PgConnection,
+) -> Result<Vec<(ModelId, i64, f64)>, StorageError> {
+    let rows = sqlx::query!(
+        r#"SELECT fresh.model_id AS "model_id!", fresh.count AS "count!",
+                  extract(epoch FROM now() - batches.created_at)::float8 AS "waited_s!"
+           FROM (SELECT model_id, count(*) AS count, min(block_id) AS block_id
+                 FROM samples WHERE fresh GROUP BY model_id) fresh
+           JOIN blocks ON blocks.id = fresh.block_id
+           JOIN batches ON batches.id = blocks.batch_id"#
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (ModelId(row.model_id), row.count, row.waited_s)).collect())
+}

@@ -1,0 +1,227 @@
+//! Versions and the aliases that point at them.
+
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::StorageError;
+use super::checkpoints::CheckpointRef;
+use super::models::ModelId;
+use crate::domain::evaluation::{Evaluation, GateDecision};
+use crate::domain::name::AliasName;
+use crate::domain::version::VersionStatus;
+
+/// A version's row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Version {
+    /// Its number, from 1.
+    pub version: i32,
+    /// The version it was trained from.
+    pub parent: Option<i32>,
+    /// Whether the gate let it through.
+    pub status: VersionStatus,
+    /// The update that made it.
+    pub update_id: Uuid,
+    /// Its checkpoint.
+    pub checkpoint: CheckpointRef,
+    /// The labels it knows, in the order of its answers.
+    pub labels: Vec<String>,
+    /// Its figures.
+    pub evaluation: Evaluation,
+    /// The gate's decision.
+    pub gate: GateDecision,
+    /// When it was made.
+    pub created_at: OffsetDateTime,
+}
+
+/// A version about to be made known.
+#[derive(Debug, Clone)]
+pub struct NewVersion {
+    /// The version it was trained from.
+    pub parent: Option<i32>,
+    /// Whether the gate let it through.
+    pub status: VersionStatus,
+    /// The update that made it.
+    pub update_id: Uuid,
+    /// Its checkpoint, which is durable already.
+    pub checkpoint: CheckpointRef,
+    /// The labels it knows, in the order of its answers.
+    pub labels: Vec<String>,
+    /// Its figures.
+    pub evaluation: Evaluation,
+    /// The gate's decision.
+    pub gate: GateDecision,
+}
+
+/// A movable name of a version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alias {
+    /// The name.
+    pub alias: AliasName,
+    /// The version it points at.
+    pub version: i32,
+    /// When it was last moved.
+    pub updated_at: OffsetDateTime,
+}
+
+macro_rules! version {
+    ($row:expr) => {
+        Version {
+            version: $row.version,
+            parent: $row.parent,
+            status: VersionStatus::parse(&$row.status)?,
+            update_id: $row.update_id,
+            checkpoint: CheckpointRef {
+                path: $row.checkpoint,
+                bytes: $row.bytes,
+                sha256: $row.sha256,
+            },
+            labels: $row.labels,
+            evaluation: $row.evaluation.0,
+            gate: $row.gate.0,
+            created_at: $row.created_at,
+        }
+    };
+}
+
+/// Makes a version known under a number that was handed out for it.
+pub async fn insert(
+    db: &mut PgConnection,
+    model: ModelId,
+    number: i32,
+    new: &NewVersion,
+) -> Result<(), StorageError> {
+    sqlx::query!(
+        "INSERT INTO versions (model_id, version, parent, status, update_id, checkpoint, bytes, sha256,
+                               labels, evaluation, gate)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        model.0,
+        number,
+        new.parent,
+        new.status.as_str(),
+        new.update_id,
+        new.checkpoint.path,
+        new.checkpoint.bytes,
+        new.checkpoint.sha256,
+        &new.labels,
+        Json(&new.evaluation) as _,
+        Json(&new.gate) as _,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// One version of a model.
+pub async fn find(
+    db: &mut PgConnection,
+    model: ModelId,
+    number: i32,
+) -> Result<Option<Version>, StorageError> {
+    let row = sqlx::query!(
+        r#"SELECT version, parent, status, update_id, checkpoint, bytes, sha256, labels,
+                  evaluation AS "evaluation: Json<Evaluation>", gate AS "gate: Json<GateDecision>",
+                  created_at
+           FROM versions WHERE model_id = $1 AND version = $2"#,
+        model.0,
+        number,
+    )
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| Ok(version!(row))).transpose()
+}
+
+/// A model's versions before number `before`, newest first.
+pub async fn list(
+    db: &mut PgConnection,
+    model: ModelId,
+    before: Option<i32>,
+    limit: i64,
+) -> Result<Vec<Version>, StorageError> {
+    let rows = sqlx::query!(
+        r#"SELECT version, parent, status, update_id, checkpoint, bytes, sha256, labels,
+                  evaluation AS "evaluation: Json<Evaluation>", gate AS "gate: Json<GateDecision>",
+                  created_at
+           FROM versions WHERE model_id = $1 AND ($2::int IS NULL OR version < $2)
+           ORDER BY version DESC LIMIT $3"#,
+        model.0,
+        before,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(|row| Ok(version!(row))).collect()
+}
+
+/// The numbers of the model's published versions, oldest first: its experiences.
+pub async fn published(db: &mut PgConnection, model: ModelId) -> Result<Vec<i32>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT version FROM versions WHERE model_id = $1 AND status = 'published' ORDER BY version",
+        model.0,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// The checkpoint paths of all of a model's versions.
+pub async fn checkpoint_paths(
+    db: &mut PgConnection,
+    model: ModelId,
+) -> Result<Vec<String>, StorageError> {
+    Ok(sqlx::query_scalar!("SELECT DISTINCT checkpoint FROM versions WHERE model_id = $1", model.0)
+        .fetch_all(db)
+        .await?)
+}
+
+/// Points an alias at a version that exists.
+pub async fn put_alias(
+    db: &mut PgConnection,
+    model: ModelId,
+    alias: &AliasName,
+    version: i32,
+) -> Result<Alias, StorageError> {
+    let updated_at = sqlx::query_scalar!(
+        "INSERT INTO aliases (model_id, alias, version) VALUES ($1, $2, $3)
+         ON CONFLICT (model_id, alias) DO UPDATE SET version = excluded.version, updated_at = now()
+         RETURNING updated_at",
+        model.0,
+        alias.as_str(),
+        version,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(Alias { alias: alias.clone(), version, updated_at })
+}
+
+/// A model's aliases, by name.
+pub async fn aliases(db: &mut PgConnection, model: ModelId) -> Result<Vec<Alias>, StorageError> {
+    let rows = sqlx::query!(
+        "SELECT alias, version, updated_at FROM aliases WHERE model_id = $1 ORDER BY alias",
+        model.0,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let alias = AliasName::parse(row.alias)?;
+            Ok(Alias { alias, version: row.version, updated_at: row.updated_at })
+        })
+        .collect()
+}
+
+/// Deletes an alias; false when there is none of this name.
+pub async fn delete_alias(
+    db: &mut PgConnection,
+    model: ModelId,
+    alias: &AliasName,
+) -> Result<bool, StorageError> {
+    let done = sqlx::query!(
+        "DELETE FROM aliases WHERE model_id = $1 AND alias = $2",
+        model.0,
+        alias.as_str(),
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
