@@ -1,1 +1,36 @@
-fn main() {}
+//! The command line: `perennial serve | worker | migrate | demo | openapi | health`.
+
+use std::process::ExitCode;
+
+use perennial::config::{Cli, Command};
+use perennial::{app, demo, http};
+
+fn main() -> ExitCode {
+    let cli = match Cli::read(std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    let done = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => app::serve(&args.settings, !args.no_worker).await,
+            Command::Worker(settings) => app::work(&settings).await,
+            Command::Migrate(settings) => app::migrate(&settings).await,
+            Command::Demo(args) => demo::run(&args).await,
+            Command::Openapi => app::print(&http::openapi_yaml()),
+            Command::Health(args) => app::health(args.listen).await,
+        }
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("perennial: {error}");
+    ExitCode::FAILURE
+}

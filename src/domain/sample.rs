@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::input::{Category, Inputs};
+use super::input::{Category, InputSchema, Inputs};
 use super::label::Label;
 
 /// The first 128 bits of a SHA-256: names a sample within its model, by what it says.
@@ -94,6 +94,11 @@ impl Samples {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
+    }
+
+    /// No samples, of a schema.
+    pub fn empty(schema: &InputSchema) -> Self {
+        Self { inputs: Inputs::new(schema), ..Self::default() }
     }
 
     /// No samples, of the same shape.

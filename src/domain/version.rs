@@ -1,6 +1,5 @@
 //! Versions: immutable results of updates.
 
-
 words! {
     /// Whether the gate let a version through.
     pub enum VersionStatus {

@@ -1,0 +1,45 @@
+# What a developer types; `make ci` is all that CI runs. ARGS is passed on: make demo ARGS=--once
+
+# A build needs no database: what it knows of each SQL query is in .sqlx.
+export SQLX_OFFLINE = true
+
+# Tells the service and its tests where PostgreSQL's programs are, and gets them where there are none.
+postgres = PERENNIAL_PG_BIN_DIR=$$(scripts/ensure-postgres) && export PERENNIAL_PG_BIN_DIR
+
+.NOTPARALLEL:
+.PHONY: help run demo test bench ci fmt clippy doc sqlx-check sqlx-prepare tools
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 22
+
+run: tools ## the service on 127.0.0.1:8080, in DATABASE_URL or else a private PostgreSQL
+	{ [ -n "$$DATABASE_URL" ] || { $(postgres); }; } && cargo run -- serve $(ARGS)
+
+demo: tools ## a model that learns handwritten digits, batch by batch
+	$(postgres) && cargo run --release -- demo $(ARGS)
+
+test: tools ## every test
+	$(postgres) && cargo test $(ARGS)
+
+bench: tools ## every benchmark
+	$(postgres) && cargo bench $(ARGS)
+
+ci: fmt sqlx-check clippy doc test ## every check, the tests last
+
+fmt: tools ## is the code formatted?
+	cargo fmt --check
+
+clippy: tools ## does the compiler or clippy warn of anything?
+	cargo clippy --locked --all-targets -- -D warnings
+
+doc: tools ## does the documentation build without a warning?
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items
+
+sqlx-check: tools ## does .sqlx say what the queries and migrations say?
+	scripts/sqlx-prepare --check
+
+sqlx-prepare: tools ## write .sqlx anew, after a change of a query or a migration
+	scripts/sqlx-prepare
+
+tools:
+	@scripts/ensure-rust

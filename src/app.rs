@@ -1,0 +1,417 @@
+//! The composition root: settings → database → stores → serving → router and worker → shutdown.
+//!
+//! The service listens before the database is there: until then `/readyz` says 503 and why, and
+//! the log says what is waited for. On shutdown it takes no more connections, finishes requests,
+//! hands running jobs back, and stops the private PostgreSQL last.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::local::LocalFileSystem;
+use sqlx::postgres::PgConnectOptions;
+use tokio::net::TcpListener;
+use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Settings;
+use crate::http::{self, HttpState};
+use crate::postgres::{self, PostgresError, PrivatePostgres};
+use crate::services::serving::{self, Serving};
+use crate::services::{Context, ServiceError};
+use crate::storage::checkpoints::Checkpoints;
+use crate::storage::notices::{Listener, Notice};
+use crate::storage::{StorageError, database};
+use crate::worker::{self, WorkerSettings};
+use crate::telemetry;
+
+/// Why the service could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A setting that cannot be followed.
+    #[error("{0}")]
+    Settings(String),
+    /// The private PostgreSQL.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// The database.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The machine.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+impl AppError {
+    fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        |source| Self::Io { what: what.into(), source }
+    }
+}
+
+/// A service that runs in this process.
+pub struct Service {
+    /// Where it listens, if it does.
+    pub address: Option<SocketAddr>,
+    context: Context,
+    shutdown: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    /// Stopped last.
+    private_postgres: Option<PrivatePostgres>,
+}
+
+/// Longest time that requests in flight get to end once the service is told to stop.
+const DRAIN: Duration = Duration::from_secs(20);
+/// How long after a failure the database is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// Backstop for notices that were lost: how often routes are read anew.
+const REFRESH: Duration = Duration::from_secs(30);
+/// Notices that a slow task may fall behind before it has to look at everything again.
+const NOTICES: usize = 1024;
+
+/// `perennial serve`: until a signal.
+///
+/// # Errors
+/// [`AppError`] when it cannot start.
+pub async fn serve(settings: &Settings, with_worker: bool) -> Result<(), AppError> {
+    log(settings)?;
+    run_until_signal(Service::start(settings, true, with_worker)).await
+}
+
+/// `perennial worker`: until a signal.
+///
+/// # Errors
+/// [`AppError`] when it cannot start.
+pub async fn work(settings: &Settings) -> Result<(), AppError> {
+    log(settings)?;
+    run_until_signal(Service::start(settings, false, true)).await
+}
+
+/// `perennial migrate`.
+///
+/// # Errors
+/// [`AppError`] when the schema cannot be brought up to date.
+pub async fn migrate(settings: &Settings) -> Result<(), AppError> {
+    log(settings)?;
+    let (options, private_postgres) = database(settings).await?;
+    let migrated = database::migrate(&database::pool(options, 2)).await;
+    stop_postgres(private_postgres).await;
+    migrated?;
+    tracing::info!("the schema is up to date");
+    Ok(())
+}
+
+/// `perennial health`: asks the service at `address` whether it is ready.
+///
+/// # Errors
+/// [`AppError`] when it is not, or does not answer.
+pub async fn health(address: SocketAddr) -> Result<(), AppError> {
+    let local = match address.ip().is_unspecified() {
+        true => SocketAddr::from(([127, 0, 0, 1], address.port())),
+        false => address,
+    };
+    let unready = |why: String| AppError::Settings(format!("http://{local}/readyz: {why}"));
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build();
+    let answer = client
+        .map_err(|error| unready(error.to_string()))?
+        .get(format!("http://{local}/readyz"))
+        .send()
+        .await
+        .map_err(|error| unready(error.to_string()))?;
+    match answer.status().is_success() {
+        true => Ok(()),
+        false => Err(unready(answer.status().to_string())),
+    }
+}
+
+/// Prints a document.
+///
+/// # Errors
+/// [`AppError::Io`] when nobody reads.
+pub fn print(text: &str) -> Result<(), AppError> {
+    use std::io::Write;
+    std::io::stdout().write_all(text.as_bytes()).map_err(AppError::io("standard output"))
+}
+
+fn log(settings: &Settings) -> Result<(), AppError> {
+    telemetry::start_logging(&settings.log, settings.log_format).map_err(AppError::Settings)
+}
+
+impl Service {
+    /// Starts listening, working, or both. It listens at once, and returns when the database is
+    /// there.
+    ///
+    /// # Errors
+    /// [`AppError`] when a setting cannot be followed or the address is taken.
+    pub async fn start(settings: &Settings, listens: bool, works: bool) -> Result<Self, AppError> {
+        let metrics = telemetry::start_metrics().map_err(AppError::Settings)?;
+        let listener = match listens {
+            true => Some(listen(settings).await?),
+            false => None,
+        };
+        let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let checkpoints = checkpoint_store(settings)?;
+        let (options, private_postgres) = database(settings).await?;
+        let context = context(settings, options.clone(), checkpoints)?;
+        let shutdown = CancellationToken::new();
+
+        let mut tasks = Vec::new();
+        if let Some(listener) = listener {
+            let state = HttpState::new(context.clone(), settings, metrics, shutdown.clone())
+                .map_err(AppError::io("spool directory"))?;
+            tasks.push(tokio::spawn(answer(listener, state, shutdown.clone())));
+        }
+        if let Err(error) = prepare(&context, settings.no_migrate, &shutdown).await {
+            shutdown.cancel();
+            stop_postgres(private_postgres).await;
+            return Err(error);
+        }
+        tasks.push(tokio::spawn(listen_to_notices(context.clone(), options.clone(), shutdown.clone())));
+        tasks.push(tokio::spawn(follow(context.clone(), shutdown.clone())));
+        if works {
+            let worker = WorkerSettings {
+                slots: usize::from(settings.workers),
+                lease: Duration::from_secs(u64::from(settings.lease_s)),
+                max_failures: i32::from(settings.max_failures),
+                database: options,
+            };
+            tasks.push(tokio::spawn(worker::run(context.clone(), worker, shutdown.clone())));
+        }
+        if let Some(address) = address {
+            tracing::info!("ready: http://{address}");
+        }
+        Ok(Self { address, context, shutdown, tasks, private_postgres })
+    }
+
+    /// Stops in order: requests, jobs, connections, the private PostgreSQL.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of the service broke down");
+            }
+        }
+        self.context.pool.close().await;
+        stop_postgres(self.private_postgres).await;
+    }
+}
+
+/// Runs until SIGTERM or SIGINT, then stops in order. A second signal ends the process at once.
+async fn run_until_signal(
+    start: impl Future<Output = Result<Service, AppError>>,
+) -> Result<(), AppError> {
+    let service = tokio::select! {
+        started = start => started?,
+        // Still waiting for the database: there is nothing to finish.
+        stopped = signal() => return stopped,
+    };
+    signal().await?;
+    tracing::info!("stopping: finishing requests and handing jobs back");
+    let stopping = service.stop();
+    tokio::select! {
+        () = stopping => tracing::info!("stopped"),
+        second = signal() => {
+            second?;
+            tracing::warn!("stopped at once, on a second signal");
+        }
+    }
+    Ok(())
+}
+
+/// The next SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`AppError::Io`] when signals cannot be waited for.
+pub async fn signal() -> Result<(), AppError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(AppError::io("SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::io("SIGINT"))?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+async fn listen(settings: &Settings) -> Result<TcpListener, AppError> {
+    if !settings.listen.ip().is_loopback() && !settings.allow_open_access {
+        return Err(AppError::Settings(format!(
+            "no key protects this service, so it listens on loopback only: {} is not. \
+             Give --allow-open-access if whoever reaches it may do everything",
+            settings.listen
+        )));
+    }
+    let what = format!("listening on {}", settings.listen);
+    TcpListener::bind(settings.listen).await.map_err(AppError::io(what))
+}
+
+/// How to reach the database, and the private PostgreSQL where that is it.
+async fn database(
+    settings: &Settings,
+) -> Result<(PgConnectOptions, Option<PrivatePostgres>), AppError> {
+    if let Some(url) = settings.database_url.as_deref().filter(|url| !url.is_empty()) {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| AppError::Settings("DATABASE_URL is no PostgreSQL URL".to_owned()))?;
+        return Ok((options.application_name("perennial"), None));
+    }
+    let private = postgres::Settings {
+        data_dir: settings.data_dir(),
+        bin_dir: settings.pg_bin_dir.clone(),
+    };
+    let server = tokio::task::spawn_blocking(move || PrivatePostgres::start(&private))
+        .await
+        .map_err(|error| AppError::Settings(error.to_string()))??;
+    let options = PgConnectOptions::new_without_pgpass()
+        .socket(server.socket_dir())
+        .port(server.port())
+        .username(server.user())
+        .database(server.database())
+        .application_name("perennial");
+    Ok((options, Some(server)))
+}
+
+async fn stop_postgres(server: Option<PrivatePostgres>) {
+    if let Some(server) = server
+        && let Err(error) = tokio::task::spawn_blocking(move || server.stop()).await
+    {
+        tracing::error!(%error, "the private PostgreSQL could not be stopped in order");
+    }
+}
+
+/// The directory or bucket of checkpoints; what it accepts is durable.
+fn checkpoint_store(settings: &Settings) -> Result<Checkpoints, AppError> {
+    let url = settings.checkpoint_url.as_deref();
+    let dir = match url.map(|url| url.strip_prefix("file://")) {
+        None => settings.data_dir().join("checkpoints"),
+        Some(Some(path)) if Path::new(path).is_absolute() => Path::new(path).to_owned(),
+        Some(_) => {
+            let detail = "--checkpoint-url is file:///an/absolute/directory in this release";
+            return Err(AppError::Settings(detail.to_owned()));
+        }
+    };
+    let what = format!("checkpoint directory {}", dir.display());
+    std::fs::create_dir_all(&dir).map_err(AppError::io(what))?;
+    let store = LocalFileSystem::new_with_prefix(&dir).map_err(StorageError::from)?;
+    Ok(Checkpoints::new(Arc::new(store.with_fsync(true))))
+}
+
+fn context(
+    settings: &Settings,
+    options: PgConnectOptions,
+    checkpoints: Checkpoints,
+) -> Result<Context, AppError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let training_threads = rayon::ThreadPoolBuilder::new()
+        .num_threads(settings.training_threads())
+        .thread_name(|index| format!("training-{index}"))
+        .build()
+        .map_err(|error| AppError::Settings(format!("training threads: {error}")))?;
+    Ok(Context {
+        pool: database::pool(options, settings.database_connections),
+        checkpoints,
+        serving: Arc::new(Serving::new(settings.serving_bytes, cores)),
+        notices: broadcast::Sender::new(NOTICES),
+        training_threads: Arc::new(training_threads),
+        device: settings.device(),
+    })
+}
+
+/// Waits for the database, brings its schema up to date, and loads the live versions.
+async fn prepare(
+    context: &Context,
+    no_migrate: bool,
+    shutdown: &CancellationToken,
+) -> Result<(), AppError> {
+    loop {
+        let prepared = async {
+            if !no_migrate {
+                database::migrate(&context.pool).await?;
+            } else if database::pending_migrations(&context.pool).await? > 0 {
+                let detail = "the database's schema is not up to date and --no-migrate forbids \
+                              changing it; run `perennial migrate`";
+                return Err(AppError::Settings(detail.to_owned()));
+            }
+            match serving::warm_all(context).await {
+                Err(ServiceError::Storage(error)) => Err(error.into()),
+                _ => Ok(()),
+            }
+        };
+        match prepared.await {
+            Err(AppError::Storage(error)) if error.is_unavailable() => {
+                tracing::warn!(%error, "waiting for the database");
+                let pause = tokio::time::sleep(TRY_AGAIN);
+                if shutdown.run_until_cancelled(pause).await.is_none() {
+                    return Ok(());
+                }
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Answers requests until shutdown, then lets those in flight end.
+async fn answer(listener: TcpListener, state: HttpState, shutdown: CancellationToken) {
+    let router = http::router(state);
+    let stop = shutdown.clone();
+    let answering = axum::serve(listener, router)
+        .with_graceful_shutdown(async move { stop.cancelled().await });
+    let overdue = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        answered = async { answering.await } => if let Err(error) = answered {
+            tracing::error!(%error, "listening ended");
+        },
+        () = overdue => tracing::warn!("some requests did not end in time and were cut"),
+    }
+}
+
+/// Passes notices from the database on to whoever listens in this process.
+async fn listen_to_notices(context: Context, options: PgConnectOptions, shutdown: CancellationToken) {
+    let listening = async {
+        loop {
+            match Listener::connect(options.clone()).await {
+                Ok(mut listener) => {
+                    let _ = context.notices.send(Notice::Reconnected);
+                    while let Ok(notice) = listener.next().await {
+                        let _ = context.notices.send(notice);
+                    }
+                    tracing::warn!("the connection for notices is lost; connecting again");
+                }
+                Err(error) => tracing::warn!(%error, "no connection for notices; trying again"),
+            }
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+    };
+    shutdown.run_until_cancelled(listening).await;
+}
+
+/// Keeps routes as new as the database: on every notice, and now and then in case one was lost.
+async fn follow(context: Context, shutdown: CancellationToken) {
+    let mut notices = context.notices.subscribe();
+    let following = async {
+        loop {
+            let changed = match tokio::time::timeout(REFRESH, notices.recv()).await {
+                Ok(Ok(Notice::Changed(id))) => Some(id),
+                Ok(Ok(Notice::Reconnected) | Err(_)) | Err(_) => None,
+                Ok(Ok(_)) => continue,
+            };
+            for (name, id) in context.serving.routed() {
+                if changed.is_none_or(|changed| changed == id.0)
+                    && let Err(error) = context.serving.refresh(&context, &name).await
+                {
+                    tracing::debug!(%error, model = %name, "a route could not be refreshed");
+                }
+            }
+        }
+    };
+    shutdown.run_until_cancelled(following).await;
+}

@@ -1,0 +1,293 @@
+//! Every setting once: its flag, its environment variable, its line in `perennial.toml`, its
+//! default and what it costs. `--help` prints this page.
+//!
+//! A flag wins over the environment, the environment over the file. The file's lines become the
+//! defaults of the flags, so nothing else here needs to know of it.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::learning::Device;
+use crate::postgres;
+
+/// A service whose models keep learning from labelled batches, and do not forget.
+#[derive(Debug, Parser)]
+#[command(name = "perennial", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Answer HTTP requests and run updates, in one process.
+    Serve(ServeArgs),
+    /// Run updates only; give it the database and checkpoint store that `serve` has.
+    Worker(Settings),
+    /// Bring the database's schema up to date, and end.
+    Migrate(Settings),
+    /// Watch a model learn: start a service, stream handwritten digits to it, leave it running.
+    Demo(DemoArgs),
+    /// Print the OpenAPI document as YAML.
+    Openapi,
+    /// Ask a running service whether it is ready: exit code 0 if so, 1 if not.
+    Health(HealthArgs),
+}
+
+/// Settings of `serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// Only answer requests; updates wait for a `perennial worker`.
+    #[arg(long)]
+    pub no_worker: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a comment here would replace the help of the flattened settings")]
+    pub settings: Settings,
+}
+
+/// Settings of `demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// End when the demonstration is over, instead of leaving the service running.
+    #[arg(long)]
+    pub once: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a comment here would replace the help of the flattened settings")]
+    pub settings: Settings,
+}
+
+/// Settings of `health`.
+#[derive(Debug, Clone, Args)]
+pub struct HealthArgs {
+    /// Where the service listens.
+    #[arg(long, env = "PERENNIAL_LISTEN", default_value = DEFAULT_LISTEN)]
+    pub listen: SocketAddr,
+}
+
+const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+/// What the service runs by.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// File of settings, a line each: `max_body_bytes = 1073741824`. Default: perennial.toml here,
+    /// if there is one.
+    #[arg(long, env = "PERENNIAL_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, env = "PERENNIAL_LISTEN", default_value = DEFAULT_LISTEN)]
+    pub listen: SocketAddr,
+    /// Listen on an address that other machines reach, although no key protects the service:
+    /// whoever reaches it may read, write and delete everything.
+    #[arg(long, env = "PERENNIAL_ALLOW_OPEN_ACCESS", num_args = 0..=1, default_missing_value = "true", default_value = "false")]
+    pub allow_open_access: bool,
+    /// PostgreSQL 14 or later, `postgres://user:password@host/database`. Unset: the service runs a
+    /// private PostgreSQL of its own under the data directory.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// Connections to the database at most, beside one for notices and one per running update.
+    #[arg(long, env = "PERENNIAL_DATABASE_CONNECTIONS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(2..=1000))]
+    pub database_connections: u32,
+    /// Do not change the database's schema: refuse to start while it is not up to date.
+    #[arg(long, env = "PERENNIAL_NO_MIGRATE", num_args = 0..=1, default_missing_value = "true", default_value = "false")]
+    pub no_migrate: bool,
+    /// Directory of everything the service keeps on this machine: checkpoints, the private
+    /// PostgreSQL, bodies of requests in flight. Default: /var/lib/perennial for root, else
+    /// $XDG_DATA_HOME/perennial or ~/.local/share/perennial.
+    #[arg(long, env = "PERENNIAL_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Directory of PostgreSQL's own programs (initdb, postgres), for the private PostgreSQL, where
+    /// they are not found by themselves.
+    #[arg(long, env = "PERENNIAL_PG_BIN_DIR", value_name = "DIR")]
+    pub pg_bin_dir: Option<PathBuf>,
+    /// Where checkpoints are kept: `file:///some/dir`. Default: `checkpoints` in the data
+    /// directory. All processes on one database must have the same.
+    #[arg(long, env = "PERENNIAL_CHECKPOINT_URL", value_name = "URL")]
+    pub checkpoint_url: Option<String>,
+    /// Longest body of a request, after decompression. A batch costs that much disk under the data
+    /// directory while it is read, and little memory (JSON: as much memory too).
+    #[arg(long, env = "PERENNIAL_MAX_BODY_BYTES", default_value_t = 64 << 20, value_name = "BYTES")]
+    pub max_body_bytes: u64,
+    /// Requests answered at a time; further ones get 503.
+    #[arg(long, env = "PERENNIAL_MAX_REQUESTS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_requests: u32,
+    /// Memory for versions that answer predictions; those least used go first and come back when
+    /// asked for.
+    #[arg(long, env = "PERENNIAL_SERVING_BYTES", default_value_t = 1 << 30, value_name = "BYTES")]
+    pub serving_bytes: u64,
+    /// What computes: flex is the fast one; ndarray is kept for comparison (a prediction takes ten
+    /// times as long).
+    #[arg(long, env = "PERENNIAL_DEVICE", default_value = "flex", value_enum)]
+    pub device: DeviceName,
+    /// Updates that run at a time, each of another model.
+    #[arg(long, env = "PERENNIAL_WORKERS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: u16,
+    /// Cores that training may use, shared by all running updates. Default: half of them.
+    #[arg(long, env = "PERENNIAL_TRAINING_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub training_threads: Option<u16>,
+    /// Seconds after which the update of a worker that gave no sign of life is taken over.
+    #[arg(long, env = "PERENNIAL_LEASE_S", default_value_t = 45, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub lease_s: u32,
+    /// Runs of one update that may fail before it is given up.
+    #[arg(long, env = "PERENNIAL_MAX_FAILURES", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub max_failures: u16,
+    /// What to log, in tracing's filter syntax.
+    #[arg(long, env = "PERENNIAL_LOG", default_value = "info,sqlx=warn", value_name = "FILTER")]
+    pub log: String,
+    /// How to log it.
+    #[arg(long, env = "PERENNIAL_LOG_FORMAT", default_value = "text", value_enum)]
+    pub log_format: LogFormat,
+}
+
+/// What computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeviceName {
+    /// burn's flex.
+    Flex,
+    /// burn's ndarray.
+    Ndarray,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: a JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// The data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(postgres::default_data_dir)
+    }
+
+    /// What computes.
+    pub fn device(&self) -> Device {
+        match self.device {
+            DeviceName::Flex => Device::Flex,
+            DeviceName::Ndarray => Device::NdArray,
+        }
+    }
+
+    /// Cores that training may use.
+    pub fn training_threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.training_threads.map_or((cores / 2).max(1), usize::from)
+    }
+}
+
+impl Cli {
+    /// Reads the command line `args`, the environment and the settings file.
+    ///
+    /// # Errors
+    /// A usage error, which knows how to print itself and its exit code (2; 0 for `--help`).
+    pub fn read(args: Vec<OsString>) -> Result<Self, clap::Error> {
+        let command = match find_file(&args) {
+            Some(file) => with_file(Self::command(), &file)?,
+            None => Self::command(),
+        };
+        Self::from_arg_matches(&command.try_get_matches_from(args)?)
+    }
+}
+
+/// The settings file: named by a flag or the environment, else perennial.toml where it is there.
+fn find_file(args: &[OsString]) -> Option<PathBuf> {
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let text = arg.to_string_lossy();
+        if text == "--config" {
+            return args.next().map(PathBuf::from);
+        }
+        if let Some(file) = text.strip_prefix("--config=") {
+            return Some(PathBuf::from(file));
+        }
+    }
+    let default = || Some(PathBuf::from("perennial.toml")).filter(|file| file.exists());
+    std::env::var_os("PERENNIAL_CONFIG").map(PathBuf::from).or_else(default)
+}
+
+/// Makes the file's lines the defaults of the flags of the same name.
+fn with_file(mut cli: clap::Command, file: &Path) -> Result<clap::Command, clap::Error> {
+    let refuse = |cli: &mut clap::Command, why: String| {
+        cli.error(clap::error::ErrorKind::ValueValidation, format!("{}: {why}", file.display()))
+    };
+    let table: Result<toml::Table, String> = std::fs::read_to_string(file)
+        .map_err(|error| error.to_string())
+        .and_then(|text| text.parse().map_err(|error: toml::de::Error| error.to_string()));
+    let table = match table {
+        Ok(table) => table,
+        Err(why) => return Err(refuse(&mut cli, why)),
+    };
+    let flags = ServeArgs::augment_args(clap::Command::new("serve"));
+    for (key, value) in table {
+        if !flags.get_arguments().any(|arg| arg.get_id() == key.as_str()) {
+            return Err(refuse(&mut cli, format!("there is no setting named {key}")));
+        }
+        let value = match value {
+            toml::Value::String(text) => text,
+            other => other.to_string(),
+        };
+        let names: Vec<String> =
+            cli.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        for name in names {
+            let (key, value) = (key.clone(), value.clone());
+            cli = cli.mut_subcommand(name, |command| {
+                let is_known = command.get_arguments().any(|arg| arg.get_id() == key.as_str());
+                match is_known {
+                    true => command.mut_arg(key, |arg| arg.default_value(value)),
+                    false => command,
+                }
+            });
+        }
+    }
+    Ok(cli)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(args: &[&str]) -> Result<Settings, clap::Error> {
+        let args = ["perennial", "serve"].iter().chain(args).map(OsString::from).collect();
+        match Cli::read(args)?.command {
+            Command::Serve(serve) => Ok(serve.settings),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("perennial.toml");
+        std::fs::write(&file, "workers = 3\nmax_requests = 7\nno_migrate = true\n").unwrap();
+        let file = file.to_str().unwrap();
+        let read = settings(&["--config", file, "--workers", "5"]).unwrap();
+        assert_eq!((read.workers, read.max_requests, read.no_migrate), (5, 7, true));
+        assert_eq!(settings(&[]).unwrap().workers, 1);
+    }
+
+    #[test]
+    fn a_file_with_an_unknown_or_wrong_line_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("settings.toml");
+        for (text, complaint) in
+            [("wrokers = 3", "no setting named wrokers"), ("workers = \"x\"", "workers"), ("=", "settings.toml")]
+        {
+            std::fs::write(&file, text).unwrap();
+            let error = settings(&["--config", file.to_str().unwrap()]).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(complaint), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,130 @@
+//! What those who run the service ask it: is it alive, is it ready, what has it counted.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::HttpState;
+use crate::services::{Context, ServiceError};
+use crate::storage::{StorageError, database, jobs};
+
+/// Probes give up after a few seconds themselves.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The process is alive.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Liveness {
+    /// Always true: a dead process does not answer.
+    live: bool,
+}
+
+/// Whether requests may be sent here.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Readiness {
+    /// Whether they may.
+    ready: bool,
+    /// What stands against it.
+    failing: Vec<FailingCheck>,
+}
+
+/// A check that failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FailingCheck {
+    /// Which: `shutdown`, `database`, `migrations` or `models`.
+    #[schema(value_type = String)]
+    name: &'static str,
+    /// In words.
+    detail: String,
+}
+
+/// Tell whether the process is alive.
+///
+/// Touches neither database nor models.
+#[utoipa::path(get, path = "/healthz", operation_id = "healthz", tag = "operations",
+    responses((status = 200, description = "It is.", body = Liveness)))]
+pub async fn healthz() -> axum::Json<Liveness> {
+    axum::Json(Liveness { live: true })
+}
+
+/// Tell whether the service is ready.
+///
+/// It is when the database can be reached, its migrations are applied and the live versions are
+/// loaded, and no longer is once it is shutting down.
+#[utoipa::path(get, path = "/readyz", operation_id = "readyz", tag = "operations",
+    responses(
+        (status = 200, description = "It is.", body = Readiness),
+        (status = 503, description = "It is not; tells what fails.", body = Readiness),
+    ))]
+pub async fn readyz(State(state): State<HttpState>) -> (StatusCode, axum::Json<Readiness>) {
+    let failing = match state.shutdown.is_cancelled() {
+        true => Some(failing("shutdown", "the service is shutting down")),
+        false => first_failing(&state.context).await,
+    };
+    let status = match failing {
+        None => StatusCode::OK,
+        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let failing: Vec<_> = failing.into_iter().collect();
+    (status, axum::Json(Readiness { ready: failing.is_empty(), failing }))
+}
+
+/// Each check needs what the one before found in order, so the first that fails tells all.
+async fn first_failing(context: &Context) -> Option<FailingCheck> {
+    let checks = async {
+        if let Err(error) = database::ping(&context.pool).await {
+            return Some(because("database", "the database cannot be reached", &error));
+        }
+        match database::pending_migrations(&context.pool).await {
+            Ok(0) => {}
+            Ok(n) => return Some(failing("migrations", format!("{n} are not applied"))),
+            Err(error) => return Some(because("migrations", "they cannot be checked", &error)),
+        }
+        let loaded: Result<(), ServiceError> = context.serving.ready(context).await;
+        loaded.err().map(|error| because("models", "live versions are not loaded", &error))
+    };
+    tokio::time::timeout(PATIENCE, checks)
+        .await
+        .unwrap_or_else(|_| Some(failing("database", "the database does not answer in time")))
+}
+
+fn failing(name: &'static str, detail: impl Into<String>) -> FailingCheck {
+    FailingCheck { name, detail: detail.into() }
+}
+
+/// The same, with the cause for the log alone.
+fn because(name: &'static str, detail: &str, cause: &dyn std::fmt::Display) -> FailingCheck {
+    tracing::warn!(%cause, "not ready: {detail}");
+    failing(name, detail)
+}
+
+/// Tell what has been counted and measured, in Prometheus's text format.
+#[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "operations",
+    responses((status = 200, description = "The metrics.", body = String,
+               content_type = "text/plain; version=0.0.4")))]
+pub async fn metrics(State(state): State<HttpState>) -> ([(HeaderName, &'static str); 1], String) {
+    let gauges = tokio::time::timeout(PATIENCE, count_updates(&state.context));
+    if let Ok(Err(error)) = gauges.await {
+        tracing::debug!(%error, "updates could not be counted");
+    }
+    let pool = &state.context.pool;
+    let idle = pool.num_idle() as f64;
+    metrics::gauge!("perennial_database_connections", "state" => "idle").set(idle);
+    metrics::gauge!("perennial_database_connections", "state" => "busy")
+        .set(f64::from(pool.size()) - idle);
+    let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (text, state.metrics.render())
+}
+
+/// Sets the gauges of updates that wait or run, of all processes, to what the database says.
+async fn count_updates(context: &Context) -> Result<(), StorageError> {
+    let mut db = context.pool.acquire().await?;
+    let counts = jobs::count_by_status(&mut db).await?;
+    for status in ["queued", "running"] {
+        let count = counts.iter().find(|(word, _)| word == status).map_or(0, |&(_, n)| n);
+        metrics::gauge!("perennial_updates", "status" => status).set(count as f64);
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! What bounds a request: how many at once, how long, how large; and what a panic becomes.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http_body_util::Limited;
+use tokio::sync::Semaphore;
+
+use super::error::{Problem, ProblemCode};
+
+/// Answers a request when there is a slot for it, and refuses it at once when there is none.
+pub async fn shed(State(slots): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    let Ok(_slot) = slots.try_acquire() else {
+        let detail = "too many requests are being answered; try again shortly";
+        return Problem::new(ProblemCode::Overloaded, detail).into_response();
+    };
+    next.run(request).await
+}
+
+/// Gives up on an answer that takes longer than this.
+pub async fn time_out(State(most): State<Duration>, request: Request, next: Next) -> Response {
+    tokio::time::timeout(most, next.run(request)).await.unwrap_or_else(|_| {
+        let detail = "the answer took too long; try again shortly";
+        Problem::new(ProblemCode::Unavailable, detail)
+            .caused_by(format_args!("no answer within {most:?}"))
+            .into_response()
+    })
+}
+
+/// Refuses a body that says it is over `max_bytes`, and breaks off one that turns out to be. Comes
+/// after decompression, so that a small file that unpacks to a huge one does not pass.
+pub async fn limit_body(State(max_bytes): State<usize>, request: Request, next: Next) -> Response {
+    let said = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if said.and_then(|text| text.parse::<u64>().ok()).is_some_and(|said| said > max_bytes as u64) {
+        let detail = format!("the body is over the limit of {max_bytes} bytes");
+        return Problem::new(ProblemCode::PayloadTooLarge, detail).into_response();
+    }
+    next.run(request.map(|body| Body::new(Limited::new(body, max_bytes)))).await
+}
+
+/// A handler that panicked fails its own request and nothing else.
+pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    Problem::internal(format_args!("panic: {}", words.unwrap_or("no words"))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::StatusCode;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::post;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    use super::*;
+
+    async fn count(request: Request) -> Result<String, Problem> {
+        let body = request.into_body().collect().await;
+        let body = body.map_err(|error| Problem::unread_body(&error))?.to_bytes();
+        Ok(body.len().to_string())
+    }
+
+    fn post_of(body: Body) -> Request {
+        Request::post("/").body(body).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_413_told_or_untold() {
+        let router = Router::new()
+            .route("/", post(count))
+            .layer(from_fn_with_state(10_usize, limit_body));
+        let status = async |body| {
+            router.clone().oneshot(post_of(body)).await.unwrap().status()
+        };
+        let streamed = |text: &'static str| {
+            Body::from_stream(futures_util::stream::iter([Ok::<_, std::io::Error>(text)]))
+        };
+        assert_eq!(status(Body::from("ten bytes.")).await, StatusCode::OK);
+        assert_eq!(status(streamed("ten bytes.")).await, StatusCode::OK);
+        assert_eq!(status(streamed("eleven byte")).await, StatusCode::PAYLOAD_TOO_LARGE);
+        let mut told = post_of(Body::from("eleven byte"));
+        told.headers_mut().insert(header::CONTENT_LENGTH, 11.into());
+        let response = router.clone().oneshot(told).await.unwrap();
+        assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test]
+    async fn no_slot_no_answer() {
+        let slots = Arc::new(Semaphore::new(1));
+        let router = Router::new()
+            .route("/", post(count))
+            .layer(from_fn_with_state(slots.clone(), shed));
+        let status = async || {
+            router.clone().oneshot(post_of(Body::empty())).await.unwrap().status()
+        };
+        assert_eq!(status().await, StatusCode::OK);
+        let taken = slots.try_acquire().unwrap();
+        assert_eq!(status().await, StatusCode::SERVICE_UNAVAILABLE);
+        drop(taken);
+        assert_eq!(status().await, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_never_comes_is_503_and_a_panic_500() {
+        let never = || std::future::pending::<()>();
+        let limit = Duration::from_millis(1);
+        let router = Router::new()
+            .route("/", post(never))
+            .layer(from_fn_with_state(limit, time_out));
+        let response = router.oneshot(post_of(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let panics = || async { panic!("a bug") as () };
+        let router =
+            Router::new().route("/", post(panics)).layer(CatchPanicLayer::custom(panicked));
+        let response = router.oneshot(post_of(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

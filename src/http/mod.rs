@@ -1,0 +1,154 @@
+//! The wire: everything that axum, serde and the OpenAPI document know of this service.
+//!
+//! This file is the map: every route, and what every request passes on its way in. A handler
+//! parses, makes one call into the services, and renders.
+
+pub mod batches;
+mod csv;
+pub mod error;
+pub mod extract;
+pub mod health;
+pub mod idempotency;
+mod json;
+mod json;
+pub mod layers;
+pub mod models;
+pub mod observe;
+pub mod openapi;
+pub mod page;
+pub mod parse;
+pub mod predictions;
+mod samples;
+pub mod settings;
+mod samples;
+mod spool;
+pub mod updates;
+pub mod versions;
+mod walk;
+mod walk;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::middleware::{from_fn, from_fn_with_state};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::decompression::RequestDecompressionLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::services::Context;
+
+/// What the handlers work with; a clone is a few reference counts.
+#[derive(Clone)]
+pub struct HttpState {
+    /// What the use cases work with.
+    pub context: Context,
+    /// What one client may cost.
+    pub limits: Limits,
+    /// What has been counted so far.
+    pub metrics: PrometheusHandle,
+    /// Cancelled when the service begins to stop: it is no longer ready from then on.
+    pub shutdown: CancellationToken,
+    /// Where bodies too large for memory wait while they are checked.
+    pub spool_dir: Arc<Path>,
+}
+
+impl FromRef<HttpState> for Context {
+    fn from_ref(state: &HttpState) -> Self {
+        state.context.clone()
+    }
+}
+
+/// What one client may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most bytes of a body, counted after decompression.
+    pub max_body_bytes: usize,
+    /// A request's body has this long to arrive, and its answer as long again; batches excepted.
+    pub request_timeout: Duration,
+    /// Longest pause between two pieces of a batch's body.
+    pub idle_timeout: Duration,
+    /// Requests being answered at once, predictions apart; more are refused with 503.
+    pub max_requests: usize,
+    /// Predictions being answered at once; more are refused with 503.
+    pub max_predictions: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 64 << 20,
+            request_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(30),
+            max_requests: 512,
+            max_predictions: 512,
+        }
+    }
+}
+
+/// The whole service on the wire.
+pub fn router(state: HttpState) -> Router {
+    Router::from(api(&state.limits))
+        .merge(openapi::pages())
+        // From the inside out: a request passes these from the last to the first.
+        .layer(from_fn_with_state(state.limits.max_body_bytes, layers::limit_body))
+        .layer(RequestDecompressionLayer::new())
+        .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(from_fn(observe::observe))
+        .with_state(state)
+}
+
+/// The document that `openapi.yaml` holds and the service serves.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    openapi::finish(api(&Limits::default()).into_openapi())
+}
+
+fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
+    let patience = limits.request_timeout * 2;
+    let time_out = |most: Duration| from_fn_with_state(most, layers::time_out);
+    let shed = |n: usize| from_fn_with_state(Arc::new(Semaphore::new(n)), layers::shed);
+
+    let operations = OpenApiRouter::new()
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+        .routes(routes!(openapi::yaml))
+        .routes(routes!(openapi::json));
+    let records = OpenApiRouter::new()
+        .routes(routes!(models::create, models::list))
+        .routes(routes!(models::get, models::patch, models::delete))
+        .routes(routes!(batches::list))
+        .routes(routes!(batches::get, batches::delete))
+        .routes(routes!(updates::list_all))
+        .routes(routes!(updates::request, updates::list))
+        .routes(routes!(updates::selection))
+        .routes(routes!(updates::cancel))
+        .routes(routes!(updates::retry))
+        .routes(routes!(versions::list))
+        .routes(routes!(versions::get))
+        .routes(routes!(versions::checkpoint))
+        .routes(routes!(versions::list_aliases))
+        .routes(routes!(versions::put_alias, versions::delete_alias))
+        .layer(time_out(patience));
+    let waiting = OpenApiRouter::new()
+        .routes(routes!(updates::get))
+        .layer(time_out(patience + updates::MAX_WAIT));
+    // A batch takes as long as its client sends: only pauses are bounded, by the handler itself.
+    let uploads = OpenApiRouter::new().routes(routes!(batches::create));
+    // Apart from the rest, so that whatever else goes on leaves room for them.
+    let predictions = OpenApiRouter::new()
+        .routes(routes!(predictions::live))
+        .routes(routes!(predictions::version))
+        .routes(routes!(predictions::alias))
+        .layer(time_out(patience))
+        .layer(shed(limits.max_predictions));
+
+    let bounded = records.merge(waiting).merge(uploads).layer(shed(limits.max_requests));
+    operations.merge(bounded).merge(predictions)
+}

@@ -1,0 +1,180 @@
+//! What every request passes first and every answer last: a request id, a span, a log line, a
+//! measurement, and the body of a refusal.
+//!
+//! Invariant: every refusal leaves as `application/problem+json`, also one that a library made.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::error::Problem;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What a refusal is sent as.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The middleware around everything else.
+pub async fn observe(request: Request, next: Next) -> Response {
+    let started_at = Instant::now();
+    let id = request_id(request.headers());
+    let path = request.uri().path().to_owned();
+    let seen = Seen {
+        method: method_word(request.method()),
+        route: request.extensions().get::<MatchedPath>().cloned(),
+    };
+    let span = tracing::info_span!(
+        "request", request_id = id.to_str().unwrap_or_default(), method = seen.method, path
+    );
+    async move {
+        let response = next.run(request).await;
+        let mut response = with_problem_body(response, &path, id.to_str().unwrap_or_default());
+        response.headers_mut().insert(X_REQUEST_ID, id);
+        seen.record(response.status(), started_at.elapsed());
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// The client's id where it is 1 to 128 visible ASCII characters, else a new one: it goes into log
+/// lines and headers as it is.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let fits = |id: &&HeaderValue| {
+        (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    headers.get(X_REQUEST_ID).filter(fits).cloned().unwrap_or_else(|| {
+        HeaderValue::from_str(&Uuid::now_v7().to_string())
+            .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    })
+}
+
+/// Clients choose methods freely; what is measured by method is bounded.
+fn method_word(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// What a measurement is filed under.
+struct Seen {
+    method: &'static str,
+    route: Option<MatchedPath>,
+}
+
+impl Seen {
+    fn record(&self, status: StatusCode, duration: Duration) {
+        let route = self.route.as_ref().map_or("unmatched", MatchedPath::as_str);
+        let Self { method, .. } = *self;
+        let code = status.as_u16();
+        metrics::counter!("perennial_http_requests_total",
+            "method" => method, "route" => route.to_owned(), "status" => code.to_string())
+        .increment(1);
+        metrics::histogram!("perennial_http_request_duration_seconds",
+            "method" => method, "route" => route.to_owned())
+        .record(duration.as_secs_f64());
+        let duration_ms = duration.as_secs_f64() * 1e3;
+        // Probes come every few seconds and say nothing while all is well.
+        if matches!(route, "/healthz" | "/readyz" | "/metrics") && status.is_success() {
+            tracing::debug!(route, status = code, duration_ms, "answered");
+        } else {
+            tracing::info!(route, status = code, duration_ms, "answered");
+        }
+    }
+}
+
+/// Gives a refusal its body. One that a handler made brings its [`Problem`]; one that a library
+/// made has no body or a line of text, and is told by its status.
+fn with_problem_body(mut response: Response, path: &str, request_id: &str) -> Response {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let problem = match response.extensions_mut().remove::<Arc<Problem>>() {
+        Some(problem) => problem,
+        None if is_bare(response.headers()) => Arc::new(Problem::of_status(status)),
+        None => return response,
+    };
+    match problem.cause() {
+        Some(cause) if status.is_server_error() => tracing::error!(cause, "the request failed"),
+        Some(cause) => tracing::debug!(cause, "the request was refused"),
+        None => {}
+    }
+    let body = serde_json::to_vec(&problem.body(status, path, request_id)).unwrap_or_default();
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    *response.body_mut() = Body::from(body);
+    response
+}
+
+fn is_bare(headers: &HeaderMap) -> bool {
+    match headers.get(header::CONTENT_TYPE) {
+        None => true,
+        Some(content_type) => content_type.as_bytes().starts_with(b"text/plain"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::response::IntoResponse;
+    use axum::routing::get;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::super::error::ProblemCode;
+    use super::*;
+
+    async fn answer(method: &str, path: &str, id: &[u8]) -> (Response, serde_json::Value) {
+        let busy = || async { Problem::new(ProblemCode::Overloaded, "busy").into_response() };
+        let router = Router::new()
+            .route("/busy", get(busy))
+            .route("/ok", get(|| async { "fine" }))
+            .layer(axum::middleware::from_fn(observe));
+        let request = Request::builder().method(method).uri(path).header(X_REQUEST_ID, id);
+        let mut response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let body = std::mem::take(response.body_mut()).collect().await.unwrap().to_bytes();
+        (response, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn every_refusal_is_a_problem_with_the_request_id() {
+        for (method, path, status) in [("GET", "/busy", 503), ("GET", "/no", 404), ("PUT", "/ok", 405)] {
+            let (response, body) = answer(method, path, b"mine-1").await;
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers()[header::CONTENT_TYPE], PROBLEM_JSON);
+            assert_eq!(response.headers()[X_REQUEST_ID], "mine-1");
+            assert_eq!((&body["status"], &body["instance"]), (&status.into(), &path.into()));
+            assert_eq!(body["request_id"], "mine-1");
+        }
+        let (response, _) = answer("PUT", "/ok", b"x").await;
+        assert_eq!(response.headers()[header::ALLOW], "GET,HEAD");
+        let (response, _) = answer("GET", "/busy", b"x").await;
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+    }
+
+    #[tokio::test]
+    async fn a_request_id_that_could_forge_a_log_line_is_replaced() {
+        for bad in [&b"a b"[..], b"", b"\xff\xfe", &[b'a'; 129]] {
+            let (response, _) = answer("GET", "/ok", bad).await;
+            let id = response.headers()[X_REQUEST_ID].to_str().unwrap();
+            assert!(Uuid::parse_str(id).is_ok(), "{id}");
+        }
+        let (response, _) = answer("GET", "/ok", &[b'a'; 128]).await;
+        assert_eq!(response.headers()[X_REQUEST_ID], "a".repeat(128));
+    }
+}

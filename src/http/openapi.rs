@@ -1,0 +1,263 @@
+//! The OpenAPI document, and the pages for people: `/docs` and `/`.
+//!
+//! Invariant: what is true of every route is said here once. A handler documents what it answers
+//! when all goes well, and the refusals that are its own; [`finish`] adds the rest, and gives every
+//! refusal its body.
+
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::http::{HeaderName, header};
+use axum::response::Html;
+use axum::routing::get;
+use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::{
+    Components, Content, Header, Info, License, OpenApi, PathItem, Ref, RefOr, Response,
+    ResponseBuilder, SecurityRequirement, Server, tag::TagBuilder,
+};
+use utoipa::{PartialSchema, ToSchema};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use super::HttpState;
+use super::error::{Problem, ProblemBody};
+use super::observe::PROBLEM_JSON;
+
+const DESCRIPTION: &str = "\
+Models that keep learning from labelled batches, and do not forget.
+
+Create a model, post batches of labelled samples, and ask for predictions: each update trains a new \
+version from the last one, checks it on samples that were never trained on, and publishes it if \
+it is good enough.
+
+Every refusal is a problem (RFC 9457, `application/problem+json`) with a `code` for programs, the \
+`request_id` that stands in the service's log, and, where a value is wrong, pointers to it. \
+`X-Request-Id` is taken from the request or made, and echoed. Request bodies may be sent with \
+`Content-Encoding: gzip`; the size limit holds for what they unpack to. Times are RFC 3339 in UTC.";
+
+const TAGS: [(&str, &str); 6] = [
+    ("models", "What learns: its input, its settings, what it holds."),
+    ("batches", "Labelled samples, as they come in."),
+    ("updates", "Jobs that train a model on what came in."),
+    ("versions", "Immutable results of updates, and the movable names that point at them."),
+    ("predictions", "What a version says about inputs."),
+    ("operations", "For those who run the service."),
+];
+
+/// A refusal that many routes share.
+struct Shared {
+    status: &'static str,
+    name: &'static str,
+    description: &'static str,
+    applies: fn(&str, &Operation) -> bool,
+}
+
+const SHARED: [Shared; 8] = [
+    Shared {
+        status: "400",
+        name: "BadRequest",
+        description: "The request cannot be read, or its body is not of the format that it says: \
+                      the detail tells line and column.",
+        applies: |_, operation| has_body(operation),
+    },
+    Shared {
+        status: "404",
+        name: "NotFound",
+        description: "There is no such thing.",
+        applies: |path, _| path.contains('{'),
+    },
+    Shared {
+        status: "408",
+        name: "RequestTimeout",
+        description: "The body took too long to arrive.",
+        applies: |_, operation| has_body(operation),
+    },
+    Shared {
+        status: "413",
+        name: "PayloadTooLarge",
+        description: "The body is over the size limit, counted after decompression.",
+        applies: |_, operation| has_body(operation),
+    },
+    Shared {
+        status: "415",
+        name: "UnsupportedMediaType",
+        description: "The body is of a type, or a content encoding, that is not taken here.",
+        applies: |_, operation| has_body(operation),
+    },
+    Shared {
+        status: "422",
+        name: "Invalid",
+        description: "The request is readable and cannot be right: `errors` points at what is wrong.",
+        applies: |_, operation| has_body(operation) || has_query(operation),
+    },
+    Shared {
+        status: "500",
+        name: "Internal",
+        description: "The service failed (its log has more under the request id), or the version's \
+                      checkpoint is damaged (code `version_damaged`).",
+        applies: |path, _| path.starts_with("/v1/"),
+    },
+    Shared {
+        status: "503",
+        name: "Unavailable",
+        description: "There is too much to do, or the database is away: try again after \
+                      `Retry-After` seconds.",
+        applies: |path, _| path.starts_with("/v1/"),
+    },
+];
+
+fn has_body(operation: &Operation) -> bool {
+    operation.request_body.is_some()
+}
+
+fn has_query(operation: &Operation) -> bool {
+    operation.parameters.iter().flatten().any(|parameter| match parameter {
+        RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
+        RefOr::Ref(_) => false,
+    })
+}
+
+/// Completes the document that the routes make.
+pub fn finish(mut document: OpenApi) -> OpenApi {
+    let mut license = License::new("Apache-2.0");
+    license.identifier = Some("Apache-2.0".to_owned());
+    let mut info = Info::new("Perennial", env!("CARGO_PKG_VERSION"));
+    info.description = Some(DESCRIPTION.to_owned());
+    info.license = Some(license);
+    document.info = info;
+    let mut server = Server::new("/");
+    server.description = Some("The service that this document came from.".to_owned());
+    document.servers = Some(vec![server]);
+    // No keys yet: every operation is open, and says so.
+    document.security = Some(vec![SecurityRequirement::default()]);
+    let tag = |&(name, about): &(&str, &str)| {
+        TagBuilder::new().name(name).description(Some(about)).build()
+    };
+    document.tags = Some(TAGS.iter().map(tag).collect());
+
+    for (path, item) in &mut document.paths.paths {
+        for operation in operations(item) {
+            complete(path, operation);
+        }
+    }
+    let components = document.components.get_or_insert_with(Components::new);
+    components.schemas.insert(ProblemBody::name().into_owned(), ProblemBody::schema());
+    let mut schemas = Vec::new();
+    ProblemBody::schemas(&mut schemas);
+    components.schemas.extend(schemas);
+    for shared in &SHARED {
+        let response = problem(shared.status, shared.description);
+        components.responses.insert(shared.name.to_owned(), RefOr::T(response));
+    }
+    document
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, put, post, delete, patch, .. } = item;
+    [get, put, post, delete, patch].into_iter().flatten()
+}
+
+/// Adds the refusals that the operation shares with others, and a body to those that are its own.
+fn complete(path: &str, operation: &mut Operation) {
+    let shared: Vec<_> = SHARED.iter().filter(|shared| (shared.applies)(path, operation)).collect();
+    let responses = &mut operation.responses.responses;
+    for (status, response) in responses.iter_mut() {
+        if let RefOr::T(response) = response
+            && status.as_str() >= "400"
+            && response.content.is_empty()
+        {
+            *response = problem(status, &response.description);
+        }
+    }
+    for Shared { status, name, .. } in shared {
+        let reference = || RefOr::Ref(Ref::from_response_name(*name));
+        responses.entry((*status).to_owned()).or_insert_with(reference);
+    }
+}
+
+fn problem(status: &str, description: &str) -> Response {
+    let content = Content::new(Some(Ref::from_schema_name(ProblemBody::name())));
+    let response = ResponseBuilder::new().description(description).content(PROBLEM_JSON, content);
+    match status {
+        "429" | "503" => {
+            let mut seconds = Header::new(i32::schema());
+            seconds.description = Some("Seconds after which to try again.".to_owned());
+            response.header("Retry-After", seconds).build()
+        }
+        _ => response.build(),
+    }
+}
+
+/// The document as YAML, which is also the file `openapi.yaml`.
+///
+/// # Errors
+/// When it cannot be written as YAML; it always can.
+pub fn to_yaml() -> Result<String, String> {
+    super::openapi().to_yaml().map_err(|error| error.to_string())
+}
+
+type Text = ([(HeaderName, &'static str); 1], &'static str);
+
+/// Tell what this service understands, as OpenAPI in YAML.
+#[utoipa::path(get, path = "/openapi.yaml", operation_id = "openapiYaml", tag = "operations",
+    responses((status = 200, description = "This document.", body = String,
+               content_type = "application/yaml")))]
+pub async fn yaml() -> Result<Text, Problem> {
+    static YAML: LazyLock<Result<String, String>> = LazyLock::new(to_yaml);
+    let text = YAML.as_ref().map_err(Problem::internal)?;
+    Ok(([(header::CONTENT_TYPE, "application/yaml")], text))
+}
+
+/// Tell what this service understands, as OpenAPI in JSON.
+#[utoipa::path(get, path = "/openapi.json", operation_id = "openapiJson", tag = "operations",
+    responses((status = 200, description = "This document.", body = Object)))]
+pub async fn json() -> Result<Text, Problem> {
+    static JSON: LazyLock<Result<String, String>> =
+        LazyLock::new(|| super::openapi().to_json().map_err(|error| error.to_string()));
+    let text = JSON.as_ref().map_err(Problem::internal)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], text))
+}
+
+/// The pages for people. All their parts are in the binary: they work where no network is.
+pub fn pages() -> Router<HttpState> {
+    // By default the page would ask a validator on the internet.
+    let config = Config::new(["/openapi.json"]).validator_url("none");
+    Router::new()
+        .route("/", get(async || Html(include_str!("index.html"))))
+        .merge(SwaggerUi::new("/docs").config(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_has_a_name_a_tag_and_words() {
+        let mut names = std::collections::HashSet::new();
+        for (path, mut item) in super::super::openapi().paths.paths {
+            for operation in operations(&mut item) {
+                let name = operation.operation_id.clone();
+                assert!(name.is_some_and(|name| names.insert(name)), "{path}");
+                assert!(operation.summary.is_some(), "{path}");
+                let tags = operation.tags.iter().flatten();
+                assert!(tags.clone().count() == 1, "{path}");
+                assert!(tags.clone().all(|tag| TAGS.iter().any(|(name, _)| name == tag)), "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_refusal_is_documented_as_a_problem() {
+        for (path, mut item) in super::super::openapi().paths.paths {
+            for operation in operations(&mut item) {
+                for (status, response) in &operation.responses.responses {
+                    if let RefOr::T(response) = response
+                        && status.as_str() >= "400"
+                        && path != "/readyz"
+                    {
+                        assert!(response.content.contains_key(PROBLEM_JSON), "{path} {status}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! One input: from JSON, or from the cells of a CSV row, to numbers and categories.
+//!
+//! Batches and predictions read inputs here and nowhere else, so that both refuse the same ones
+//! for the same reasons. Numbers are rounded correctly to 32 bits, whatever the format.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::walk::{self, each_element, each_member};
+use crate::domain::Invalid;
+use crate::domain::input::{
+    Category, Feature, FeatureKind, InputSchema, Inputs, MAX_CATEGORY_BYTES,
+};
+use crate::domain::settings::Missing;
+
+/// Adds the input that `value` holds to `into`.
+///
+/// # Errors
+/// [`Invalid`] with a pointer relative to the input (`/17`, `/city`); `into` is as it was then.
+pub fn parse_input(
+    value: &RawValue,
+    schema: &InputSchema,
+    missing: Missing,
+    into: &mut Inputs,
+) -> Result<(), Invalid> {
+    let json = value.get();
+    let mut row = Row::new(schema, missing);
+    match (schema.features(), json.as_bytes().first()) {
+        ([], Some(b'[')) => row.read_vector(json)?,
+        ([], _) => {
+            let detail = format!("input is not an array of {} numbers", schema.n_numeric());
+            return Err(Invalid::new(detail));
+        }
+        (features, Some(b'{')) => row.read_object(features, json)?,
+        (features, Some(b'[')) => row.read_array(features, json)?,
+        _ => {
+            let detail = "input is not an object by feature name, nor an array in their order";
+            return Err(Invalid::new(detail));
+        }
+    }
+    row.finish(into);
+    Ok(())
+}
+
+/// One value of an input, as a format gives it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Cell<'a> {
+    /// None, and how that is said.
+    Missing(&'static str),
+    /// A number, or what may be one, in decimal.
+    Number(&'a str),
+    /// Text.
+    Text(Cow<'a, str>),
+    /// `true` or `false`.
+    Boolean(&'static str),
+    /// What is neither, in words.
+    Other(&'static str),
+}
+
+/// One input in the making: its values come in the order of the model's features.
+pub(super) struct Row {
+    n_numeric: usize,
+    missing: Missing,
+    numbers: Vec<f32>,
+    categories: Vec<Category>,
+}
+
+impl Row {
+    /// An input without values yet.
+    pub(super) fn new(schema: &InputSchema, missing: Missing) -> Self {
+        let n_numeric = schema.n_numeric();
+        let numbers = Vec::with_capacity(n_numeric);
+        Self { n_numeric, missing, numbers, categories: Vec::new() }
+    }
+
+    /// Adds the next number of a plain vector.
+    pub(super) fn push_number(&mut self, cell: &Cell<'_>) -> Result<(), Invalid> {
+        let index = self.numbers.len();
+        let number = number(cell, self.missing).map_err(|complaint| {
+            Invalid::at(format!("/{index}"), format!("input[{index}] {complaint}"))
+        })?;
+        self.numbers.push(number);
+        Ok(())
+    }
+
+    /// Adds the value of `feature`, which is the next one.
+    pub(super) fn push(&mut self, feature: &Feature, cell: Cell<'_>) -> Result<(), Invalid> {
+        match feature.kind {
+            FeatureKind::Numeric => number(&cell, self.missing).map(|n| self.numbers.push(n)),
+            FeatureKind::Categorical => category(cell).map(|c| self.categories.push(c)),
+        }
+        .map_err(|complaint| complain(&feature.name, &complaint))
+    }
+
+    /// Adds the input, which is complete, to `into`.
+    pub(super) fn finish(self, into: &mut Inputs) {
+        into.push(&self.numbers, &self.categories);
+    }
+
+    /// Reads a plain vector. A comma inside a string, an array or an object does no harm: whatever
+    /// begins like one is refused before its comma matters.
+    fn read_vector(&mut self, json: &str) -> Result<(), Invalid> {
+        let inside = json.strip_prefix('[').and_then(|json| json.strip_suffix(']'));
+        let inside = inside.unwrap_or_default().trim_ascii();
+        if inside.is_empty() {
+            return self.expect_numbers(0);
+        }
+        for text in inside.split(',') {
+            if self.numbers.len() == self.n_numeric {
+                return self.expect_numbers(count_elements(json));
+            }
+            let text = text.trim_ascii();
+            match text.parse::<f32>() {
+                Ok(number) if number.is_finite() => self.numbers.push(number),
+                _ if text.starts_with('"') => self.push_number(&Cell::Text(text.into()))?,
+                _ => self.push_number(&json_cell(text))?,
+            }
+        }
+        self.expect_numbers(self.numbers.len())
+    }
+
+    fn expect_numbers(&self, given: usize) -> Result<(), Invalid> {
+        if given == self.n_numeric {
+            return Ok(());
+        }
+        let takes = self.n_numeric;
+        Err(Invalid::new(format!("input has {given} numbers, the model takes {takes}")))
+    }
+
+    fn read_array(&mut self, features: &[Feature], json: &str) -> Result<(), Invalid> {
+        let mut n_values = 0;
+        each_element(json, |value| {
+            if let Some(feature) = features.get(n_values) {
+                self.push(feature, json_cell(value.get()))
+                    .map_err(|invalid| Invalid { pointer: format!("/{n_values}"), ..invalid })?;
+            }
+            n_values += 1;
+            Ok(())
+        })?;
+        if n_values == features.len() {
+            return Ok(());
+        }
+        let takes = features.len();
+        Err(Invalid::new(format!("input has {n_values} values, the model takes {takes}")))
+    }
+
+    fn read_object(&mut self, features: &[Feature], json: &str) -> Result<(), Invalid> {
+        let mut columns = Columns::new(features);
+        let mut cells = vec![Cell::Missing("missing"); features.len()];
+        let mut given = vec![false; features.len()];
+        each_member(json, |name, value| {
+            let Some(index) = columns.find(&name) else {
+                return Err(complain(&name, "is not one of the model's"));
+            };
+            if std::mem::replace(&mut given[index], true) {
+                return Err(complain(&name, "is given twice"));
+            }
+            cells[index] = json_cell(value.get());
+            Ok(())
+        })?;
+        features.iter().zip(cells).try_for_each(|(feature, cell)| self.push(feature, cell))
+    }
+}
+
+/// Where features stand, found by name: at once when asked for in order.
+pub(super) struct Columns<'a> {
+    features: &'a [Feature],
+    next: usize,
+    by_name: Option<HashMap<&'a str, usize>>,
+}
+
+impl<'a> Columns<'a> {
+    /// The places of `features`.
+    pub(super) fn new(features: &'a [Feature]) -> Self {
+        Self { features, next: 0, by_name: None }
+    }
+
+    /// The place of the feature of this name.
+    pub(super) fn find(&mut self, name: &str) -> Option<usize> {
+        let index = match self.features.get(self.next) {
+            Some(feature) if feature.name == name => self.next,
+            _ => {
+                let names = || self.features.iter().map(|feature| feature.name.as_str()).zip(0..);
+                *self.by_name.get_or_insert_with(|| names().collect()).get(name)?
+            }
+        };
+        self.next = index + 1;
+        Some(index)
+    }
+}
+
+fn complain(feature: &str, complaint: &str) -> Invalid {
+    let pointer = format!("/{}", feature.replace('~', "~0").replace('/', "~1"));
+    let (feature, pointer) = (walk::shortened(feature), walk::shortened(&pointer));
+    Invalid::at(pointer, format!("feature `{feature}` {complaint}"))
+}
+
+/// A JSON value as a cell. `json` is one well-formed value, without space around it.
+fn json_cell(json: &str) -> Cell<'_> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+    match json.as_bytes().first() {
+        Some(b'"') => match serde_json::from_str::<Text<'_>>(json) {
+            Ok(Text(text)) => Cell::Text(text),
+            Err(_) => Cell::Other("a string that is not valid Unicode"),
+        },
+        Some(b'n') => Cell::Missing("null"),
+        Some(b't') => Cell::Boolean("true"),
+        Some(b'f') => Cell::Boolean("false"),
+        Some(b'[') => Cell::Other("an array"),
+        Some(b'{') => Cell::Other("an object"),
+        _ => Cell::Number(json),
+    }
+}
+
+fn number(cell: &Cell<'_>, missing: Missing) -> Result<f32, String> {
+    match cell {
+        Cell::Missing(how) => match missing {
+            Missing::Impute => Ok(f32::NAN),
+            Missing::Reject => {
+                Err(format!("is {how}, and the model's learning.missing is `reject`"))
+            }
+        },
+        Cell::Number(text) => match text.parse::<f32>() {
+            Ok(number) if number.is_finite() => Ok(number),
+            Ok(_) if text.contains(|c: char| c.is_ascii_digit()) => {
+                let text = walk::shortened(text);
+                Err(format!("is {text}, which does not fit a 32-bit floating point number"))
+            }
+            Ok(_) => Err(format!("is {text}, which is not a finite number")),
+            Err(_) => Err(format!("is `{}`, which is not a number", walk::shortened(text))),
+        },
+        Cell::Text(_) => Err("is text, not a number".to_owned()),
+        Cell::Boolean(what) | Cell::Other(what) => Err(format!("is {what}, not a number")),
+    }
+}
+
+fn category(cell: Cell<'_>) -> Result<Category, String> {
+    let text = match cell {
+        Cell::Missing(_) => return Ok(None),
+        Cell::Number(text) | Cell::Boolean(text) => Cow::Borrowed(text),
+        Cell::Text(text) => text,
+        Cell::Other(what) => return Err(format!("is {what}, not a category")),
+    };
+    match text.len() {
+        0..=MAX_CATEGORY_BYTES => Ok(Some(Box::from(text))),
+        long => Err(format!("is {long} bytes long, {MAX_CATEGORY_BYTES} is the most")),
+    }
+}
+
+fn count_elements(json: &str) -> usize {
+    let mut count = 0;
+    // It is well formed, so that nothing but the count comes of it.
+    let _ = each_element(json, |_| {
+        count += 1;
+        Ok(())
+    });
+    count
+}

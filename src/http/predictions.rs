@@ -1,0 +1,303 @@
+//! `…/predict`: what a model's live version, or a given one, says about some inputs.
+//!
+//! This path is hot: the body's inputs go from their text into packed numbers, and the answer
+//! borrows its labels from the version.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::error::Problem;
+use super::extract::{AliasPath, Body, ModelPath, Path, VersionPath, expect_json, parse_object};
+use super::parse::parse_input;
+use crate::domain::Invalid;
+use crate::domain::input::Inputs;
+use crate::domain::name::{AliasName, LIVE, ModelName};
+use crate::domain::settings::ModelSettings;
+use crate::services::Context;
+use crate::services::serving::{self, Answered, Target};
+
+/// The most inputs of one request.
+const MAX_INPUTS: usize = 10_000;
+/// The most label-probability pairs of one answer.
+const MAX_PAIRS: usize = 1_000_000;
+/// Bodies and answers from this size on are read and written off the runtime's threads.
+const HEAVY_BYTES: usize = 256 << 10;
+
+/// Inputs to be answered.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"inputs": [[0.0, 1.0, 0.5]], "top_k": 3}))]
+pub struct PredictRequest<'a> {
+    /// 1 to 10,000 inputs: each an array of numbers, or an object by feature name.
+    #[serde(borrow)]
+    #[schema(value_type = Vec<Object>, min_items = 1, max_items = 10_000)]
+    inputs: Vec<&'a RawValue>,
+    /// How many labels to name for each input, 1 by default. At most as many as the version knows
+    /// are named; `top_k` times the number of inputs is at most 1,000,000.
+    #[schema(minimum = 1, maximum = 1_000_000, default = 1)]
+    top_k: Option<usize>,
+}
+
+/// What one version says about the inputs, in their order.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Predictions<'a> {
+    /// The model.
+    #[schema(value_type = String, example = "digits")]
+    model: &'a ModelName,
+    /// The version that answered all of them.
+    #[schema(example = 3)]
+    version: i32,
+    /// One for each input.
+    predictions: Vec<Prediction<'a>>,
+}
+
+/// What a version says about one input.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub struct Prediction<'a> {
+    /// The most probable label.
+    #[schema(example = "7")]
+    label: &'a str,
+    /// Its probability.
+    #[schema(example = 0.98, minimum = 0, maximum = 1)]
+    probability: f32,
+    /// The `top_k` most probable labels, best first.
+    top: Vec<Scored<'a>>,
+}
+
+/// A label with its probability.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+pub struct Scored<'a> {
+    /// The label.
+    #[schema(example = "7")]
+    label: &'a str,
+    /// Its probability.
+    #[schema(example = 0.98, minimum = 0, maximum = 1)]
+    probability: f32,
+}
+
+/// Predict with the live version.
+///
+/// A new version takes over between two requests; one answer never mixes two.
+#[utoipa::path(post, path = "/v1/models/{model}/predict", operation_id = "predict",
+    tag = "predictions", params(ModelPath), request_body = PredictRequest<'_>,
+    responses(
+        (status = 200, description = "The predictions.", body = Predictions<'_>),
+        (status = 409, description = "The model has no version yet."),
+    ))]
+pub async fn live(
+    State(context): State<Context>,
+    Path(path): Path<ModelPath>,
+    headers: HeaderMap,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    let live = AliasName::parse(LIVE)?;
+    predict(&context, &path.model, &Target::Alias(live), &headers, body).await
+}
+
+/// Predict with a given version.
+#[utoipa::path(post, path = "/v1/models/{model}/versions/{n}/predict",
+    operation_id = "predictByVersion", tag = "predictions",
+    params(VersionPath), request_body = PredictRequest<'_>,
+    responses((status = 200, description = "The predictions.", body = Predictions<'_>)))]
+pub async fn version(
+    State(context): State<Context>,
+    Path(path): Path<VersionPath>,
+    headers: HeaderMap,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    predict(&context, &path.model, &Target::Version(path.n), &headers, body).await
+}
+
+/// Predict with the version that an alias points at.
+#[utoipa::path(post, path = "/v1/models/{model}/aliases/{alias}/predict",
+    operation_id = "predictByAlias", tag = "predictions",
+    params(AliasPath), request_body = PredictRequest<'_>,
+    responses(
+        (status = 200, description = "The predictions.", body = Predictions<'_>),
+        (status = 409, description = "The alias is `live`, and the model has no version yet."),
+    ))]
+pub async fn alias(
+    State(context): State<Context>,
+    Path(path): Path<AliasPath>,
+    headers: HeaderMap,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    predict(&context, &path.model, &Target::Alias(path.alias), &headers, body).await
+}
+
+async fn predict(
+    context: &Context,
+    model: &ModelName,
+    target: &Target,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    expect_json(headers)?;
+    let route = context.serving.route(context, model).await?;
+    let (heavy, schema_of) = (body.len() >= HEAVY_BYTES, Arc::clone(&route));
+    let (inputs, top_k) = compute(heavy, move || read(&body, &schema_of.model.settings)).await??;
+    let heavy = inputs.len() * top_k * size_of::<Scored<'_>>() >= HEAVY_BYTES;
+    let answered = serving::predict(context, &route, target, inputs).await?;
+    let model = model.clone();
+    let json = compute(heavy, move || write(&model, &answered, top_k)).await??;
+    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
+}
+
+/// Runs what takes long on a thread of its own, and the rest right here.
+async fn compute<T: Send + 'static>(
+    heavy: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    match heavy {
+        false => Ok(work()),
+        true => tokio::task::spawn_blocking(work).await.map_err(Problem::internal),
+    }
+}
+
+/// The inputs of a body, and how many labels to name.
+fn read(body: &[u8], settings: &ModelSettings) -> Result<(Inputs, usize), Problem> {
+    let request: PredictRequest<'_> = parse_object(body)?;
+    let n = request.inputs.len();
+    if !(1..=MAX_INPUTS).contains(&n) {
+        let detail = format!("give 1 to {MAX_INPUTS} inputs, not {n}");
+        return Err(Invalid::at("/inputs", detail).into());
+    }
+    let top_k = request.top_k.unwrap_or(1);
+    if top_k < 1 || n.saturating_mul(top_k) > MAX_PAIRS {
+        let detail = format!("top_k is at least 1, and top_k times inputs at most {MAX_PAIRS}");
+        return Err(Invalid::at("/top_k", detail).into());
+    }
+    let mut inputs = Inputs::new(&settings.input);
+    for (index, input) in request.inputs.into_iter().enumerate() {
+        parse_input(input, &settings.input, settings.learning.missing, &mut inputs)
+            .map_err(|error| error.within(&format!("/inputs/{index}")))?;
+    }
+    Ok((inputs, top_k))
+}
+
+/// The answer as JSON.
+fn write(model: &ModelName, answered: &Answered, top_k: usize) -> Result<Vec<u8>, Problem> {
+    let predictions = rank(answered, top_k)?;
+    let answer = Predictions { model, version: answered.version, predictions };
+    serde_json::to_vec(&answer).map_err(Problem::internal)
+}
+
+/// The most probable labels of each input; of equals, the one that the version knew first.
+fn rank(answered: &Answered, top_k: usize) -> Result<Vec<Prediction<'_>>, Problem> {
+    let labels = &answered.labels;
+    let rows = answered.probabilities.chunks_exact(labels.len().max(1));
+    let prediction = |row: &[f32]| {
+        let top: Vec<Scored<'_>> = best(row, top_k)
+            .into_iter()
+            .map(|i| Scored { label: &labels[i], probability: row[i] })
+            .collect();
+        top.first().copied().map(|first| Prediction {
+            label: first.label,
+            probability: first.probability,
+            top,
+        })
+    };
+    rows.map(prediction)
+        .collect::<Option<_>>()
+        .ok_or_else(|| Problem::internal("a version without labels"))
+}
+
+/// The places of the `k` largest values, largest first.
+fn best(row: &[f32], k: usize) -> Vec<usize> {
+    let better = |a: &usize, b: &usize| row[*b].total_cmp(&row[*a]).then(a.cmp(b));
+    if k == 1 {
+        return (0..row.len()).min_by(better).into_iter().collect();
+    }
+    let mut places: Vec<usize> = (0..row.len()).collect();
+    if k < places.len() {
+        places.select_nth_unstable_by(k, better);
+        places.truncate(k);
+    }
+    places.sort_unstable_by(better);
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::input::{InputSchema, TabularSchema};
+    use crate::domain::settings::{
+        GateSettings, LearningSettings, NetworkSettings, RetentionSettings, ScheduleSettings,
+        SelectionSettings,
+    };
+
+    fn read(body: &str) -> Result<(Inputs, usize), (u16, String)> {
+        let settings = ModelSettings {
+            input: InputSchema::Tabular(TabularSchema { dim: Some(2), features: None }),
+            network: NetworkSettings::default(),
+            learning: LearningSettings::default(),
+            selection: SelectionSettings::default(),
+            schedule: ScheduleSettings::default(),
+            gate: GateSettings::default(),
+            retention: RetentionSettings::default(),
+        };
+        super::read(body.as_bytes(), &settings).map_err(|problem| {
+            let pointer = problem.errors().first().map(|error| error.pointer.clone());
+            (problem.code().status().as_u16(), pointer.unwrap_or_default())
+        })
+    }
+
+    #[test]
+    fn inputs_are_read_in_order() {
+        let (inputs, top_k) = read(r#"{"inputs": [[0, 1.5], [2, 3]]}"#).unwrap();
+        assert_eq!((inputs.all_numbers(), top_k), (&[0.0, 1.5, 2.0, 3.0][..], 1));
+    }
+
+    #[test]
+    fn one_bad_input_refuses_the_request_with_its_pointer() {
+        for (body, status, at) in [
+            (r#"{"inputs": [[0, 1], [2, 3], [4, 5], [6]]}"#, 422, "/inputs/3"),
+            (r#"{"inputs": [[0, 1], [2, "x"]]}"#, 422, "/inputs/1/1"),
+            (r#"{"inputs": []}"#, 422, "/inputs"),
+            (r#"{"inputs": 7}"#, 422, "/inputs"),
+            (r#"{"inputs": [[0, 1]], "top_k": 0}"#, 422, "/top_k"),
+            (r#"{"inputs": [[0, 1]], "top_k": -1}"#, 422, "/top_k"),
+            (r#"{"inputs": [[0, 1]], "top_k": 1000001}"#, 422, "/top_k"),
+            (r#"{"inputs": [[0, 1]], "remember": true}"#, 422, "/remember"),
+            (r#"{"top_k": 1}"#, 422, ""),
+            (r#"{"inputs": [[0, 1]"#, 400, ""),
+            (r#"{"inputs": [[0, NaN]]}"#, 400, ""),
+        ] {
+            assert_eq!(read(body).unwrap_err(), (status, at.to_owned()), "{body}");
+        }
+        let many = format!(r#"{{"inputs": [{}[0, 1]]}}"#, "[0, 1],".repeat(MAX_INPUTS));
+        assert_eq!(read(&many).unwrap_err().1, "/inputs");
+    }
+
+    #[test]
+    fn an_answer_names_the_best_labels_best_first() {
+        let labels = ["a", "b", "c"].map(str::to_owned);
+        let answered = Answered {
+            version: 3,
+            labels: labels.to_vec().into(),
+            probabilities: vec![0.25, 0.5, 0.25, 0.75, 0.0, 0.25],
+        };
+        let model = ModelName::parse("m").unwrap();
+        let json = |top_k| -> serde_json::Value {
+            serde_json::from_slice(&write(&model, &answered, top_k).unwrap()).unwrap()
+        };
+        let expected = json!({"model": "m", "version": 3, "predictions": [
+            {"label": "b", "probability": 0.5, "top": [
+                {"label": "b", "probability": 0.5}, {"label": "a", "probability": 0.25}]},
+            {"label": "a", "probability": 0.75, "top": [
+                {"label": "a", "probability": 0.75}, {"label": "c", "probability": 0.25}]},
+        ]});
+        assert_eq!(json(2), expected);
+        assert_eq!(json(1)["predictions"][0]["top"].as_array().unwrap().len(), 1);
+        assert_eq!(json(99)["predictions"][0]["top"].as_array().unwrap().len(), 3);
+    }
+}

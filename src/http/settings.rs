@@ -1,0 +1,314 @@
+//! How a client sets a model up and changes it: the settings of a new model, and their patches.
+//!
+//! Both are read so that a complaint points at the very field that is wrong.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::extract::parse_part;
+use crate::domain::Invalid;
+use crate::domain::input::InputSchema;
+use crate::domain::name::ModelName;
+use crate::domain::settings::{
+    GateSettings, LearningSettings, ModelSettings, NetworkSettings, RetentionSettings,
+    ScheduleSettings, SelectionSettings,
+};
+
+/// What a model learns to do.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// To name an input's label.
+    #[default]
+    Classification,
+}
+
+/// A model to be made: everything but `name` and `input` has a default that works well.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "digits", "input": {"kind": "tabular", "dim": 64}}))]
+pub struct NewModel {
+    /// The model's name.
+    #[schema(value_type = String, pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
+    name: ModelName,
+    /// What it learns to do.
+    #[serde(default)]
+    task: Task,
+    /// What one input looks like.
+    #[schema(value_type = InputSchema)]
+    input: Value,
+    /// The network's shape.
+    #[schema(value_type = Option<NetworkSettings>)]
+    network: Option<Value>,
+    /// How an update trains.
+    learning: Option<LearningSettings>,
+    /// Which samples of an update are worth training on.
+    selection: Option<SelectionSettings>,
+    /// When an update is queued by itself.
+    schedule: Option<ScheduleSettings>,
+    /// What a version must show to be published.
+    gate: Option<GateSettings>,
+    /// What is kept.
+    retention: Option<RetentionSettings>,
+}
+
+impl NewModel {
+    /// The name, and the settings with their defaults filled in.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the pointer of what is wrong.
+    pub fn into_settings(self) -> Result<(ModelName, ModelSettings), Invalid> {
+        let Task::Classification = self.task;
+        let network = match self.network {
+            None => NetworkSettings::default(),
+            Some(network) => parse_network(network).map_err(|error| error.within("/network"))?,
+        };
+        let settings = ModelSettings {
+            input: parse_input_schema(self.input).map_err(|error| error.within("/input"))?,
+            network,
+            learning: self.learning.unwrap_or_default(),
+            selection: self.selection.unwrap_or_default(),
+            schedule: self.schedule.unwrap_or_default(),
+            gate: self.gate.unwrap_or_default(),
+            retention: self.retention.unwrap_or_default(),
+        };
+        Ok((self.name, settings))
+    }
+}
+
+/// By hand and not by serde's tag: so a complaint points at the field, and not at the whole input.
+fn parse_input_schema(input: Value) -> Result<InputSchema, Invalid> {
+    match take_kind(input)? {
+        (Some(kind), rest) if kind == "tabular" => parse_part(rest).map(InputSchema::Tabular),
+        (Some(kind), _) if kind == "text" || kind == "image" => Err(Invalid::at(
+            "/kind",
+            format!("this release takes tabular input; {kind} input comes with a later one"),
+        )),
+        _ => Err(Invalid::at("/kind", "kind must be tabular")),
+    }
+}
+
+fn parse_network(network: Value) -> Result<NetworkSettings, Invalid> {
+    match take_kind(network)? {
+        (Some(kind), _) if kind != "mlp" => Err(Invalid::at("/kind", "kind must be mlp")),
+        (_, rest) => parse_part(rest).map(NetworkSettings::Mlp),
+    }
+}
+
+/// What an object says its kind is, and the rest of it.
+fn take_kind(value: Value) -> Result<(Option<String>, Value), Invalid> {
+    let Value::Object(mut object) = value else {
+        return Err(Invalid::new("must be an object"));
+    };
+    match object.remove("kind") {
+        Some(Value::String(kind)) => Ok((Some(kind), Value::Object(object))),
+        Some(_) => Err(Invalid::at("/kind", "kind must be a string")),
+        None => Ok((None, Value::Object(object))),
+    }
+}
+
+/// Changes of a model's settings: a section that is left out, and a setting that its section leaves
+/// out, stay as they are. Null takes a section or a setting back to its default, and switches a
+/// limit of `gate` off.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(example = json!({"schedule": {"min_samples": 1000}, "gate": {"max_drop": null}}))]
+pub struct ModelPatch {
+    /// How an update trains.
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<LearningSettings>)]
+    learning: Option<Value>,
+    /// Which samples of an update are worth training on.
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<SelectionSettings>)]
+    selection: Option<Value>,
+    /// When an update is queued by itself.
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<ScheduleSettings>)]
+    schedule: Option<Value>,
+    /// What a version must show to be published.
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<GateSettings>)]
+    gate: Option<Value>,
+    /// What is kept.
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<RetentionSettings>)]
+    retention: Option<Value>,
+}
+
+/// Tells a section that is null from one that is left out.
+fn given<'de, D: Deserializer<'de>>(section: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(section).map(Some)
+}
+
+/// What null means for a setting.
+#[derive(Clone, Copy, PartialEq)]
+enum Null {
+    Default,
+    Off,
+}
+
+impl ModelPatch {
+    /// Changes `settings` as the patch says.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the pointer of what is wrong.
+    pub fn apply(self, settings: &mut ModelSettings) -> Result<(), Invalid> {
+        merge(&mut settings.learning, self.learning, "/learning", Null::Default)?;
+        merge(&mut settings.selection, self.selection, "/selection", Null::Default)?;
+        merge(&mut settings.schedule, self.schedule, "/schedule", Null::Default)?;
+        merge(&mut settings.gate, self.gate, "/gate", Null::Off)?;
+        merge(&mut settings.retention, self.retention, "/retention", Null::Default)
+    }
+}
+
+/// Merges a patch into one section of the settings (RFC 7396, one level deep).
+fn merge<T: Serialize + DeserializeOwned + Default>(
+    section: &mut T,
+    patch: Option<Value>,
+    at: &str,
+    null: Null,
+) -> Result<(), Invalid> {
+    let patch = match patch {
+        None => return Ok(()),
+        Some(Value::Null) => Map::new(),
+        Some(Value::Object(patch)) if patch.is_empty() => return Ok(()),
+        Some(Value::Object(patch)) => patch,
+        Some(_) => return Err(Invalid::at(at, "must be an object, or null")),
+    };
+    let mut merged = match serde_json::to_value(&*section) {
+        Ok(Value::Object(settings)) if !patch.is_empty() => settings,
+        _ => Map::new(),
+    };
+    for (name, value) in patch {
+        if value.is_null() && null == Null::Default && merged.remove(&name).is_some() {
+            continue;
+        }
+        merged.insert(name, value);
+    }
+    *section = parse_part(Value::Object(merged)).map_err(|error| error.within(at))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::error::Problem;
+    use super::super::extract::parse_object;
+    use super::*;
+
+    fn new_model(body: Value) -> Result<ModelSettings, (String, String)> {
+        let complaint = |problem: Problem| {
+            let error = problem.errors()[0].clone();
+            (error.pointer, error.detail)
+        };
+        let new: NewModel = parse_object(body.to_string().as_bytes()).map_err(complaint)?;
+        let (_, settings) = new.into_settings().map_err(|error| complaint(error.into()))?;
+        settings.check().map_err(|error| complaint(error.into()))?;
+        Ok(settings)
+    }
+
+    #[test]
+    fn a_name_and_an_input_are_enough() {
+        let input = json!({"kind": "tabular", "dim": 3});
+        let least = new_model(json!({"name": "m", "input": input})).unwrap();
+        assert_eq!(least.schedule, ScheduleSettings::default());
+        let empty = new_model(json!({"name": "m", "task": "classification", "input": input,
+            "network": {}, "learning": {}, "selection": {}, "schedule": {}, "gate": {}, "retention": {}}));
+        assert_eq!(empty.unwrap(), least);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_model_is_pointed_at() {
+        let with = |name: &str, value: Value| {
+            let mut body = json!({"name": "m", "input": {"kind": "tabular", "dim": 3}});
+            body[name] = value;
+            new_model(body).unwrap_err().0
+        };
+        for (name, value, at) in [
+            ("name", json!("Upper"), "/name"),
+            ("task", json!("regression"), "/task"),
+            ("colour", json!(1), "/colour"),
+            ("input", json!([]), "/input"),
+            ("input", json!({"dim": 3}), "/input/kind"),
+            ("input", json!({"kind": "audio"}), "/input/kind"),
+            ("input", json!({"kind": "text"}), "/input/kind"),
+            ("input", json!({"kind": "image", "width": 28, "height": 28, "channels": 1}), "/input/kind"),
+            ("input", json!({"kind": "tabular"}), "/input"),
+            ("input", json!({"kind": "tabular", "dim": 0}), "/input/dim"),
+            ("input", json!({"kind": "tabular", "dim": "3"}), "/input/dim"),
+            ("input", json!({"kind": "tabular", "dim": 3, "width": 2}), "/input/width"),
+            ("input", json!({"kind": "tabular", "features": [{"name": "a", "type": "date"}]}),
+             "/input/features/0/type"),
+            ("network", json!({"kind": "cnn"}), "/network/kind"),
+            ("network", json!({"hidden": [0]}), "/network/hidden/0"),
+            ("network", json!({"hidden": [8, "x"]}), "/network/hidden/1"),
+            ("learning", json!({"epochs": 0}), "/learning/epochs"),
+            ("learning", json!({"speed": 1}), "/learning/speed"),
+            ("selection", json!({"budget": {"share": 2.0}}), "/selection/budget/share"),
+            ("selection", json!({"budget": {"share": "x"}}), "/selection/budget/share"),
+            ("schedule", json!({"min_samples": 0}), "/schedule/min_samples"),
+            ("gate", json!({"max_drop": 2}), "/gate/max_drop"),
+            ("retention", json!({"days": 2}), "/retention/days"),
+        ] {
+            assert_eq!(with(name, value.clone()), at, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn text_and_images_are_refused_in_clear_words() {
+        let (_, detail) = new_model(json!({"name": "m", "input": {"kind": "text"}})).unwrap_err();
+        assert_eq!(detail, "this release takes tabular input; text input comes with a later one");
+    }
+
+    fn patched(patch: Value) -> Result<ModelSettings, String> {
+        let mut settings = new_model(json!({
+            "name": "m", "input": {"kind": "tabular", "dim": 3},
+            "learning": {"seed": 7, "epochs": 3}, "schedule": {"min_samples": 9},
+            "selection": {"budget": {"share": 0.5}},
+        }))
+        .unwrap();
+        let patch: ModelPatch = parse_object(patch.to_string().as_bytes())
+            .map_err(|problem| problem.errors()[0].pointer.clone())?;
+        patch.apply(&mut settings).map_err(|error| error.pointer)?;
+        Ok(settings)
+    }
+
+    #[test]
+    fn a_patch_changes_what_it_names_and_nothing_else() {
+        let before = patched(json!({})).unwrap();
+        assert_eq!(patched(json!({"learning": {}, "gate": {}})).unwrap(), before);
+        let after = patched(json!({"learning": {"epochs": 5}, "schedule": {"paused": true}})).unwrap();
+        assert_eq!((after.learning.seed, after.learning.epochs), (7, Some(5)));
+        assert_eq!((after.schedule.min_samples, after.schedule.paused), (9, true));
+        assert_eq!(after.gate, before.gate);
+        let after = patched(json!({"selection": {"budget": {"count": 8}}})).unwrap();
+        assert_eq!(serde_json::to_value(after.selection.budget).unwrap(), json!({"count": 8}));
+    }
+
+    #[test]
+    fn null_is_the_default_and_no_limit_in_the_gate() {
+        let after = patched(json!({"learning": {"seed": null, "epochs": null}})).unwrap();
+        assert_eq!(after.learning, LearningSettings::default());
+        let after = patched(json!({"schedule": null, "gate": {"max_drop": null}})).unwrap();
+        assert_eq!(after.schedule, ScheduleSettings::default());
+        assert_eq!((after.gate.max_drop, after.gate.max_class_drop), (None, Some(0.2)));
+    }
+
+    #[test]
+    fn a_wrong_patch_is_pointed_at() {
+        for (patch, at) in [
+            (json!({"learning": {"speed": 1}}), "/learning/speed"),
+            (json!({"learning": {"speed": null}}), "/learning/speed"),
+            (json!({"learning": {"epochs": "x"}}), "/learning/epochs"),
+            (json!({"learning": 1}), "/learning"),
+            (json!({"input": {"kind": "tabular", "dim": 4}}), "/input"),
+            (json!({"name": "other"}), "/name"),
+        ] {
+            assert_eq!(patched(patch.clone()).unwrap_err(), at, "{patch}");
+        }
+    }
+}

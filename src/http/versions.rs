@@ -1,0 +1,256 @@
+//! A model's versions, their checkpoints, and the aliases that point at them.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::error::Problem;
+use super::extract::{AliasPath, Json, ModelPath, Path, Query, VersionPath};
+use super::page::{Page, PageQuery, PageRequest};
+use crate::domain::evaluation::{Evaluation, GateDecision};
+use crate::domain::name::{AliasName, ModelName};
+use crate::domain::version::VersionStatus;
+use crate::services::Context;
+use crate::services::registry::{self, VersionView};
+use crate::storage::versions::Alias as StoredAlias;
+
+/// A version of a model: the immutable result of an update.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Version {
+    /// Its number: counted from 1, never given twice.
+    #[schema(example = 3)]
+    version: i32,
+    /// The version that it was trained from.
+    parent: Option<i32>,
+    /// Whether the gate let it through.
+    status: VersionStatus,
+    /// When it was made.
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    /// The update that made it.
+    update: Uuid,
+    /// Its file.
+    checkpoint: Checkpoint,
+    /// The labels that it knows.
+    labels: Vec<String>,
+    /// Its figures on held-out samples.
+    evaluation: Evaluation,
+    /// The gate's decision, with the reasons.
+    gate: GateDecision,
+    /// The aliases that point at it.
+    #[schema(value_type = Vec<String>)]
+    aliases: Vec<AliasName>,
+}
+
+/// A version's file.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Checkpoint {
+    /// Where to download it, relative to this service.
+    #[schema(example = "/v1/models/digits/versions/3/checkpoint")]
+    uri: String,
+    /// Its length.
+    bytes: i64,
+    /// SHA-256 of its bytes, in hex.
+    sha256: String,
+}
+
+fn render(model: &ModelName, view: VersionView) -> Version {
+    let VersionView { version, aliases } = view;
+    let uri = format!("/v1/models/{model}/versions/{}/checkpoint", version.version);
+    let checkpoint =
+        Checkpoint { uri, bytes: version.checkpoint.bytes, sha256: version.checkpoint.sha256 };
+    Version {
+        version: version.version,
+        parent: version.parent,
+        status: version.status,
+        created_at: version.created_at,
+        update: version.update_id,
+        checkpoint,
+        labels: version.labels,
+        evaluation: version.evaluation,
+        gate: version.gate,
+        aliases,
+    }
+}
+
+/// A movable name of a version.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Alias {
+    /// The name; `live` is the one that predictions use.
+    #[schema(value_type = String, example = "live")]
+    alias: AliasName,
+    /// The version that it points at.
+    #[schema(example = 3)]
+    version: i32,
+    /// When it was last moved.
+    #[serde(with = "time::serde::rfc3339")]
+    updated_at: OffsetDateTime,
+}
+
+impl From<StoredAlias> for Alias {
+    fn from(StoredAlias { alias, version, updated_at }: StoredAlias) -> Self {
+        Self { alias, version, updated_at }
+    }
+}
+
+/// Where an alias is to point.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AliasTarget {
+    /// The version's number.
+    #[schema(minimum = 1, example = 3)]
+    version: i32,
+}
+
+/// A model's aliases, by name.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Aliases {
+    /// All of them.
+    items: Vec<Alias>,
+    /// Always null: a model's aliases are one page.
+    #[schema(value_type = Option<String>)]
+    next_cursor: (),
+}
+
+/// List a model's versions, newest first.
+#[utoipa::path(get, path = "/v1/models/{model}/versions", operation_id = "listVersions",
+    tag = "versions", params(ModelPath, PageQuery),
+    responses((status = 200, description = "A page of versions.", body = Page<Version>)))]
+pub async fn list(
+    State(context): State<Context>,
+    Path(path): Path<ModelPath>,
+    Query(query): Query<PageQuery>,
+) -> Result<axum::Json<Page<Version>>, Problem> {
+    let request = PageRequest::<i32>::try_from(&query)?;
+    let (after, n_rows) = (request.after, request.n_rows());
+    let views = registry::list_versions(&context, &path.model, after, n_rows).await?;
+    let page = request.page(views, |view| view.version.version, |view| render(&path.model, view));
+    Ok(axum::Json(page))
+}
+
+/// Read a version.
+#[utoipa::path(get, path = "/v1/models/{model}/versions/{n}", operation_id = "getVersion",
+    tag = "versions", params(VersionPath),
+    responses((status = 200, description = "The version.", body = Version)))]
+pub async fn get(
+    State(context): State<Context>,
+    Path(path): Path<VersionPath>,
+) -> Result<axum::Json<Version>, Problem> {
+    let view = registry::get_version(&context, &path.model, path.n).await?;
+    Ok(axum::Json(render(&path.model, view)))
+}
+
+/// Download a version's checkpoint, a safetensors file.
+///
+/// 500 with code `version_damaged` when the file is missing or not the one that was written.
+#[utoipa::path(get, path = "/v1/models/{model}/versions/{n}/checkpoint",
+    operation_id = "downloadCheckpoint", tag = "versions",
+    params(VersionPath,
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of a copy that is there already.")),
+    responses(
+        (status = 200, description = "The file.", body = Vec<u8>,
+         content_type = "application/octet-stream",
+         headers(("ETag" = String, description = "SHA-256 of the file, in hex and quotes."),
+                 ("Content-Disposition" = String, description = "Names the file."))),
+        (status = 304, description = "The copy is still right."),
+    ))]
+pub async fn checkpoint(
+    State(context): State<Context>,
+    Path(VersionPath { model, n }): Path<VersionPath>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    // A client that has a copy costs no read of the file.
+    if let Some(known) = headers.get(header::IF_NONE_MATCH) {
+        let version = registry::get_version(&context, &model, n).await?.version;
+        if names(known, &version.checkpoint.sha256) {
+            let etag = [(header::ETAG, etag(&version.checkpoint.sha256))];
+            return Ok((StatusCode::NOT_MODIFIED, etag).into_response());
+        }
+    }
+    let (checkpoint, file) = registry::checkpoint(&context, &model, n).await?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::ETAG, etag(&checkpoint.sha256)),
+        // Another model may take this name one day, with versions of the same numbers.
+        (header::CACHE_CONTROL, "no-cache".to_owned()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{model}-v{n}.safetensors\""),
+        ),
+    ];
+    Ok((headers, file).into_response())
+}
+
+fn etag(sha256: &str) -> String {
+    format!("\"{sha256}\"")
+}
+
+/// Whether an `If-None-Match` names the file of this digest.
+fn names(known: &HeaderValue, sha256: &str) -> bool {
+    let Ok(known) = known.to_str() else { return false };
+    let mut tags = known.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
+    tags.any(|tag| tag == "*" || tag.strip_prefix('"').and_then(|t| t.strip_suffix('"')) == Some(sha256))
+}
+
+/// List a model's aliases, by name.
+#[utoipa::path(get, path = "/v1/models/{model}/aliases", operation_id = "listAliases",
+    tag = "versions", params(ModelPath),
+    responses((status = 200, description = "The aliases.", body = Aliases)))]
+pub async fn list_aliases(
+    State(context): State<Context>,
+    Path(path): Path<ModelPath>,
+) -> Result<axum::Json<Aliases>, Problem> {
+    let aliases = registry::aliases(&context, &path.model).await?;
+    let items = aliases.into_iter().map(Alias::from).collect();
+    Ok(axum::Json(Aliases { items, next_cursor: () }))
+}
+
+/// Point an alias at a version: promote it, or roll back.
+///
+/// The version is loaded first, so that an alias never points at what cannot answer.
+#[utoipa::path(put, path = "/v1/models/{model}/aliases/{alias}", operation_id = "putAlias",
+    tag = "versions", params(AliasPath), request_body = AliasTarget,
+    responses((status = 200, description = "The alias as it is now.", body = Alias)))]
+pub async fn put_alias(
+    State(context): State<Context>,
+    Path(path): Path<AliasPath>,
+    Json(target): Json<AliasTarget>,
+) -> Result<axum::Json<Alias>, Problem> {
+    let alias = registry::put_alias(&context, &path.model, &path.alias, target.version).await?;
+    Ok(axum::Json(alias.into()))
+}
+
+/// Delete an alias other than `live`.
+#[utoipa::path(delete, path = "/v1/models/{model}/aliases/{alias}", operation_id = "deleteAlias",
+    tag = "versions", params(AliasPath),
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 409, description = "`live` cannot be deleted."),
+    ))]
+pub async fn delete_alias(
+    State(context): State<Context>,
+    Path(path): Path<AliasPath>,
+) -> Result<StatusCode, Problem> {
+    registry::delete_alias(&context, &path.model, &path.alias).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_known_by_its_tag() {
+        let names = |known: &'static str| names(&HeaderValue::from_static(known), "abc");
+        for same in ["\"abc\"", "W/\"abc\"", "*", "\"x\", \"abc\""] {
+            assert!(names(same), "{same}");
+        }
+        for other in ["\"abcd\"", "abc", "", "\"x\""] {
+            assert!(!names(other), "{other}");
+        }
+    }
+}

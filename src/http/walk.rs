@@ -1,0 +1,130 @@
+//! Walks through JSON piece by piece, without building it: each piece is handed on as the text
+//! that stands for it, so that whoever knows what belongs there reads it once, straight into place.
+//!
+//! What is handed on is well formed. The first complaint about a piece ends the calls, but not the
+//! walk: JSON that is broken further on is still found to be broken.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::domain::Invalid;
+
+/// Calls `visit` with each member of the object that `json` is.
+///
+/// # Errors
+/// The first complaint of `visit`, or one about `json` itself.
+pub(super) fn each_member<'a>(
+    json: &'a str,
+    visit: impl FnMut(Cow<'a, str>, &'a RawValue) -> Result<(), Invalid>,
+) -> Result<(), Invalid> {
+    let mut json = serde_json::Deserializer::from_str(json);
+    EachMember(visit).deserialize(&mut json).unwrap_or_else(|error| Err(Invalid::new(words(&error))))
+}
+
+/// Calls `visit` with each element of the array that `json` is.
+///
+/// # Errors
+/// The first complaint of `visit`, or one about `json` itself.
+pub(super) fn each_element<'a>(
+    json: &'a str,
+    visit: impl FnMut(&'a RawValue) -> Result<(), Invalid>,
+) -> Result<(), Invalid> {
+    let mut json = serde_json::Deserializer::from_str(json);
+    EachElement(visit).deserialize(&mut json).unwrap_or_else(|error| Err(Invalid::new(words(&error))))
+}
+
+/// Walks through an object as part of a larger walk.
+pub(super) struct EachMember<F>(pub(super) F);
+
+impl<'de, F, E> DeserializeSeed<'de> for EachMember<F>
+where
+    F: FnMut(Cow<'de, str>, &'de RawValue) -> Result<(), E>,
+{
+    type Value = Result<(), E>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de, F, E> Visitor<'de> for EachMember<F>
+where
+    F: FnMut(Cow<'de, str>, &'de RawValue) -> Result<(), E>,
+{
+    type Value = Result<(), E>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Self::Value, A::Error> {
+        while let Some(Name(name)) = members.next_key()? {
+            let complaint = (self.0)(name, members.next_value()?);
+            if complaint.is_err() {
+                while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                return Ok(complaint);
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// Walks through an array as part of a larger walk.
+pub(super) struct EachElement<F>(pub(super) F);
+
+impl<'de, F, E> DeserializeSeed<'de> for EachElement<F>
+where
+    F: FnMut(&'de RawValue) -> Result<(), E>,
+{
+    type Value = Result<(), E>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_seq(self)
+    }
+}
+
+impl<'de, F, E> Visitor<'de> for EachElement<F>
+where
+    F: FnMut(&'de RawValue) -> Result<(), E>,
+{
+    type Value = Result<(), E>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<Self::Value, A::Error> {
+        while let Some(element) = elements.next_element()? {
+            let complaint = (self.0)(element);
+            if complaint.is_err() {
+                while elements.next_element::<IgnoredAny>()?.is_some() {}
+                return Ok(complaint);
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// A member's name, borrowed unless it holds escapes.
+#[derive(Deserialize)]
+pub(super) struct Name<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+/// What serde says is wrong, without the place, which is told apart.
+pub(super) fn words(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    shortened(&text[..end]).into_owned()
+}
+
+/// `text` without its end where it is long: a complaint may quote what a client sent.
+pub(super) fn shortened(text: &str) -> Cow<'_, str> {
+    const MOST: usize = 256;
+    match text.len() {
+        0..=MOST => Cow::Borrowed(text),
+        _ => Cow::Owned(format!("{}…", &text[..text.floor_char_boundary(MOST)])),
+    }
+}

@@ -1,0 +1,374 @@
+//! "Here is a batch of labelled samples; keep it."
+//!
+//! Invariant: accepted means committed. The batch, its samples, the update that it queues and the
+//! answer kept for its idempotency key are one transaction, held under the model's lock and only
+//! while the samples are written: the client has sent everything by then.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::PgConnection;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::requests::{self, UpdateRef};
+use super::{Context, ServiceError, registry};
+use crate::domain::Invalid;
+use crate::domain::batch::{Rejection, Verdicts};
+use crate::domain::label::{Label, MAX_LABELS};
+use crate::domain::name::ModelName;
+use crate::domain::sample::Samples;
+use crate::domain::update::Trigger;
+use crate::storage::batches::{self, Batch};
+use crate::storage::idempotency::{self, GivenAnswer};
+use crate::storage::models::{self, Model};
+use crate::storage::notices::{self, Notice};
+use crate::storage::samples::{self, NewRows};
+
+/// A batch as it is read: its chunks in order, then the end. One that breaks off before its end is
+/// not stored.
+#[derive(Debug)]
+pub enum Part {
+    /// Some samples.
+    Chunk(Chunk),
+    /// Everything has been read.
+    End,
+}
+
+/// Up to a block's worth of a batch, parsed and checked.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// The good samples.
+    pub samples: Samples,
+    /// The client's id of each good sample.
+    pub client_ids: Vec<Option<String>>,
+    /// Whether each good sample's input is held out of training.
+    pub held_out: Vec<bool>,
+    /// The place in the batch of each good sample, from 0.
+    pub indices: Vec<u64>,
+    /// The bad samples.
+    pub rejections: Vec<Rejection>,
+}
+
+/// Whether a batch queues an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UpdatePolicy {
+    /// The model's schedule decides.
+    #[default]
+    Auto,
+    /// At once.
+    Now,
+    /// Not this time.
+    Never,
+}
+
+/// How a batch is to be taken.
+#[derive(Debug, Default)]
+pub struct IngestOptions {
+    /// One bad sample refuses the whole batch.
+    pub strict: bool,
+    /// Whether it queues an update.
+    pub update: UpdatePolicy,
+    /// The client's idempotency key, if it sent one.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// An idempotency key with what it stands for.
+#[derive(Debug, Clone)]
+pub struct IdempotencyKey {
+    /// The key.
+    pub key: String,
+    /// SHA-256 of query and body.
+    pub fingerprint: [u8; 32],
+}
+
+/// An answer, given now or given before under the same key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer<T> {
+    /// Given now.
+    New(T),
+    /// Given before; the same again.
+    Replayed(GivenAnswer),
+}
+
+/// A stored batch, and the update it was queued into.
+#[derive(Debug, Clone)]
+pub struct Ingested {
+    /// The batch.
+    pub batch: Batch,
+    /// The update, if there is one.
+    pub update: Option<UpdateRef>,
+}
+
+/// Parts of a batch that wait to be written: a few, so that memory stays bounded and reading the
+/// next one overlaps with writing this one.
+const PARTS_AHEAD: usize = 2;
+
+/// Stores a batch. `read` is called once there is a slot and the key is new; it sends the batch in
+/// parts, from a thread of its own. `render` makes the answer that is kept for the key.
+///
+/// # Errors
+/// [`ServiceError::Busy`] when too many batches wait; [`ServiceError::Invalid`] when `strict` and a sample is bad, or when there is no sample at all;
+/// [`ServiceError::Conflict`] while the same key is being answered; [`ServiceError::KeyReused`];
+/// [`ServiceError::Broken`] when the batch breaks off. Nothing is stored then.
+pub async fn ingest(
+    context: &Context,
+    model: &Model,
+    options: &IngestOptions,
+    read: impl FnOnce(mpsc::Sender<Part>),
+    render: impl FnOnce(&Ingested) -> GivenAnswer,
+) -> Result<Answer<Ingested>, ServiceError> {
+    let _slot = context.ingest_slots.take().await?;
+    let mut tx = context.pool.begin().await?;
+    if let Some(given) = given_before(&mut tx, model, BATCHES, options.idempotency.as_ref()).await? {
+        return Ok(Answer::Replayed(given));
+    }
+    let model = lock(&mut tx, model).await?;
+    let id = Uuid::now_v7();
+    batches::open(&mut tx, id, model.id).await?;
+    let mut writer = Writer::new(&mut tx, &model, id).await?;
+    let (sender, mut parts) = mpsc::channel(PARTS_AHEAD);
+    read(sender);
+    loop {
+        match parts.recv().await {
+            Some(Part::Chunk(chunk)) => writer.write(chunk).await?,
+            Some(Part::End) => break,
+            None => return Err(ServiceError::Broken("the batch broke off while it was read".into())),
+        }
+    }
+    let verdicts = writer.verdicts;
+    if verdicts.received == 0 {
+        return Err(Invalid::at("/samples", "the batch is empty; send at least one sample").into());
+    }
+    if options.strict && verdicts.rejected > 0 {
+        return Err(ServiceError::Invalid(refusals(&verdicts)));
+    }
+    let batch = batches::close(&mut tx, id, &verdicts).await?;
+    let update = queue_update(&mut tx, &model, options.update).await?;
+    let ingested = Ingested { batch, update };
+    if let Some(key) = &options.idempotency {
+        keep_answer(&mut tx, &model, BATCHES, key, render(&ingested)).await?;
+    }
+    tx.commit().await?;
+    let verdicts = &ingested.batch.verdicts;
+    for (verdict, count) in [
+        ("accepted", verdicts.accepted),
+        ("duplicate", verdicts.duplicates),
+        ("rejected", verdicts.rejected),
+    ] {
+        metrics::counter!("perennial_samples_total", "verdict" => verdict).increment(count);
+    }
+    Ok(Answer::New(ingested))
+}
+
+const BATCHES: &str = "batches";
+
+fn refusals(verdicts: &Verdicts) -> Vec<Invalid> {
+    let refusal = |bad: &Rejection| Invalid::at(format!("/samples/{}", bad.index), &bad.reason);
+    verdicts.rejections.iter().map(refusal).collect()
+}
+
+async fn lock(db: &mut PgConnection, model: &Model) -> Result<Model, ServiceError> {
+    models::lock(db, model.id)
+        .await?
+        .ok_or_else(|| ServiceError::NotFound(format!("model {}", model.name)))
+}
+
+/// Queues an update where the batch asks for one, or the schedule says that it is time. Until then
+/// a batch belongs to the update that is queued already, if there is one.
+async fn queue_update(
+    db: &mut PgConnection,
+    model: &Model,
+    policy: UpdatePolicy,
+) -> Result<Option<UpdateRef>, ServiceError> {
+    let schedule = &model.settings.schedule;
+    let due = match policy {
+        UpdatePolicy::Never => return Ok(None),
+        UpdatePolicy::Now => samples::count_pending(db, model.id).await? > 0,
+        UpdatePolicy::Auto if schedule.paused => false,
+        UpdatePolicy::Auto => {
+            samples::count_fresh(db, model.id).await? >= i64::from(schedule.min_samples)
+        }
+    };
+    let trigger = if policy == UpdatePolicy::Now { Trigger::Batch } else { Trigger::Schedule };
+    match due {
+        true => Ok(Some(requests::enqueue(db, model.id, trigger, false).await?)),
+        false => requests::queued(db, model.id).await,
+    }
+}
+
+/// Writes the chunks of one batch, block by block.
+struct Writer<'a> {
+    db: &'a mut PgConnection,
+    model: &'a Model,
+    batch: Uuid,
+    labels: HashMap<Label, i32>,
+    verdicts: Verdicts,
+}
+
+impl<'a> Writer<'a> {
+    async fn new(
+        db: &'a mut PgConnection,
+        model: &'a Model,
+        batch: Uuid,
+    ) -> Result<Self, ServiceError> {
+        let labels = models::labels(db, model.id).await?.into_iter().collect();
+        Ok(Self { db, model, batch, labels, verdicts: Verdicts::default() })
+    }
+
+    /// Stores what is new of a chunk, and counts the rest.
+    async fn write(&mut self, mut chunk: Chunk) -> Result<(), ServiceError> {
+        self.verdicts.received += (chunk.samples.len() + chunk.rejections.len()) as u64;
+        let mut new = self.drop_duplicates(&chunk).await?;
+        self.number_labels(&mut chunk, &mut new).await?;
+        // In the batch's order, whatever the reason.
+        chunk.rejections.sort_by_key(|rejection| rejection.index);
+        for Rejection { index, reason } in chunk.rejections {
+            self.verdicts.reject(index, reason);
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.verdicts.accepted += new.len() as u64;
+        let mut rows = NewRows::default();
+        for &i in &new {
+            rows.labels.push(self.labels[&chunk.samples.labels[i]]);
+            rows.weights.push(chunk.samples.weights[i]);
+            rows.held_out.push(chunk.held_out[i]);
+            rows.hashes.push(chunk.samples.hashes[i].0.to_vec());
+            rows.client_ids.push(chunk.client_ids[i].clone());
+        }
+        let inputs = chunk.samples.select(&new).inputs;
+        let block = samples::insert_block(self.db, self.model.id, self.batch, &inputs).await?;
+        Ok(samples::insert_rows(self.db, self.model.id, block, &rows).await?)
+    }
+
+    /// The places of the samples that the model does not have, by content or by client id.
+    async fn drop_duplicates(&mut self, chunk: &Chunk) -> Result<Vec<usize>, ServiceError> {
+        let hashes: Vec<Vec<u8>> = chunk.samples.hashes.iter().map(|h| h.0.to_vec()).collect();
+        let ids: Vec<String> = chunk.client_ids.iter().flatten().cloned().collect();
+        let known = samples::known_hashes(self.db, self.model.id, &hashes).await?;
+        let mut known: HashSet<_> = known.into_iter().collect();
+        let mut known_ids: HashSet<String> = match ids.is_empty() {
+            true => HashSet::new(),
+            false => {
+                let ids = samples::known_client_ids(self.db, self.model.id, &ids).await?;
+                ids.into_iter().collect()
+            }
+        };
+        let mut new = Vec::with_capacity(chunk.samples.len());
+        for (i, (hash, id)) in chunk.samples.hashes.iter().zip(&chunk.client_ids).enumerate() {
+            if known.contains(hash) || id.as_ref().is_some_and(|id| known_ids.contains(id)) {
+                self.verdicts.duplicates += 1;
+                continue;
+            }
+            known.insert(*hash);
+            known_ids.extend(id.clone());
+            new.push(i);
+        }
+        Ok(new)
+    }
+
+    /// Numbers the labels that are new, and rejects samples whose label would be one too many.
+    async fn number_labels(
+        &mut self,
+        chunk: &mut Chunk,
+        new: &mut Vec<usize>,
+    ) -> Result<(), ServiceError> {
+        let mut kept = Vec::with_capacity(new.len());
+        for &i in new.iter() {
+            let label = &chunk.samples.labels[i];
+            if !self.labels.contains_key(label) {
+                let number = self.labels.len();
+                if number >= MAX_LABELS {
+                    let reason = format!("label is new, and the model has {MAX_LABELS} already");
+                    chunk.rejections.push(Rejection { index: chunk.indices[i], reason });
+                    continue;
+                }
+                let number = number as i32;
+                models::insert_label(self.db, self.model.id, number, label).await?;
+                self.labels.insert(label.clone(), number);
+            }
+            kept.push(i);
+        }
+        *new = kept;
+        Ok(())
+    }
+}
+
+/// The answer given before under this key, if any; holds the key until the transaction ends.
+///
+/// # Errors
+/// [`ServiceError::Conflict`] while another transaction holds it, [`ServiceError::KeyReused`] when
+/// it stood for another request.
+pub(super) async fn given_before(
+    db: &mut PgConnection,
+    model: &Model,
+    route: &str,
+    key: Option<&IdempotencyKey>,
+) -> Result<Option<GivenAnswer>, ServiceError> {
+    let Some(IdempotencyKey { key, fingerprint }) = key else { return Ok(None) };
+    if !idempotency::try_lock(db, model.id, route, key).await? {
+        let detail = "a request with this Idempotency-Key is being answered; try again shortly";
+        return Err(ServiceError::Conflict(detail.to_owned()));
+    }
+    match idempotency::find(db, model.id, route, key).await? {
+        Some(given) if given.fingerprint != fingerprint => Err(ServiceError::KeyReused),
+        given => Ok(given),
+    }
+}
+
+/// Keeps an answer for its key, in the transaction that it reports.
+pub(super) async fn keep_answer(
+    db: &mut PgConnection,
+    model: &Model,
+    route: &str,
+    key: &IdempotencyKey,
+    mut answer: GivenAnswer,
+) -> Result<(), ServiceError> {
+    answer.fingerprint = key.fingerprint.to_vec();
+    Ok(idempotency::insert(db, model.id, route, &key.key, &answer).await?)
+}
+
+/// A model's batches before the one of id `before`, newest first.
+///
+/// # Errors
+/// [`ServiceError::NotFound`] when there is no such model.
+pub async fn list(
+    context: &Context,
+    name: &ModelName,
+    before: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Batch>, ServiceError> {
+    let mut db = context.pool.acquire().await?;
+    let model = registry::find_in(&mut db, name).await?;
+    Ok(batches::list(&mut db, model.id, before, limit).await?)
+}
+
+/// One batch of a model.
+///
+/// # Errors
+/// [`ServiceError::NotFound`] when there is no such model or batch.
+pub async fn get(context: &Context, name: &ModelName, id: Uuid) -> Result<Batch, ServiceError> {
+    let mut db = context.pool.acquire().await?;
+    let model = registry::find_in(&mut db, name).await?;
+    batches::find(&mut db, model.id, id)
+        .await?
+        .ok_or_else(|| ServiceError::NotFound(format!("batch {id} of model {name}")))
+}
+
+/// Deletes a batch with its samples: they are not trained on or replayed again. An update that has
+/// read them already starts over.
+///
+/// # Errors
+/// [`ServiceError::NotFound`] when there is no such model or batch.
+pub async fn delete(context: &Context, name: &ModelName, id: Uuid) -> Result<(), ServiceError> {
+    let mut tx = context.pool.begin().await?;
+    let model = registry::find_in(&mut tx, name).await?;
+    lock(&mut tx, &model).await?;
+    if !batches::delete(&mut tx, model.id, id).await? {
+        return Err(ServiceError::NotFound(format!("batch {id} of model {name}")));
+    }
+    models::note_deletion(&mut tx, model.id).await?;
+    notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
+    Ok(tx.commit().await?)
+}

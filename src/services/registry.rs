@@ -1,0 +1,289 @@
+//! "Make me a model; show me its versions; move `live` back to the one before."
+
+use bytes::Bytes;
+use sqlx::PgConnection;
+
+use super::{Context, ServiceError};
+use crate::domain::Invalid;
+use crate::domain::name::{AliasName, LIVE, ModelName};
+use crate::domain::settings::ModelSettings;
+use crate::storage::checkpoints::CheckpointRef;
+use crate::storage::models::{self, Model, ModelCounts};
+use crate::storage::notices::{self, Notice};
+use crate::storage::versions::{self, Alias, Version};
+
+/// A model with what it holds.
+#[derive(Debug, Clone)]
+pub struct ModelView {
+    /// The model.
+    pub model: Model,
+    /// The version that predictions use.
+    pub live_version: Option<i32>,
+    /// Its labels, in order of arrival.
+    pub labels: Vec<String>,
+    /// Samples stored.
+    pub samples: i64,
+    /// Samples that no version has learnt.
+    pub pending_samples: i64,
+}
+
+/// A version with the aliases that point at it.
+#[derive(Debug, Clone)]
+pub struct VersionView {
+    /// The version.
+    pub version: Version,
+    /// Its aliases.
+    pub aliases: Vec<AliasName>,
+}
+
+/// Creates a model.
+///
+/// # Errors
+/// [`ServiceError::Invalid`] for settings out of range, [`ServiceError::Conflict`] for a taken name.
+pub async fn create(
+    context: &Context,
+    name: &ModelName,
+    settings: &ModelSettings,
+) -> Result<ModelView, ServiceError> {
+    settings.check()?;
+    let mut tx = context.pool.begin().await?;
+    let model = match models::insert(&mut tx, name, settings).await {
+        Err(error) if error.is_unique_violation() => {
+            return Err(ServiceError::Conflict(format!("there is a model named {name} already")));
+        }
+        other => other?,
+    };
+    notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
+    tx.commit().await?;
+    Ok(ModelView { model, live_version: None, labels: vec![], samples: 0, pending_samples: 0 })
+}
+
+/// The model of this name.
+///
+/// # Errors
+/// [`ServiceError::NotFound`] when there is none.
+pub async fn find(context: &Context, name: &ModelName) -> Result<Model, ServiceError> {
+    let mut db = context.pool.acquire().await?;
+    find_in(&mut db, name).await
+}
+
+/// The same within a transaction.
+pub(super) async fn find_in(db: &mut PgConnection, name: &ModelName) -> Result<Model, ServiceError> {
+    models::find(db, name).await?.ok_or_else(|| ServiceError::NotFound(format!("model {name}")))
+}
+
+/// One model with what it holds.
+///
+/// # Errors
+/// [`ServiceError::NotFound`] when there is none of this name.
+pub async fn get(context: &Context, name: &ModelName) -> Result<ModelView, ServiceError> {
+    let mut db = context.pool.acquire().await?;
+    let model = find_in(&mut db, name).await?;
+    let mut views = views(&mut db, vec![model]).await?;
+    views.pop().ok_or_else(|| ServiceError::NotFound(format!("model {name}")))
+}
+
+/// Models before the one of key `before`, newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(
+    context: &Context,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<ModelView>, ServiceError> {
+    let mut db = context.pool.acquire().await?;
+    let models = models::list(&mut db, before, limit).await?;
+    views(&mut db, models).await
+}
+
+async fn views(db: &mut PgConnection, models: Vec<Model>) -> Result<Vec<ModelView>, ServiceError> {
+    let ids: Vec<i64> = models.iter().map(|model| model.id.0).collect();
+    let counts = models::counts(db, &ids).await?;
+    let mut views = Vec::with_capacity(models.len());
+    for model in models {
+        let none = ModelCounts { samples: 0, pending: 0 };
+        let ModelCounts { samples, pending } = counts.get(&model.id).copied().unwrap_or(none);
+        let aliases = versions::aliases(db, model.id).await?;
+        let live_version = aliases.iter().find(|alias| alias.alias.is_live()).map(|a| a.version);
+        let labels = models::labels(db, model.id).await?;
+        let labels = labels.into_iter().map(|(label, _)| label.as_str().to_owned()).collect();
+        views.push(ModelView { model, live_version, labels, samples, pending_samples: pending });
+    }
+    Ok(views)
+}
+
+/// Changes a model's settings.
+///
+/// # Errors
+/// [`ServiceError::Invalid`] when `change` refuses or leaves a setting out of range.
+pub async fn patch(
+    context: &Context,
+    name: &ModelName,
+    change: impl FnOnce(&mut ModelSettings) -> Result<(), Invalid>,
+) -> Result<ModelView, ServiceError> {
+    let mut tx = context.pool.begin().await?;
+    let found = find_in(&mut tx, name).await?;
+    let mut model = models::lock(&mut tx, found.id)
+        .await?
+        .ok_or_else(|| ServiceError::NotFound(format!("model {name}")))?;
+    change(&mut model.settings)?;
+    model.settings.check()?;
+    models::set_settings(&mut tx, model.id, &model.settings).await?;
+    notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
+    // A schedule that was paused or slow may now be due.
+    notices::send(&mut tx, &Notice::Queued).await?;
+    tx.commit().await?;
+    refresh(context, name).await;
+    get(context, name).await
+}
+
+/// Deletes a model with all its samples, updates and versions.
+///
+/// # Errors
+/// [`ServiceError::NotFound`] when there is none of this name.
+pub async fn delete(context: &Context, name: &ModelName) -> Result<(), ServiceError> {
+    let mut tx = context.pool.begin().await?;
+    let model = find_in(&mut tx, name).await?;
+    let paths = versions::checkpoint_paths(&mut tx, model.id).await?;
+    if !models::delete(&mut tx, model.id).await? {
+        return Err(ServiceError::NotFound(format!("model {name}")));
+    }
+    notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
+    tx.commit().await?;
+    context.serving.forget(name);
+    for path in paths {
+        // The rows are gone, so a file that stays is waste and no more.
+        if let Err(error) = context.checkpoints.remove(&path).await {
+            tracing::warn!(%error, path, "a deleted model's checkpoint could not be removed");
+        }
+    }
+    Ok(())
+}
+
+/// A model's versions before number `before`, newest first.
+///
+/// # Errors
+/// [`ServiceError::NotFound`] when there is no such model.
+pub async fn list_versions(
+    context: &Context,
+    name: &ModelName,
+    before: Option<i32>,
+    limit: i64,
+) -> Result<Vec<VersionView>, ServiceError> {
+    let mut db = context.pool.acquire().await?;
+    let model = find_in(&mut db, name).await?;
+    let versions = versions::list(&mut db, model.id, before, limit).await?;
+    let aliases = versions::aliases(&mut db, model.id).await?;
+    Ok(versions.into_iter().map(|version| with_aliases(version, &aliases)).collect())
+}
+
+/// One version of a model.
+///
+/// # Errors
+/// [`ServiceError::NotFound`] when there is no such model or version.
+pub async fn get_version(
+    context: &Context,
+    name: &ModelName,
+    number: i32,
+) -> Result<VersionView, ServiceError> {
+    let mut db = context.pool.acquire().await?;
+    let model = find_in(&mut db, name).await?;
+    let version = find_version(&mut db, &model, number).await?;
+    let aliases = versions::aliases(&mut db, model.id).await?;
+    Ok(with_aliases(version, &aliases))
+}
+
+pub(super) async fn find_version(
+    db: &mut PgConnection,
+    model: &Model,
+    number: i32,
+) -> Result<Version, ServiceError> {
+    versions::find(db, model.id, number)
+        .await?
+        .ok_or_else(|| ServiceError::NotFound(format!("version {number} of model {}", model.name)))
+}
+
+fn with_aliases(version: Version, aliases: &[Alias]) -> VersionView {
+    let points_here = |alias: &&Alias| alias.version == version.version;
+    let aliases = aliases.iter().filter(points_here).map(|alias| alias.alias.clone()).collect();
+    VersionView { version, aliases }
+}
+
+/// A version's checkpoint file.
+///
+/// # Errors
+/// [`ServiceError::VersionDamaged`] when the file is missing or corrupt.
+pub async fn checkpoint(
+    context: &Context,
+    name: &ModelName,
+    number: i32,
+) -> Result<(CheckpointRef, Bytes), ServiceError> {
+    let checkpoint = get_version(context, name, number).await?.version.checkpoint;
+    let file = super::serving::read_checkpoint(&context.checkpoints, number, &checkpoint).await?;
+    Ok((checkpoint, file))
+}
+
+/// A model's aliases, by name.
+///
+/// # Errors
+/// [`ServiceError::NotFound`] when there is no such model.
+pub async fn aliases(context: &Context, name: &ModelName) -> Result<Vec<Alias>, ServiceError> {
+    let mut db = context.pool.acquire().await?;
+    let model = find_in(&mut db, name).await?;
+    Ok(versions::aliases(&mut db, model.id).await?)
+}
+
+/// Points an alias at a version: promotes it, or rolls back. The version is loaded first, so that
+/// an alias never points at what cannot answer.
+///
+/// # Errors
+/// [`ServiceError::NotFound`] when there is no such model or version,
+/// [`ServiceError::VersionDamaged`] when the version cannot be used.
+pub async fn put_alias(
+    context: &Context,
+    name: &ModelName,
+    alias: &AliasName,
+    number: i32,
+) -> Result<Alias, ServiceError> {
+    let model = find(context, name).await?;
+    context.serving.warm(context, &model, number).await?;
+    let mut tx = context.pool.begin().await?;
+    let alias = versions::put_alias(&mut tx, model.id, alias, number).await?;
+    notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
+    tx.commit().await?;
+    refresh(context, name).await;
+    Ok(alias)
+}
+
+/// Deletes an alias other than `live`.
+///
+/// # Errors
+/// [`ServiceError::Conflict`] for `live`, [`ServiceError::NotFound`] when there is no such alias.
+pub async fn delete_alias(
+    context: &Context,
+    name: &ModelName,
+    alias: &AliasName,
+) -> Result<(), ServiceError> {
+    if alias.is_live() {
+        let detail = format!("the alias {LIVE} cannot be deleted; point it at another version");
+        return Err(ServiceError::Conflict(detail));
+    }
+    let mut tx = context.pool.begin().await?;
+    let model = find_in(&mut tx, name).await?;
+    if !versions::delete_alias(&mut tx, model.id, alias).await? {
+        return Err(ServiceError::NotFound(format!("alias {alias} of model {name}")));
+    }
+    notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
+    tx.commit().await?;
+    refresh(context, name).await;
+    Ok(())
+}
+
+/// Puts the change into effect here before its request is answered.
+async fn refresh(context: &Context, name: &ModelName) {
+    if let Err(error) = context.serving.refresh(context, name).await {
+        tracing::warn!(%error, model = %name, "the route could not be refreshed");
+        context.serving.forget(name);
+    }
+}

@@ -1,0 +1,293 @@
+//! "What is this?" — predictions, and the versions that answer them.
+//!
+//! Invariants: a prediction never waits for training, and one answer never mixes two versions. A
+//! request takes one route (which version is `live`) and one predictor and keeps both to its end;
+//! a new version is loaded before the route to it is exchanged. While the database is away,
+//! whatever is loaded goes on answering.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
+
+use super::{Context, ServiceError, registry};
+use crate::domain::input::Inputs;
+use crate::domain::name::{AliasName, ModelName};
+use crate::domain::update::Outcome;
+use crate::learning::{Device, Predictor, checkpoint};
+use crate::storage::StorageError;
+use crate::storage::checkpoints::{CheckpointRef, Checkpoints};
+use crate::storage::jobs::Job;
+use crate::storage::models::{self, Model, ModelId};
+use crate::storage::versions;
+
+/// Which version is to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// The one that this alias points at.
+    Alias(AliasName),
+    /// This one.
+    Version(i32),
+}
+
+/// The way from a model's name to its versions, as the database last told it.
+#[derive(Debug)]
+pub struct Route {
+    /// The model.
+    pub model: Model,
+    aliases: HashMap<AliasName, i32>,
+    /// The newest published version; 0 when there is none.
+    newest: i32,
+}
+
+/// One version's answer to some inputs.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// The version.
+    pub version: i32,
+    /// The labels that it knows.
+    pub labels: Arc<[String]>,
+    /// Probability of each label for each input, `[n, labels]` row-major.
+    pub probabilities: Vec<f32>,
+}
+
+/// A version in memory.
+#[derive(Clone)]
+struct Loaded {
+    predictor: Arc<Predictor>,
+    labels: Arc<[String]>,
+}
+
+type VersionKey = (ModelId, i32);
+
+#[derive(Clone)]
+struct BySize;
+
+impl Weighter<VersionKey, Loaded> for BySize {
+    fn weight(&self, _key: &VersionKey, loaded: &Loaded) -> u64 {
+        loaded.predictor.size_bytes() as u64
+    }
+}
+
+/// The versions in memory, bounded in bytes (those least used go first), and the routes to them.
+pub struct Serving {
+    routes: RwLock<HashMap<ModelName, Arc<Route>>>,
+    /// Counts what made routes old, so that one read before a change is not kept after it.
+    changes: AtomicU64,
+    loaded: Cache<VersionKey, Loaded, BySize>,
+    /// Bounds the heavy answers that are computed at a time.
+    heavy: Semaphore,
+}
+
+impl Serving {
+    /// Nothing loaded; at most `capacity_bytes` of weights kept, `threads` heavy answers at a time.
+    pub fn new(capacity_bytes: u64, threads: usize) -> Self {
+        /// Only sizes the cache's tables.
+        const EXPECTED_VERSIONS: usize = 256;
+        Self {
+            routes: RwLock::default(),
+            changes: AtomicU64::new(0),
+            loaded: Cache::with_weighter(EXPECTED_VERSIONS, capacity_bytes, BySize),
+            heavy: Semaphore::new(threads.max(1)),
+        }
+    }
+
+    /// The route to a model.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`] when there is no such model.
+    pub async fn route(&self, context: &Context, name: &ModelName) -> Result<Arc<Route>, ServiceError> {
+        match self.known_route(name) {
+            Some(route) => Ok(route),
+            None => self.read_route(context, name).await,
+        }
+    }
+
+    /// Reads the route anew, loads its `live` version, and only then puts the route in place.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`] when the model is gone; its route is then, too.
+    pub async fn refresh(&self, context: &Context, name: &ModelName) -> Result<(), ServiceError> {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        match self.read_route(context, name).await {
+            Err(error @ ServiceError::NotFound(_)) => {
+                self.forget(name);
+                Err(error)
+            }
+            other => other.map(drop),
+        }
+    }
+
+    /// Drops the route to a model.
+    pub fn forget(&self, name: &ModelName) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.routes.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// The models that have a route here, with their keys.
+    pub fn routed(&self) -> Vec<(ModelName, ModelId)> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        routes.values().map(|route| (route.model.name.clone(), route.model.id)).collect()
+    }
+
+    /// Makes sure that whoever has seen this update publish is answered by its version, or a later
+    /// one, from now on.
+    pub async fn expect(&self, context: &Context, job: &Job) {
+        let (Some(Outcome::Published), Some(version)) = (job.outcome, job.version) else { return };
+        let is_known = self.known_route(&job.model).is_none_or(|route| route.newest >= version);
+        if !is_known && let Err(error) = self.refresh(context, &job.model).await {
+            tracing::warn!(%error, model = %job.model, version, "the route could not be refreshed");
+        }
+    }
+
+    /// Loads a version, so that the first request to it does not wait.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`] or [`ServiceError::VersionDamaged`].
+    pub async fn warm(&self, context: &Context, model: &Model, version: i32) -> Result<(), ServiceError> {
+        self.load(context, model, version).await.map(drop)
+    }
+
+    fn known_route(&self, name: &ModelName) -> Option<Arc<Route>> {
+        self.routes.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    async fn read_route(&self, context: &Context, name: &ModelName) -> Result<Arc<Route>, ServiceError> {
+        let changes = self.changes.load(Ordering::Acquire);
+        let mut db = context.pool.acquire().await?;
+        let model = registry::find_in(&mut db, name).await?;
+        let aliases = versions::aliases(&mut db, model.id).await?;
+        let newest = versions::published(&mut db, model.id).await?.last().copied().unwrap_or(0);
+        drop(db);
+        let aliases: HashMap<_, _> = aliases.into_iter().map(|a| (a.alias, a.version)).collect();
+        let route = Arc::new(Route { model, aliases, newest });
+        if let Some(live) = route.live()
+            && let Err(error) = self.warm(context, &route.model, live).await
+        {
+            tracing::error!(%error, model = %name, version = live, "the live version cannot be loaded");
+        }
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        if self.changes.load(Ordering::Acquire) == changes {
+            routes.insert(name.clone(), Arc::clone(&route));
+        } else {
+            // Something changed meanwhile: let the next request read again.
+            routes.remove(name);
+        }
+        Ok(route)
+    }
+
+    /// The version in memory, read and built once however many ask for it at the same time.
+    async fn load(&self, context: &Context, model: &Model, version: i32) -> Result<Loaded, ServiceError> {
+        let build = async {
+            let mut db = context.pool.acquire().await?;
+            let found = registry::find_version(&mut db, model, version).await?;
+            drop(db);
+            let file = read_checkpoint(&context.checkpoints, version, &found.checkpoint).await?;
+            let device = context.device;
+            tokio::task::spawn_blocking(move || Loaded::build(version, &file, device))
+                .await
+                .map_err(|error| ServiceError::Broken(format!("loading version {version}: {error}")))?
+        };
+        self.loaded.get_or_insert_async(&(model.id, version), build).await
+    }
+}
+
+impl Route {
+    /// The version that predictions use.
+    pub fn live(&self) -> Option<i32> {
+        self.aliases.iter().find(|(alias, _)| alias.is_live()).map(|(_, &version)| version)
+    }
+
+    fn resolve(&self, target: &Target) -> Result<i32, ServiceError> {
+        match target {
+            Target::Version(version) => Ok(*version),
+            Target::Alias(alias) => match self.aliases.get(alias) {
+                Some(&version) => Ok(version),
+                None if alias.is_live() => Err(ServiceError::Conflict(format!(
+                    "model {} has no version yet; send samples and wait for its first update",
+                    self.model.name
+                ))),
+                None => {
+                    Err(ServiceError::NotFound(format!("alias {alias} of model {}", self.model.name)))
+                }
+            },
+        }
+    }
+}
+
+impl Loaded {
+    fn build(version: i32, file: &[u8], device: Device) -> Result<Self, ServiceError> {
+        let state = checkpoint::decode(file).map_err(|error| damaged(version, error))?;
+        let labels = state.labels().iter().map(|label| label.as_str().to_owned()).collect();
+        Ok(Self { predictor: Arc::new(Predictor::new(&state, device)), labels })
+    }
+}
+
+/// Reads a version's checkpoint and checks its digest.
+///
+/// # Errors
+/// [`ServiceError::VersionDamaged`] when the file is missing or corrupt.
+pub(super) async fn read_checkpoint(
+    checkpoints: &Checkpoints,
+    version: i32,
+    checkpoint: &CheckpointRef,
+) -> Result<Bytes, ServiceError> {
+    match checkpoints.read(checkpoint).await {
+        Err(StorageError::Damaged { why, .. }) => Err(damaged(version, why)),
+        other => Ok(other?),
+    }
+}
+
+fn damaged(version: i32, why: impl std::fmt::Display) -> ServiceError {
+    ServiceError::VersionDamaged { version, why: why.to_string() }
+}
+
+/// Answers some inputs by one version.
+///
+/// # Errors
+/// [`ServiceError::Conflict`] when the model has no version yet, [`ServiceError::NotFound`] for an
+/// unknown alias or version, [`ServiceError::VersionDamaged`].
+pub async fn predict(
+    context: &Context,
+    route: &Route,
+    target: &Target,
+    inputs: Inputs,
+) -> Result<Answered, ServiceError> {
+    /// Multiply-adds that are done where the request is: a fraction of a millisecond.
+    const LIGHT: usize = 4_000_000;
+    let version = route.resolve(target)?;
+    let Loaded { predictor, labels } =
+        context.serving.load(context, &route.model, version).await?;
+    let broken = |why: String| ServiceError::Broken(format!("version {version}: {why}"));
+    let weights = predictor.size_bytes() / size_of::<f32>();
+    let probabilities = if inputs.len().saturating_mul(weights) <= LIGHT {
+        predictor.predict(&inputs).map_err(|error| broken(error.to_string()))?
+    } else {
+        let _turn = context.serving.heavy.acquire().await.map_err(|e| broken(e.to_string()))?;
+        tokio::task::spawn_blocking(move || predictor.predict(&inputs))
+            .await
+            .map_err(|error| broken(error.to_string()))?
+            .map_err(|error| broken(error.to_string()))?
+    };
+    Ok(Answered { version, labels, probabilities })
+}
+
+/// Loads the `live` version of every model, newest models first, as far as memory goes.
+///
+/// # Errors
+/// When the database cannot be asked. A version that cannot be loaded is logged and passed over.
+pub async fn warm_all(context: &Context) -> Result<(), ServiceError> {
+    /// More are loaded when first asked for.
+    const MODELS: i64 = 1_000;
+    let mut db = context.pool.acquire().await?;
+    let models = models::list(&mut db, None, MODELS).await?;
+    drop(db);
+    for model in models {
+        context.serving.route(context, &model.name).await?;
+    }
+    Ok(())
+}

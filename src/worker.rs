@@ -1,0 +1,302 @@
+//! The background worker: claims update jobs, runs them, and keeps the queue tidy.
+//!
+//! Invariants: a run renews its lease by a connection of its own, so that a busy pool cannot lapse
+//! it; a run that could not renew it for a whole lease stops by itself. Compute happens elsewhere
+//! (services/update.rs): nothing here blocks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use tokio::sync::broadcast;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::domain::update::UpdateStatus;
+use crate::services::update::{self, Run, Stop, UpdateError};
+use crate::services::{Context, ServiceError, requests};
+use crate::storage::jobs::{self, Claim, Ending};
+use crate::storage::notices::{self, Notice};
+use crate::storage::{StorageError, idempotency};
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// Updates that run at a time.
+    pub slots: usize,
+    /// How long a run holds its job without a sign of life.
+    pub lease: Duration,
+    /// Runs of one job that may fail before it is given up.
+    pub max_failures: i32,
+    /// For the heartbeats' own connections.
+    pub database: PgConnectOptions,
+}
+
+/// How often the queue is looked at when no notice comes.
+const POLL: Duration = Duration::from_secs(2);
+/// How often schedules and leases are looked at.
+const TIDY: Duration = Duration::from_secs(1);
+/// Back-off after the first failure; doubles with each further one.
+const FIRST_BACK_OFF_S: f64 = 2.0;
+/// Longest back-off.
+const MAX_BACK_OFF_S: f64 = 300.0;
+
+/// Works until `shutdown`, then hands running jobs back and returns.
+pub async fn run(context: Context, settings: WorkerSettings, shutdown: CancellationToken) {
+    let worker = Arc::new(Worker { context, settings, shutdown });
+    let tasks = TaskTracker::new();
+    for _ in 0..worker.settings.slots {
+        let worker = Arc::clone(&worker);
+        tasks.spawn(async move { worker.work().await });
+    }
+    tasks.spawn(async move { worker.tidy().await });
+    tasks.close();
+    tasks.wait().await;
+}
+
+struct Worker {
+    context: Context,
+    settings: WorkerSettings,
+    shutdown: CancellationToken,
+}
+
+impl Worker {
+    /// One slot: claims and runs job after job.
+    async fn work(&self) {
+        let mut notices = self.context.notices.subscribe();
+        while !self.shutdown.is_cancelled() {
+            match self.claim().await {
+                Ok(Some(claim)) => self.run_job(claim).await,
+                Ok(None) => self.until_queued(&mut notices).await,
+                Err(error) => {
+                    tracing::warn!(%error, "no job can be claimed; trying again");
+                    self.pause(POLL).await;
+                }
+            }
+        }
+    }
+
+    async fn claim(&self) -> Result<Option<Claim>, StorageError> {
+        let mut db = self.context.pool.acquire().await?;
+        jobs::claim(&mut db, self.settings.lease.as_secs_f64()).await
+    }
+
+    /// Until a job may be there: a notice, the next poll, or shutdown.
+    async fn until_queued(&self, notices: &mut broadcast::Receiver<Notice>) {
+        let queued = async {
+            loop {
+                match notices.recv().await {
+                    // An update that ended makes room for the model's next one.
+                    Ok(Notice::Queued | Notice::Ended(_) | Notice::Reconnected) => return,
+                    Err(broadcast::error::RecvError::Lagged(_)) => return,
+                    Ok(_) => {}
+                    Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+                }
+            }
+        };
+        let _ = self.shutdown.run_until_cancelled(timeout(POLL, queued)).await;
+    }
+
+    async fn pause(&self, duration: Duration) {
+        self.shutdown.run_until_cancelled(sleep(duration)).await;
+    }
+
+    /// One run of a job, with its heartbeat beside it.
+    async fn run_job(&self, claim: Claim) {
+        tracing::info!(update = %claim.id, attempt = claim.attempt, "update runs");
+        let began = Instant::now();
+        let run = Arc::new(Run::default());
+        let update = update::run(&self.context, claim, Arc::clone(&run));
+        tokio::pin!(update);
+        let ended = tokio::select! {
+            // The heartbeat returns only once the job is no longer this run's.
+            () = self.keep_alive(claim, &run) => (&mut update).await,
+            ended = &mut update => ended,
+        };
+        let seconds = began.elapsed().as_secs_f64();
+        let word = match &ended {
+            Ok(outcome) => outcome.as_str(),
+            Err(UpdateError::Stopped(Stop::Cancelled)) => "cancelled",
+            Err(UpdateError::Stopped(_) | UpdateError::Outdated(_)) => "handed_back",
+            Err(_) => "failed",
+        };
+        metrics::counter!("perennial_updates_total", "outcome" => word).increment(1);
+        metrics::histogram!("perennial_update_duration_seconds").record(seconds);
+        tracing::info!(update = %claim.id, attempt = claim.attempt, outcome = word, seconds, "update ended");
+        if let Err(error) = ended {
+            self.settle(claim, &run, error).await;
+        }
+    }
+
+    /// Renews the lease until it is lost, carrying progress up and the wish to stop down.
+    async fn keep_alive(&self, claim: Claim, run: &Run) {
+        let mut notices = self.context.notices.subscribe();
+        let mut db = None;
+        let mut renewed = Instant::now();
+        loop {
+            match self.beat(&mut db, claim, run).await {
+                Ok(Some(cancel)) => {
+                    renewed = Instant::now();
+                    if cancel {
+                        run.stop(Stop::Cancelled);
+                    }
+                }
+                Ok(None) => return run.stop(Stop::Lost),
+                Err(error) => {
+                    tracing::warn!(%error, update = %claim.id, "the lease could not be renewed");
+                    db = None;
+                    if renewed.elapsed() >= self.settings.lease {
+                        return run.stop(Stop::Lost);
+                    }
+                }
+            }
+            let wait = async {
+                while !matches!(notices.recv().await, Ok(Notice::Cancel(id)) if id == claim.id) {}
+            };
+            // Often enough for a third of the lease, and for a progress bar.
+            let pause = (self.settings.lease / 3).min(Duration::from_millis(500));
+            tokio::select! {
+                _ = timeout(pause, wait) => {}
+                () = self.shutdown.cancelled(), if run.stopping().is_none() => run.stop(Stop::HandBack),
+            }
+        }
+    }
+
+    async fn beat(
+        &self,
+        db: &mut Option<PgConnection>,
+        claim: Claim,
+        run: &Run,
+    ) -> Result<Option<bool>, StorageError> {
+        let lease_s = self.settings.lease.as_secs_f64();
+        let (phase, progress, report) = run.snapshot();
+        let renew = async {
+            let db = match db {
+                Some(db) => db,
+                None => db.insert(notices::connect(&self.settings.database).await?),
+            };
+            jobs::heartbeat(db, claim, lease_s, phase, progress, &report).await
+        };
+        // A connection that hangs is as good as none.
+        timeout(self.settings.lease / 3, renew)
+            .await
+            .unwrap_or_else(|_| Err(StorageError::Database(sqlx::Error::PoolTimedOut)))
+    }
+
+    /// Writes down how a run failed; what cannot be written the next sweep of leases will.
+    async fn settle(&self, claim: Claim, run: &Run, error: UpdateError) {
+        let settled = async {
+            let mut db = self.context.pool.acquire().await?;
+            match error {
+                UpdateError::Stopped(Stop::Lost) => {
+                    tracing::warn!(update = %claim.id, attempt = claim.attempt, "the job is another run's");
+                    return Ok(false);
+                }
+                UpdateError::Stopped(Stop::Cancelled) => {
+                    let report = Some(run.snapshot().2);
+                    let ending = ending(UpdateStatus::Cancelled, None, report);
+                    jobs::finish(&mut db, claim, &ending).await?;
+                }
+                UpdateError::Stopped(Stop::HandBack) | UpdateError::Outdated(_) => {
+                    tracing::info!(update = %claim.id, reason = %error, "the job goes back into the queue");
+                    jobs::requeue(&mut db, claim, 0.0, None).await?;
+                }
+                UpdateError::Retryable(why) => {
+                    let failed = jobs::find(&mut db, claim.id).await?;
+                    let failures = failed.map_or(0, |job| job.failures) + 1;
+                    self.fail(&mut db, claim, failures, &why).await?;
+                }
+                UpdateError::Permanent(why) => {
+                    self.fail(&mut db, claim, self.settings.max_failures, &why).await?;
+                }
+            }
+            announce(&mut db, claim).await?;
+            Ok::<_, StorageError>(true)
+        };
+        if let Err(error) = settled.await {
+            tracing::warn!(%error, update = %claim.id, "the end of a run could not be written");
+        }
+    }
+
+    /// Counts a failure: back into the queue for later, or given up.
+    async fn fail(
+        &self,
+        db: &mut PgConnection,
+        claim: Claim,
+        failures: i32,
+        why: &str,
+    ) -> Result<(), StorageError> {
+        tracing::error!(update = %claim.id, attempt = claim.attempt, failures, why, "update failed");
+        let problem = problem(why);
+        if failures >= self.settings.max_failures {
+            let ending = ending(UpdateStatus::Failed, Some(problem), None);
+            jobs::finish(db, claim, &ending).await?;
+        } else {
+            let back_off = FIRST_BACK_OFF_S * 2f64.powi(failures - 1);
+            jobs::requeue(db, claim, back_off.min(MAX_BACK_OFF_S), Some(&problem)).await?;
+        }
+        Ok(())
+    }
+
+    /// Once a second: queues what the schedules call for, takes back what dead workers held.
+    async fn tidy(&self) {
+        let mut rounds: u32 = 0;
+        while !self.shutdown.is_cancelled() {
+            let tidied = async {
+                requests::queue_due(&self.context).await?;
+                self.reclaim().await?;
+                if rounds.is_multiple_of(3600) {
+                    idempotency::sweep(&mut *self.context.pool.acquire().await?).await?;
+                }
+                Ok::<_, ServiceError>(())
+            };
+            match self.shutdown.run_until_cancelled(tidied).await {
+                Some(Err(error)) => tracing::warn!(%error, "the queue could not be tidied"),
+                Some(Ok(())) => rounds = rounds.wrapping_add(1),
+                None => return,
+            }
+            self.pause(TIDY).await;
+        }
+    }
+
+    /// Takes back the jobs whose workers gave no sign of life for a whole lease.
+    async fn reclaim(&self) -> Result<(), ServiceError> {
+        let mut tx = self.context.pool.begin().await?;
+        for job in jobs::expired(&mut tx).await? {
+            let claim = Claim { id: job.id, attempt: job.attempt };
+            if job.cancel_requested {
+                let ending = ending(UpdateStatus::Cancelled, None, None);
+                jobs::finish(&mut tx, claim, &ending).await?;
+            } else {
+                let why = "the worker that ran it went away without a word";
+                self.fail(&mut tx, claim, job.failures + 1, why).await?;
+            }
+            announce(&mut tx, claim).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+}
+
+fn ending(
+    status: UpdateStatus,
+    error: Option<Value>,
+    report: Option<crate::domain::update::Report>,
+) -> Ending {
+    Ending { status, outcome: None, version: None, error, report }
+}
+
+/// The problem object that a failed update shows.
+fn problem(why: &str) -> Value {
+    json!({
+        "type": "about:blank",
+        "title": "The update failed",
+        "status": 500,
+        "detail": why,
+    })
+}
+
+async fn announce(db: &mut PgConnection, claim: Claim) -> Result<(), StorageError> {
+    notices::send(db, &Notice::Ended(claim.id)).await
+}
