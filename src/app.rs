@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusHandle;
 use object_store::local::LocalFileSystem;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
@@ -18,15 +19,15 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
-use crate::http::{self, HttpState};
+use crate::http::{self, HttpState, Limits};
 use crate::postgres::{self, PostgresError, PrivatePostgres};
 use crate::services::serving::{self, Serving};
 use crate::services::{Context, ServiceError};
 use crate::storage::checkpoints::Checkpoints;
 use crate::storage::notices::{Listener, Notice};
 use crate::storage::{StorageError, database};
-use crate::worker::{self, WorkerSettings};
 use crate::telemetry;
+use crate::worker::{self, WorkerSettings};
 
 /// Why the service could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -131,12 +132,13 @@ pub async fn health(address: SocketAddr) -> Result<(), AppError> {
     }
 }
 
-/// Prints a document.
+/// `perennial openapi`: prints the document that `openapi.yaml` holds.
 ///
 /// # Errors
 /// [`AppError::Io`] when nobody reads.
-pub fn print(text: &str) -> Result<(), AppError> {
+pub fn print_openapi() -> Result<(), AppError> {
     use std::io::Write;
+    let text = http::openapi::to_yaml().map_err(AppError::Settings)?;
     std::io::stdout().write_all(text.as_bytes()).map_err(AppError::io("standard output"))
 }
 
@@ -164,8 +166,7 @@ impl Service {
 
         let mut tasks = Vec::new();
         if let Some(listener) = listener {
-            let state = HttpState::new(context.clone(), settings, metrics, shutdown.clone())
-                .map_err(AppError::io("spool directory"))?;
+            let state = http_state(settings, &context, metrics, &shutdown)?;
             tasks.push(tokio::spawn(answer(listener, state, shutdown.clone())));
         }
         if let Err(error) = prepare(&context, settings.no_migrate, &shutdown).await {
@@ -173,7 +174,11 @@ impl Service {
             stop_postgres(private_postgres).await;
             return Err(error);
         }
-        tasks.push(tokio::spawn(listen_to_notices(context.clone(), options.clone(), shutdown.clone())));
+        tasks.push(tokio::spawn(listen_to_notices(
+            context.clone(),
+            options.clone(),
+            shutdown.clone(),
+        )));
         tasks.push(tokio::spawn(follow(context.clone(), shutdown.clone())));
         if works {
             let worker = WorkerSettings {
@@ -261,10 +266,8 @@ async fn database(
             .map_err(|_| AppError::Settings("DATABASE_URL is no PostgreSQL URL".to_owned()))?;
         return Ok((options.application_name("perennial"), None));
     }
-    let private = postgres::Settings {
-        data_dir: settings.data_dir(),
-        bin_dir: settings.pg_bin_dir.clone(),
-    };
+    let private =
+        postgres::Settings { data_dir: settings.data_dir(), bin_dir: settings.pg_bin_dir.clone() };
     let server = tokio::task::spawn_blocking(move || PrivatePostgres::start(&private))
         .await
         .map_err(|error| AppError::Settings(error.to_string()))??;
@@ -318,8 +321,33 @@ fn context(
         checkpoints,
         serving: Arc::new(Serving::new(settings.serving_bytes, cores)),
         notices: broadcast::Sender::new(NOTICES),
+        ingest_slots: Arc::default(),
         training_threads: Arc::new(training_threads),
         device: settings.device(),
+    })
+}
+
+fn http_state(
+    settings: &Settings,
+    context: &Context,
+    metrics: PrometheusHandle,
+    shutdown: &CancellationToken,
+) -> Result<HttpState, AppError> {
+    let spool_dir = settings.data_dir().join("spool");
+    let what = format!("spool directory {}", spool_dir.display());
+    std::fs::create_dir_all(&spool_dir).map_err(AppError::io(what))?;
+    let limits = Limits {
+        max_body_bytes: usize::try_from(settings.max_body_bytes).unwrap_or(usize::MAX),
+        max_requests: settings.max_requests as usize,
+        max_predictions: settings.max_requests as usize,
+        ..Limits::default()
+    };
+    Ok(HttpState {
+        context: context.clone(),
+        limits,
+        metrics,
+        shutdown: shutdown.clone(),
+        spool_dir: spool_dir.into(),
     })
 }
 
@@ -360,8 +388,8 @@ async fn prepare(
 async fn answer(listener: TcpListener, state: HttpState, shutdown: CancellationToken) {
     let router = http::router(state);
     let stop = shutdown.clone();
-    let answering = axum::serve(listener, router)
-        .with_graceful_shutdown(async move { stop.cancelled().await });
+    let answering =
+        axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
     let overdue = async {
         shutdown.cancelled().await;
         tokio::time::sleep(DRAIN).await;
@@ -375,7 +403,11 @@ async fn answer(listener: TcpListener, state: HttpState, shutdown: CancellationT
 }
 
 /// Passes notices from the database on to whoever listens in this process.
-async fn listen_to_notices(context: Context, options: PgConnectOptions, shutdown: CancellationToken) {
+async fn listen_to_notices(
+    context: Context,
+    options: PgConnectOptions,
+    shutdown: CancellationToken,
+) {
     let listening = async {
         loop {
             match Listener::connect(options.clone()).await {

@@ -46,7 +46,10 @@ pub struct ServeArgs {
     #[arg(long)]
     pub no_worker: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a comment here would replace the help of the flattened settings")]
+    #[expect(
+        missing_docs,
+        reason = "a comment here would replace the help of the flattened settings"
+    )]
     pub settings: Settings,
 }
 
@@ -57,7 +60,10 @@ pub struct DemoArgs {
     #[arg(long)]
     pub once: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a comment here would replace the help of the flattened settings")]
+    #[expect(
+        missing_docs,
+        reason = "a comment here would replace the help of the flattened settings"
+    )]
     pub settings: Settings,
 }
 
@@ -276,9 +282,11 @@ mod tests {
     fn a_file_with_an_unknown_or_wrong_line_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("settings.toml");
-        for (text, complaint) in
-            [("wrokers = 3", "no setting named wrokers"), ("workers = \"x\"", "workers"), ("=", "settings.toml")]
-        {
+        for (text, complaint) in [
+            ("wrokers = 3", "no setting named wrokers"),
+            ("workers = \"x\"", "workers"),
+            ("=", "settings.toml"),
+        ] {
             std::fs::write(&file, text).unwrap();
             let error = settings(&["--config", file.to_str().unwrap()]).unwrap_err();
             assert_eq!(error.exit_code(), 2);

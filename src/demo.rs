@@ -73,7 +73,8 @@ struct Digit {
 }
 
 fn digits() -> Result<Vec<Digit>, AppError> {
-    let broken = |error: &dyn std::fmt::Display| AppError::Settings(format!("data/digits.csv: {error}"));
+    let broken =
+        |error: &dyn std::fmt::Display| AppError::Settings(format!("data/digits.csv: {error}"));
     let mut digits = Vec::new();
     for row in csv::Reader::from_reader(DIGITS.as_bytes()).records() {
         let row = row.map_err(|error| broken(&error))?;
@@ -90,7 +91,8 @@ async fn show(service: &Service, began: Instant) -> Result<String, AppError> {
     println!("Listening on {address}\n");
     let mut api = Api { client: Client::new(), address: address.clone(), model: String::new() };
     api.create_model().await?;
-    let (sent, unseen): (Vec<_>, Vec<_>) = digits()?.into_iter().enumerate().partition(|(i, _)| i % 5 != 4);
+    let (sent, unseen): (Vec<_>, Vec<_>) =
+        digits()?.into_iter().enumerate().partition(|(i, _)| i % 5 != 4);
     let mut accuracy = 0.0;
     for (step, group) in GROUPS.iter().enumerate() {
         println!("── {} of 5: digits {} and {} arrive ──", step + 1, group[0], group[1]);
@@ -103,10 +105,15 @@ async fn show(service: &Service, began: Instant) -> Result<String, AppError> {
         let asked: Vec<&Digit> = unseen.iter().filter(of_seen).map(|(_, digit)| digit).collect();
         accuracy = api.examine(&update, &asked).await?;
     }
-    api.show_predictions(&unseen.iter().take(5).map(|(_, digit)| digit).collect::<Vec<_>>()).await?;
-    println!("\nAll ten digits in {:.0} s; accuracy {accuracy:.3} on digits never sent.", began.elapsed().as_secs_f64());
+    api.show_predictions(&unseen.iter().take(5).map(|(_, digit)| digit).collect::<Vec<_>>())
+        .await?;
+    println!(
+        "\nAll ten digits in {:.0} s; accuracy {accuracy:.3} on digits never sent.",
+        began.elapsed().as_secs_f64()
+    );
     if accuracy < EXPECTED_ACCURACY {
-        let detail = format!("the last version reaches {accuracy:.3}, {EXPECTED_ACCURACY} was expected");
+        let detail =
+            format!("the last version reaches {accuracy:.3}, {EXPECTED_ACCURACY} was expected");
         return Err(AppError::Settings(detail));
     }
     Ok(address)
@@ -122,7 +129,8 @@ struct Api {
 impl Api {
     /// Sends a request; anything but success ends the demonstration with what the service said.
     async fn call(&self, request: reqwest::RequestBuilder) -> Result<Value, AppError> {
-        let failed = |error: reqwest::Error| AppError::Settings(format!("{}: {error}", self.address));
+        let failed =
+            |error: reqwest::Error| AppError::Settings(format!("{}: {error}", self.address));
         let answer = request.send().await.map_err(failed)?;
         let status = answer.status();
         let body: Value = answer.json().await.map_err(failed)?;
@@ -183,7 +191,8 @@ impl Api {
     /// Asks for an update and shows it to its end.
     async fn update(&self) -> Result<Value, AppError> {
         let queued = self.call(self.client.post(self.url("/updates"))).await?;
-        let url = format!("{}/v1/updates/{}", self.address, queued["id"].as_str().unwrap_or_default());
+        let url =
+            format!("{}/v1/updates/{}", self.address, queued["id"].as_str().unwrap_or_default());
         let bar = ProgressBar::new(100);
         if let Ok(style) = ProgressStyle::with_template("  update {bar:30} {pos:>3} % {msg}") {
             bar.set_style(style);
@@ -215,7 +224,8 @@ impl Api {
             report["samples"]["replayed"],
         );
         if update["outcome"] != "published" {
-            let why = format!("the update was not published: {} {}", update["error"], report["gate"]);
+            let why =
+                format!("the update was not published: {} {}", update["error"], report["gate"]);
             return Err(AppError::Settings(why));
         }
         let predictions = self.predict(unseen).await?;
@@ -235,7 +245,10 @@ impl Api {
             forgetting.map_or("–".to_owned(), |forgetting| format!("{forgetting:.3}")),
         );
         let line = |title: &str, cell: &dyn Fn(&str, (usize, usize)) -> String| {
-            let cells: String = by_label.iter().map(|(label, &counts)| format!("{:>7}", cell(label, counts))).collect();
+            let cells: String = by_label
+                .iter()
+                .map(|(label, &counts)| format!("{:>7}", cell(label, counts)))
+                .collect();
             println!("    {title:<7}{cells}");
         };
         line("digit", &|label, _| label.to_owned());
@@ -246,7 +259,8 @@ impl Api {
 
     async fn predict(&self, digits: &[&Digit]) -> Result<Vec<Value>, AppError> {
         let inputs: Vec<&[f64]> = digits.iter().map(|digit| digit.pixels.as_slice()).collect();
-        let request = self.client.post(self.url("/predict")).json(&json!({"inputs": inputs, "top_k": 3}));
+        let request =
+            self.client.post(self.url("/predict")).json(&json!({"inputs": inputs, "top_k": 3}));
         let mut answer = self.call(request).await?;
         match answer["predictions"].take() {
             Value::Array(predictions) => Ok(predictions),

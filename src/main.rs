@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use perennial::config::{Cli, Command};
-use perennial::{app, demo, http};
+use perennial::{app, demo};
 
 fn main() -> ExitCode {
     let cli = match Cli::read(std::env::args_os().collect()) {
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
             Command::Worker(settings) => app::work(&settings).await,
             Command::Migrate(settings) => app::migrate(&settings).await,
             Command::Demo(args) => demo::run(&args).await,
-            Command::Openapi => app::print(&http::openapi_yaml()),
+            Command::Openapi => app::print_openapi(),
             Command::Health(args) => app::health(args.listen).await,
         }
     });

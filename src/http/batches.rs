@@ -61,7 +61,6 @@ pub struct NewSample {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(example = json!([0.0, 0.5, 1.0]))]
-#[expect(dead_code, reason = "the shape of what parse.rs reads without building it")]
 pub enum Input {
     /// Values in the order of the model's features.
     Values(Vec<serde_json::Value>),
@@ -236,8 +235,7 @@ pub async fn create(
     let options =
         IngestOptions { strict: query.strict, update: query.update.into(), idempotency: key };
     let settings = &model.settings;
-    let expected =
-        Expected { schema: settings.input.clone(), missing: settings.learning.missing };
+    let expected = Expected { schema: settings.input.clone(), missing: settings.learning.missing };
     let mut reading = None;
     let start = |parts| {
         let read = move || format.read(body, &query.label, expected, parts);

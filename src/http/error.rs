@@ -131,8 +131,11 @@ impl Problem {
 
     /// The service itself failed.
     pub fn internal(cause: impl fmt::Display) -> Self {
-        Self::new(ProblemCode::Internal, "the service failed; its log has more under this request id")
-            .caused_by(cause)
+        Self::new(
+            ProblemCode::Internal,
+            "the service failed; its log has more under this request id",
+        )
+        .caused_by(cause)
     }
 
     /// A body that could not be read to its end: over the limit, cut off, or not compressed in the

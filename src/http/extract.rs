@@ -110,10 +110,9 @@ impl FromRequest<HttpState> for Body {
         match tokio::time::timeout(state.limits.request_timeout, body).await {
             Ok(Ok(body)) => Ok(Self(body.to_bytes())),
             Ok(Err(error)) => Err(Problem::unread_body(&error)),
-            Err(_) => Err(Problem::new(
-                ProblemCode::RequestTimeout,
-                "the body took too long to arrive",
-            )),
+            Err(_) => {
+                Err(Problem::new(ProblemCode::RequestTimeout, "the body took too long to arrive"))
+            }
         }
     }
 }
@@ -287,7 +286,9 @@ mod tests {
 
     #[test]
     fn a_wrong_query_is_told_by_its_pointer() {
-        for (uri, at) in [("/?count=x", "/query/count"), ("/?count=1&b=2", "/query/b"), ("/", "/query")] {
+        for (uri, at) in
+            [("/?count=x", "/query/count"), ("/?count=1&b=2", "/query/b"), ("/", "/query")]
+        {
             let uri: Uri = uri.parse().unwrap();
             let rejection = axum::extract::Query::<Part>::try_from_uri(&uri).unwrap_err();
             assert_eq!(query_error(&rejection).pointer, at, "{uri}");
@@ -296,8 +297,11 @@ mod tests {
 
     #[test]
     fn only_json_is_json() {
-        let said = |value: &str| HeaderMap::from_iter([(header::CONTENT_TYPE, value.parse().unwrap())]);
-        for good in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
+        let said =
+            |value: &str| HeaderMap::from_iter([(header::CONTENT_TYPE, value.parse().unwrap())]);
+        for good in
+            ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"]
+        {
             assert!(expect_json(&said(good)).is_ok(), "{good}");
         }
         for bad in ["text/json", "application/x-www-form-urlencoded", "application/x-ndjson", ""] {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::HttpState;
-use crate::services::{Context, ServiceError};
+use crate::services::Context;
 use crate::storage::{StorageError, database, jobs};
 
 /// Probes give up after a few seconds themselves.
@@ -82,8 +82,7 @@ async fn first_failing(context: &Context) -> Option<FailingCheck> {
             Ok(n) => return Some(failing("migrations", format!("{n} are not applied"))),
             Err(error) => return Some(because("migrations", "they cannot be checked", &error)),
         }
-        let loaded: Result<(), ServiceError> = context.serving.ready(context).await;
-        loaded.err().map(|error| because("models", "live versions are not loaded", &error))
+        context.serving.ready().err().map(|error| because("models", "live versions are not loaded", &error))
     };
     tokio::time::timeout(PATIENCE, checks)
         .await

@@ -77,12 +77,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_over_the_limit_is_413_told_or_untold() {
-        let router = Router::new()
-            .route("/", post(count))
-            .layer(from_fn_with_state(10_usize, limit_body));
-        let status = async |body| {
-            router.clone().oneshot(post_of(body)).await.unwrap().status()
-        };
+        let router =
+            Router::new().route("/", post(count)).layer(from_fn_with_state(10_usize, limit_body));
+        let status = async |body| router.clone().oneshot(post_of(body)).await.unwrap().status();
         let streamed = |text: &'static str| {
             Body::from_stream(futures_util::stream::iter([Ok::<_, std::io::Error>(text)]))
         };
@@ -98,12 +95,10 @@ mod tests {
     #[tokio::test]
     async fn no_slot_no_answer() {
         let slots = Arc::new(Semaphore::new(1));
-        let router = Router::new()
-            .route("/", post(count))
-            .layer(from_fn_with_state(slots.clone(), shed));
-        let status = async || {
-            router.clone().oneshot(post_of(Body::empty())).await.unwrap().status()
-        };
+        let router =
+            Router::new().route("/", post(count)).layer(from_fn_with_state(slots.clone(), shed));
+        let status =
+            async || router.clone().oneshot(post_of(Body::empty())).await.unwrap().status();
         assert_eq!(status().await, StatusCode::OK);
         let taken = slots.try_acquire().unwrap();
         assert_eq!(status().await, StatusCode::SERVICE_UNAVAILABLE);
@@ -115,9 +110,8 @@ mod tests {
     async fn an_answer_that_never_comes_is_503_and_a_panic_500() {
         let never = || std::future::pending::<()>();
         let limit = Duration::from_millis(1);
-        let router = Router::new()
-            .route("/", post(never))
-            .layer(from_fn_with_state(limit, time_out));
+        let router =
+            Router::new().route("/", post(never)).layer(from_fn_with_state(limit, time_out));
         let response = router.oneshot(post_of(Body::empty())).await.unwrap();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         let panics = || async { panic!("a bug") as () };

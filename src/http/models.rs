@@ -16,8 +16,8 @@ use crate::domain::settings::{
     GateSettings, LearningSettings, NetworkSettings, RetentionSettings, ScheduleSettings,
     SelectionSettings,
 };
-use crate::services::registry::{self, ModelView};
 use crate::services::Context;
+use crate::services::registry::{self, ModelView};
 
 /// A model, with its settings as applied.
 #[derive(Debug, Serialize, ToSchema)]

@@ -30,7 +30,10 @@ pub async fn observe(request: Request, next: Next) -> Response {
         route: request.extensions().get::<MatchedPath>().cloned(),
     };
     let span = tracing::info_span!(
-        "request", request_id = id.to_str().unwrap_or_default(), method = seen.method, path
+        "request",
+        request_id = id.to_str().unwrap_or_default(),
+        method = seen.method,
+        path
     );
     async move {
         let response = next.run(request).await;
@@ -153,7 +156,9 @@ mod tests {
 
     #[tokio::test]
     async fn every_refusal_is_a_problem_with_the_request_id() {
-        for (method, path, status) in [("GET", "/busy", 503), ("GET", "/no", 404), ("PUT", "/ok", 405)] {
+        for (method, path, status) in
+            [("GET", "/busy", 503), ("GET", "/no", 404), ("PUT", "/ok", 405)]
+        {
             let (response, body) = answer(method, path, b"mine-1").await;
             assert_eq!(response.status(), status);
             assert_eq!(response.headers()[header::CONTENT_TYPE], PROBLEM_JSON);

@@ -261,3 +261,124 @@ fn count_elements(json: &str) -> usize {
     });
     count
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vector(dim: usize) -> InputSchema {
+        serde_json::from_value(serde_json::json!({"kind": "tabular", "dim": dim})).unwrap()
+    }
+
+    /// Two numbers and a category between them.
+    fn named() -> InputSchema {
+        serde_json::from_value(serde_json::json!({"kind": "tabular", "features": [
+            {"name": "age", "type": "numeric"},
+            {"name": "city", "type": "categorical"},
+            {"name": "a/b", "type": "numeric"},
+        ]}))
+        .unwrap()
+    }
+
+    fn parse(json: &str, schema: &InputSchema, missing: Missing) -> Result<Inputs, Invalid> {
+        let mut inputs = Inputs::new(schema);
+        let value: &RawValue = serde_json::from_str(json).unwrap();
+        let parsed = parse_input(value, schema, missing, &mut inputs);
+        assert_eq!(inputs.len(), usize::from(parsed.is_ok()), "{json}");
+        parsed.map(|()| inputs)
+    }
+
+    #[test]
+    fn a_vector_is_read_number_by_number() {
+        let inputs = parse(" [ 1, -2.5e1 ,\n0.1 ] ", &vector(3), Missing::Reject).unwrap();
+        assert_eq!(inputs.all_numbers(), [1.0, -25.0, 0.1]);
+        let inputs = parse("[null, 1e-60, -0.0]", &vector(3), Missing::Impute).unwrap();
+        assert!(inputs.all_numbers()[0].is_nan());
+        assert_eq!(inputs.all_numbers()[1..], [0.0, 0.0]);
+    }
+
+    #[test]
+    fn named_values_come_in_any_order_or_as_an_array() {
+        let schema = named();
+        let is = |inputs: &Inputs, age: f32, city: Option<&str>, last: f32| {
+            assert_eq!(inputs.all_numbers(), [age, last]);
+            assert_eq!(inputs.all_categories(), [city.map(Box::from)]);
+        };
+        for json in [
+            r#"{"age": 1, "city": "Zürich", "a/b": 2}"#,
+            r#"{"a/b": 2, "city": "Z\u00fcrich", "\u0061ge": 1}"#,
+            r#"[1, "Zürich", 2]"#,
+        ] {
+            is(&parse(json, &schema, Missing::Reject).unwrap(), 1.0, Some("Zürich"), 2.0);
+        }
+        for (json, city) in [
+            (r#"{"age": 1, "a/b": 2}"#, None),
+            (r#"{"age": 1, "city": null, "a/b": 2}"#, None),
+            (r#"[1, "", 2]"#, Some("")),
+            ("[1, 1.50, 2]", Some("1.50")),
+            ("[1, true, 2]", Some("true")),
+        ] {
+            is(&parse(json, &schema, Missing::Reject).unwrap(), 1.0, city, 2.0);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_vector_is_told_with_its_place() {
+        let rejects = "and the model's learning.missing is `reject`";
+        for (json, pointer, detail) in [
+            ("[1]", "", "input has 1 numbers, the model takes 2"),
+            ("[ ]", "", "input has 0 numbers, the model takes 2"),
+            ("[1, 2, [3, 4], \"5,6\"]", "", "input has 4 numbers, the model takes 2"),
+            ("[1, null]", "/1", &format!("input[1] is null, {rejects}")),
+            ("[1, \"a,b\"]", "/1", "input[1] is text, not a number"),
+            ("[[1, 2], 3]", "/0", "input[0] is an array, not a number"),
+            ("[{\"a\": 1}, 3]", "/0", "input[0] is an object, not a number"),
+            ("[1, false]", "/1", "input[1] is false, not a number"),
+            (
+                "[1, 1e39]",
+                "/1",
+                "input[1] is 1e39, which does not fit a 32-bit floating point number",
+            ),
+            ("{\"0\": 1}", "", "input is not an array of 2 numbers"),
+            ("\"text\"", "", "input is not an array of 2 numbers"),
+        ] {
+            let refusal = parse(json, &vector(2), Missing::Reject).unwrap_err();
+            assert_eq!(refusal, Invalid::at(pointer, detail), "{json}");
+        }
+        assert!(parse("[1, 1e400]", &vector(2), Missing::Impute).is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_with_named_values_is_told_with_their_feature() {
+        let long = "x".repeat(257);
+        let rejects = "and the model's learning.missing is `reject`";
+        for (json, pointer, detail) in [
+            (r#"{"age": 1}"#, "/a~1b", format!("feature `a/b` is missing, {rejects}")),
+            (r#"{"age": null, "a/b": 1}"#, "/age", format!("feature `age` is null, {rejects}")),
+            (r#"{"age": "1", "a/b": 1}"#, "/age", "feature `age` is text, not a number".into()),
+            (r#"{"x": 1}"#, "/x", "feature `x` is not one of the model's".into()),
+            (r#"{"age": 1, "age": 1}"#, "/age", "feature `age` is given twice".into()),
+            (r#"[1, ["a"], 2]"#, "/1", "feature `city` is an array, not a category".into()),
+            (
+                r#"{"city": "\ud800", "age": 1, "a/b": 1}"#,
+                "/city",
+                "feature `city` is a string that is not valid Unicode, not a category".into(),
+            ),
+            (
+                &format!(r#"[1, "{long}", 2]"#),
+                "/1",
+                "feature `city` is 257 bytes long, 256 is the most".into(),
+            ),
+            ("[1, 2]", "", "input has 2 values, the model takes 3".into()),
+            ("[1, 2, 3, 4]", "", "input has 4 values, the model takes 3".into()),
+            (
+                "7",
+                "",
+                "input is not an object by feature name, nor an array in their order".into(),
+            ),
+        ] {
+            let refusal = parse(json, &named(), Missing::Reject).unwrap_err();
+            assert_eq!(refusal, Invalid::at(pointer, detail), "{json}");
+        }
+    }
+}

@@ -248,3 +248,6 @@ pub(super) fn parse_weight(text: &str) -> Result<f32, Invalid> {
         Err(_) => Err(Invalid::new("weight is not a number")),
     }
 }
+
+#[cfg(test)]
+mod format_tests;

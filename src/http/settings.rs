@@ -236,13 +236,20 @@ mod tests {
             ("input", json!({"dim": 3}), "/input/kind"),
             ("input", json!({"kind": "audio"}), "/input/kind"),
             ("input", json!({"kind": "text"}), "/input/kind"),
-            ("input", json!({"kind": "image", "width": 28, "height": 28, "channels": 1}), "/input/kind"),
+            (
+                "input",
+                json!({"kind": "image", "width": 28, "height": 28, "channels": 1}),
+                "/input/kind",
+            ),
             ("input", json!({"kind": "tabular"}), "/input"),
             ("input", json!({"kind": "tabular", "dim": 0}), "/input/dim"),
             ("input", json!({"kind": "tabular", "dim": "3"}), "/input/dim"),
             ("input", json!({"kind": "tabular", "dim": 3, "width": 2}), "/input/width"),
-            ("input", json!({"kind": "tabular", "features": [{"name": "a", "type": "date"}]}),
-             "/input/features/0/type"),
+            (
+                "input",
+                json!({"kind": "tabular", "features": [{"name": "a", "type": "date"}]}),
+                "/input/features/0/type",
+            ),
             ("network", json!({"kind": "cnn"}), "/network/kind"),
             ("network", json!({"hidden": [0]}), "/network/hidden/0"),
             ("network", json!({"hidden": [8, "x"]}), "/network/hidden/1"),
@@ -281,7 +288,8 @@ mod tests {
     fn a_patch_changes_what_it_names_and_nothing_else() {
         let before = patched(json!({})).unwrap();
         assert_eq!(patched(json!({"learning": {}, "gate": {}})).unwrap(), before);
-        let after = patched(json!({"learning": {"epochs": 5}, "schedule": {"paused": true}})).unwrap();
+        let after =
+            patched(json!({"learning": {"epochs": 5}, "schedule": {"paused": true}})).unwrap();
         assert_eq!((after.learning.seed, after.learning.epochs), (7, Some(5)));
         assert_eq!((after.schedule.min_samples, after.schedule.paused), (9, true));
         assert_eq!(after.gate, before.gate);

@@ -177,10 +177,7 @@ pub async fn checkpoint(
         (header::ETAG, etag(&checkpoint.sha256)),
         // Another model may take this name one day, with versions of the same numbers.
         (header::CACHE_CONTROL, "no-cache".to_owned()),
-        (
-            header::CONTENT_DISPOSITION,
-            format!("attachment; filename=\"{model}-v{n}.safetensors\""),
-        ),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{model}-v{n}.safetensors\"")),
     ];
     Ok((headers, file).into_response())
 }
@@ -193,7 +190,9 @@ fn etag(sha256: &str) -> String {
 fn names(known: &HeaderValue, sha256: &str) -> bool {
     let Ok(known) = known.to_str() else { return false };
     let mut tags = known.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
-    tags.any(|tag| tag == "*" || tag.strip_prefix('"').and_then(|t| t.strip_suffix('"')) == Some(sha256))
+    tags.any(|tag| {
+        tag == "*" || tag.strip_prefix('"').and_then(|t| t.strip_suffix('"')) == Some(sha256)
+    })
 }
 
 /// List a model's aliases, by name.

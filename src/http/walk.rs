@@ -22,7 +22,9 @@ pub(super) fn each_member<'a>(
     visit: impl FnMut(Cow<'a, str>, &'a RawValue) -> Result<(), Invalid>,
 ) -> Result<(), Invalid> {
     let mut json = serde_json::Deserializer::from_str(json);
-    EachMember(visit).deserialize(&mut json).unwrap_or_else(|error| Err(Invalid::new(words(&error))))
+    EachMember(visit)
+        .deserialize(&mut json)
+        .unwrap_or_else(|error| Err(Invalid::new(words(&error))))
 }
 
 /// Calls `visit` with each element of the array that `json` is.
@@ -34,7 +36,9 @@ pub(super) fn each_element<'a>(
     visit: impl FnMut(&'a RawValue) -> Result<(), Invalid>,
 ) -> Result<(), Invalid> {
     let mut json = serde_json::Deserializer::from_str(json);
-    EachElement(visit).deserialize(&mut json).unwrap_or_else(|error| Err(Invalid::new(words(&error))))
+    EachElement(visit)
+        .deserialize(&mut json)
+        .unwrap_or_else(|error| Err(Invalid::new(words(&error))))
 }
 
 /// Walks through an object as part of a larger walk.

@@ -119,7 +119,8 @@ pub async fn ingest(
 ) -> Result<Answer<Ingested>, ServiceError> {
     let _slot = context.ingest_slots.take().await?;
     let mut tx = context.pool.begin().await?;
-    if let Some(given) = given_before(&mut tx, model, BATCHES, options.idempotency.as_ref()).await? {
+    if let Some(given) = given_before(&mut tx, model, BATCHES, options.idempotency.as_ref()).await?
+    {
         return Ok(Answer::Replayed(given));
     }
     let model = lock(&mut tx, model).await?;
@@ -132,7 +133,9 @@ pub async fn ingest(
         match parts.recv().await {
             Some(Part::Chunk(chunk)) => writer.write(chunk).await?,
             Some(Part::End) => break,
-            None => return Err(ServiceError::Broken("the batch broke off while it was read".into())),
+            None => {
+                return Err(ServiceError::Broken("the batch broke off while it was read".into()));
+            }
         }
     }
     let verdicts = writer.verdicts;

@@ -68,7 +68,10 @@ pub async fn find(context: &Context, name: &ModelName) -> Result<Model, ServiceE
 }
 
 /// The same within a transaction.
-pub(super) async fn find_in(db: &mut PgConnection, name: &ModelName) -> Result<Model, ServiceError> {
+pub(super) async fn find_in(
+    db: &mut PgConnection,
+    name: &ModelName,
+) -> Result<Model, ServiceError> {
     models::find(db, name).await?.ok_or_else(|| ServiceError::NotFound(format!("model {name}")))
 }
 

@@ -80,7 +80,8 @@ pub async fn request(
     models::lock(&mut tx, model.id).await?;
     let pending = samples::count_pending(&mut tx, model.id).await?;
     if pending == 0 && !forced {
-        let detail = format!("model {name} has no pending samples; send some, or give {{\"force\": true}}");
+        let detail =
+            format!("model {name} has no pending samples; send some, or give {{\"force\": true}}");
         return Err(ServiceError::Conflict(detail));
     }
     let queued = enqueue(&mut tx, model.id, Trigger::Manual, forced).await?;
@@ -113,8 +114,8 @@ pub async fn queue_due(context: &Context) -> Result<usize, ServiceError> {
         let mut tx = sqlx::Connection::begin(&mut *db).await?;
         let Some(model) = models::lock(&mut tx, id).await? else { continue };
         let schedule = &model.settings.schedule;
-        let is_due = count >= i64::from(schedule.min_samples)
-            || waited_s >= f64::from(schedule.max_delay_s);
+        let is_due =
+            count >= i64::from(schedule.min_samples) || waited_s >= f64::from(schedule.max_delay_s);
         if schedule.paused || !is_due || jobs::find_queued(&mut tx, id).await?.is_some() {
             continue;
         }
@@ -244,7 +245,8 @@ pub async fn retry(context: &Context, id: Uuid) -> Result<Job, ServiceError> {
         return Err(ServiceError::Conflict(detail));
     }
     if !jobs::retry(&mut tx, id).await? {
-        let detail = format!("update {id} is {}; only failed and cancelled ones are retried", job.status);
+        let detail =
+            format!("update {id} is {}; only failed and cancelled ones are retried", job.status);
         return Err(ServiceError::Conflict(detail));
     }
     notices::send(&mut tx, &Notice::Queued).await?;

@@ -6,7 +6,7 @@
 //! whatever is loaded goes on answering.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -81,6 +81,8 @@ pub struct Serving {
     loaded: Cache<VersionKey, Loaded, BySize>,
     /// Bounds the heavy answers that are computed at a time.
     heavy: Semaphore,
+    /// Whether the live versions were loaded once.
+    is_warm: AtomicBool,
 }
 
 impl Serving {
@@ -93,6 +95,7 @@ impl Serving {
             changes: AtomicU64::new(0),
             loaded: Cache::with_weighter(EXPECTED_VERSIONS, capacity_bytes, BySize),
             heavy: Semaphore::new(threads.max(1)),
+            is_warm: AtomicBool::new(false),
         }
     }
 
@@ -100,7 +103,11 @@ impl Serving {
     ///
     /// # Errors
     /// [`ServiceError::NotFound`] when there is no such model.
-    pub async fn route(&self, context: &Context, name: &ModelName) -> Result<Arc<Route>, ServiceError> {
+    pub async fn route(
+        &self,
+        context: &Context,
+        name: &ModelName,
+    ) -> Result<Arc<Route>, ServiceError> {
         match self.known_route(name) {
             Some(route) => Ok(route),
             None => self.read_route(context, name).await,
@@ -148,15 +155,36 @@ impl Serving {
     ///
     /// # Errors
     /// [`ServiceError::NotFound`] or [`ServiceError::VersionDamaged`].
-    pub async fn warm(&self, context: &Context, model: &Model, version: i32) -> Result<(), ServiceError> {
+    pub async fn warm(
+        &self,
+        context: &Context,
+        model: &Model,
+        version: i32,
+    ) -> Result<(), ServiceError> {
         self.load(context, model, version).await.map(drop)
+    }
+
+    /// Whether the live versions were loaded. One that cannot be is an error of its own requests,
+    /// and keeps nobody else from being answered.
+    ///
+    /// # Errors
+    /// [`ServiceError::Busy`] until then.
+    pub fn ready(&self) -> Result<(), ServiceError> {
+        match self.is_warm.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => Err(ServiceError::Busy("live versions are being loaded".to_owned())),
+        }
     }
 
     fn known_route(&self, name: &ModelName) -> Option<Arc<Route>> {
         self.routes.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    async fn read_route(&self, context: &Context, name: &ModelName) -> Result<Arc<Route>, ServiceError> {
+    async fn read_route(
+        &self,
+        context: &Context,
+        name: &ModelName,
+    ) -> Result<Arc<Route>, ServiceError> {
         let changes = self.changes.load(Ordering::Acquire);
         let mut db = context.pool.acquire().await?;
         let model = registry::find_in(&mut db, name).await?;
@@ -181,7 +209,12 @@ impl Serving {
     }
 
     /// The version in memory, read and built once however many ask for it at the same time.
-    async fn load(&self, context: &Context, model: &Model, version: i32) -> Result<Loaded, ServiceError> {
+    async fn load(
+        &self,
+        context: &Context,
+        model: &Model,
+        version: i32,
+    ) -> Result<Loaded, ServiceError> {
         let build = async {
             let mut db = context.pool.acquire().await?;
             let found = registry::find_version(&mut db, model, version).await?;
@@ -190,7 +223,9 @@ impl Serving {
             let device = context.device;
             tokio::task::spawn_blocking(move || Loaded::build(version, &file, device))
                 .await
-                .map_err(|error| ServiceError::Broken(format!("loading version {version}: {error}")))?
+                .map_err(|error| {
+                    ServiceError::Broken(format!("loading version {version}: {error}"))
+                })?
         };
         self.loaded.get_or_insert_async(&(model.id, version), build).await
     }
@@ -211,9 +246,10 @@ impl Route {
                     "model {} has no version yet; send samples and wait for its first update",
                     self.model.name
                 ))),
-                None => {
-                    Err(ServiceError::NotFound(format!("alias {alias} of model {}", self.model.name)))
-                }
+                None => Err(ServiceError::NotFound(format!(
+                    "alias {alias} of model {}",
+                    self.model.name
+                ))),
             },
         }
     }
@@ -260,8 +296,7 @@ pub async fn predict(
     /// Multiply-adds that are done where the request is: a fraction of a millisecond.
     const LIGHT: usize = 4_000_000;
     let version = route.resolve(target)?;
-    let Loaded { predictor, labels } =
-        context.serving.load(context, &route.model, version).await?;
+    let Loaded { predictor, labels } = context.serving.load(context, &route.model, version).await?;
     let broken = |why: String| ServiceError::Broken(format!("version {version}: {why}"));
     let weights = predictor.size_bytes() / size_of::<f32>();
     let probabilities = if inputs.len().saturating_mul(weights) <= LIGHT {
@@ -289,5 +324,6 @@ pub async fn warm_all(context: &Context) -> Result<(), ServiceError> {
     for model in models {
         context.serving.route(context, &model.name).await?;
     }
+    context.serving.is_warm.store(true, Ordering::Release);
     Ok(())
 }

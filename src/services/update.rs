@@ -17,7 +17,7 @@ use crate::domain::name::{AliasName, LIVE};
 use crate::domain::sample::{ContentHash, Samples};
 use crate::domain::update::{Outcome, Phase, Report, UpdateStatus};
 use crate::domain::version::VersionStatus;
-use crate::learning::{self, LearnerState, Learnt, LearningError, Lesson, checkpoint};
+use crate::learning::{self, LearnerState, LearningError, Learnt, Lesson, checkpoint};
 use crate::storage::StorageError;
 use crate::storage::jobs::{self, Claim, DecisionRow, Ending};
 use crate::storage::models::{self, Model, ModelId};
@@ -90,9 +90,10 @@ pub(super) async fn plan(context: &Context, model: &Model) -> Result<Report, Ser
     let device = context.device;
     let pending = material.pending.len();
     let held_out = material.n_held_out();
-    let planned = tokio::task::spawn_blocking(move || learning::plan(&material.lesson(sets, device)))
-        .await
-        .map_err(|error| ServiceError::Broken(error.to_string()))?;
+    let planned =
+        tokio::task::spawn_blocking(move || learning::plan(&material.lesson(sets, device)))
+            .await
+            .map_err(|error| ServiceError::Broken(error.to_string()))?;
     let mut report = planned.map_err(|error| ServiceError::Broken(error.to_string()))?.report;
     report.samples.pending = pending;
     report.samples.held_out = held_out;
@@ -217,8 +218,9 @@ impl Parent {
             .await?
             .ok_or_else(|| StorageError::damaged("alias live", format!("no version {version}")))?;
         let file = context.checkpoints.read(&row.checkpoint).await?;
-        let state = checkpoint::decode(&file)
-            .map_err(|error| StorageError::damaged(format!("checkpoint of version {version}"), error))?;
+        let state = checkpoint::decode(&file).map_err(|error| {
+            StorageError::damaged(format!("checkpoint of version {version}"), error)
+        })?;
         let matrix = row.evaluation.matrix;
         Ok(Some(Self { version, sha256: row.checkpoint.sha256, state, matrix }))
     }
@@ -248,7 +250,8 @@ async fn compute(
     let observed = Arc::clone(&run);
     let work = move || {
         let lesson = material.lesson(sets, device);
-        let learnt = pool.install(|| learning::update(&lesson, &mut |event| observed.observe(event)));
+        let learnt =
+            pool.install(|| learning::update(&lesson, &mut |event| observed.observe(event)));
         // Nobody waits any more when the worker is going down.
         let _ = sender.send((material, learnt));
     };

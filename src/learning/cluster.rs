@@ -1,0 +1,195 @@
+//! Clusters within one label, by linfa's k-means (Lloyd 1982) with a distance that vectorises.
+//!
+//! The cost is bounded: centres are fitted on at most 1,000 points in at most 10 passes, and the
+//! other points are only assigned.
+
+use linfa::DatasetBase;
+use linfa::traits::Fit;
+use linfa_clustering::{KMeans, KMeansInit};
+use linfa_nn::distance::Distance;
+use ndarray::{Array2, ArrayView, Dimension};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use super::space::Points;
+
+/// The most points that centres are fitted on.
+const MAX_FITTED: usize = 1_000;
+/// The most passes over them.
+const MAX_PASSES: u64 = 10;
+/// Centres that move less than this in a pass have settled.
+const TOLERANCE: f32 = 1e-3;
+/// Fewer points than this make one cluster.
+const MIN_DIVIDED: usize = 4;
+
+/// Which cluster a point fell into.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Member {
+    /// The cluster, from 0.
+    pub(super) cluster: u32,
+    /// Euclidean distance to its centre.
+    pub(super) distance: f32,
+}
+
+/// Clusters the points at `rows`, √(n/2) clusters but 2 to 64, each of at least one point; answers
+/// for each row, and how many clusters there are.
+pub(super) fn cluster(
+    points: &Points,
+    rows: &[usize],
+    draws: &Xoshiro256PlusPlus,
+) -> (Vec<Member>, u32) {
+    let fitted = &rows[..rows.len().min(MAX_FITTED)];
+    let wanted = (((rows.len() / 2) as f64).sqrt() as usize).clamp(2, 64);
+    let n_clusters = if rows.len() < MIN_DIVIDED { 1 } else { wanted };
+    let centres = centres(points, fitted, n_clusters, draws);
+    let members = rows.iter().map(|&row| nearest(points.get(row), &centres)).collect();
+    without_empty(members, n_clusters)
+}
+
+/// Centres `[n_clusters, dimensions]`. The rows come in the order of a hash, so any stretch of them
+/// is a fair draw.
+fn centres(
+    points: &Points,
+    rows: &[usize],
+    n_clusters: usize,
+    draws: &Xoshiro256PlusPlus,
+) -> Array2<f32> {
+    let numbers: Vec<f32> = rows.iter().flat_map(|&row| points.get(row)).copied().collect();
+    let observations = Array2::from_shape_vec((rows.len(), points.dimensions), numbers)
+        .expect("as many numbers as rows times dimensions");
+    let dataset = DatasetBase::from(observations);
+    let fit = KMeans::params_with(n_clusters, draws.clone(), Euclidean)
+        .n_runs(1)
+        .max_n_iterations(MAX_PASSES)
+        .tolerance(TOLERANCE)
+        .init_method(KMeansInit::Random)
+        .fit(&dataset);
+    match fit {
+        Ok(model) => model.centroids().clone(),
+        // Distances beyond the finite numbers: one cluster around any point says as little.
+        Err(_) => dataset.records.slice_move(ndarray::s![..1, ..]),
+    }
+}
+
+fn nearest(point: &[f32], centres: &Array2<f32>) -> Member {
+    let mut best = Member { cluster: 0, distance: f32::INFINITY };
+    for (cluster, centre) in centres.rows().into_iter().enumerate() {
+        let distance = centre.as_slice().map_or(f32::INFINITY, |centre| squared(point, centre));
+        if distance < best.distance {
+            best = Member { cluster: cluster as u32, distance };
+        }
+    }
+    Member { distance: best.distance.sqrt(), ..best }
+}
+
+/// Numbers the clusters that have a member without gaps.
+fn without_empty(mut members: Vec<Member>, n_clusters: usize) -> (Vec<Member>, u32) {
+    let mut renumbered = vec![None; n_clusters];
+    members.iter().for_each(|member| renumbered[member.cluster as usize] = Some(0));
+    let mut n_used = 0;
+    for number in renumbered.iter_mut().flatten() {
+        *number = n_used;
+        n_used += 1;
+    }
+    for member in &mut members {
+        member.cluster = renumbered[member.cluster as usize].unwrap_or_default();
+    }
+    (members, n_used)
+}
+
+/// Euclidean distance. linfa's own goes through iterators one number at a time; this one keeps
+/// sixteen sums so that the compiler vectorises it.
+#[derive(Debug, Clone)]
+struct Euclidean;
+
+impl Distance<f32> for Euclidean {
+    fn distance<D: Dimension>(&self, a: ArrayView<'_, f32, D>, b: ArrayView<'_, f32, D>) -> f32 {
+        self.rdistance(a, b).sqrt()
+    }
+
+    fn rdistance<D: Dimension>(&self, a: ArrayView<'_, f32, D>, b: ArrayView<'_, f32, D>) -> f32 {
+        match (a.as_slice(), b.as_slice()) {
+            (Some(a), Some(b)) => squared(a, b),
+            _ => a.iter().zip(&b).map(|(a, b)| (a - b) * (a - b)).sum(),
+        }
+    }
+
+    fn rdist_to_dist(&self, rdist: f32) -> f32 {
+        rdist.sqrt()
+    }
+
+    fn dist_to_rdist(&self, dist: f32) -> f32 {
+        dist * dist
+    }
+}
+
+/// Squared Euclidean distance.
+pub(super) fn squared(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut sums = [0.0_f32; LANES];
+    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest = a_chunks.remainder().iter().zip(b_chunks.remainder());
+    let rest: f32 = rest.map(|(a, b)| (a - b) * (a - b)).sum();
+    for (a, b) in a_chunks.zip(b_chunks) {
+        for lane in 0..LANES {
+            let difference = a[lane] - b[lane];
+            sums[lane] += difference * difference;
+        }
+    }
+    sums.iter().sum::<f32>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learning::seed::{Draw, stream};
+    use linfa_nn::distance::L2Dist;
+    use ndarray::ArrayView1;
+    use rand::Rng;
+
+    fn draws() -> Xoshiro256PlusPlus {
+        stream(3, Draw::Clusters)
+    }
+
+    fn random_points(n: usize, dimensions: usize) -> Points {
+        let mut draws = draws();
+        let numbers = (0..n * dimensions).map(|_| draws.gen_range(-1.0..1.0)).collect();
+        Points { dimensions, numbers }
+    }
+
+    #[test]
+    fn the_distance_is_linfas_own() {
+        let points = random_points(20, 37);
+        for row in 1..20 {
+            let (a, b) = (ArrayView1::from(points.get(0)), ArrayView1::from(points.get(row)));
+            let theirs: f32 = L2Dist.distance(a, b);
+            assert!((Euclidean.distance(a, b) - theirs).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn points_far_apart_fall_into_clusters_of_their_own() {
+        let mut points = random_points(200, 8);
+        for row in 0..100 {
+            points.numbers[row * 8..(row + 1) * 8].iter_mut().for_each(|x| *x += 100.0);
+        }
+        let rows: Vec<usize> = (0..200).collect();
+        let (members, n_clusters) = cluster(&points, &rows, &draws());
+        assert!((2..=10).contains(&n_clusters));
+        let clusters = |range: std::ops::Range<usize>| -> std::collections::BTreeSet<u32> {
+            members[range].iter().map(|member| member.cluster).collect()
+        };
+        assert!(clusters(0..100).is_disjoint(&clusters(100..200)));
+        assert_eq!(clusters(0..200).len(), n_clusters as usize);
+    }
+
+    #[test]
+    fn few_or_equal_points_make_one_cluster() {
+        let points = Points { dimensions: 2, numbers: vec![0.5; 200] };
+        for n in [1, 2, 3, 100] {
+            let rows: Vec<usize> = (0..n).collect();
+            let (members, n_clusters) = cluster(&points, &rows, &draws());
+            assert_eq!((members.len(), n_clusters), (n, 1));
+            assert!(members.iter().all(|member| member.distance == 0.0));
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Learning, pure and seeded: samples and a parent in, a new learner state and a report out.
+//!
+//! Nothing here does input or output, reads a clock or draws unseeded randomness. The same samples
+//! in any order, the same parent, settings and seed give the same checkpoint, byte for byte, on
+//! any number of threads. [`update`] is the whole of it, a line a stage; [`Predictor`] answers.
+
+mod categories;
+mod clean;
+mod cluster;
+mod evaluate;
+mod features;
+mod gate;
+mod loss;
+mod network;
+mod normalize;
+mod optimizer;
+mod predict;
+mod seed;
+mod select;
+mod space;
+mod state;
+mod subset;
+mod train;
+
+pub mod checkpoint;
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use crate::domain::evaluation::AccuracyMatrix;
+use crate::domain::label::{Label, MAX_LABELS};
+use crate::domain::sample::{ContentHash, Samples};
+use crate::domain::settings::{ModelSettings, Strategy};
+use crate::domain::update::{Decision, EpochReport, Phase, Report, SampleCounts};
+use crate::domain::words;
+
+use clean::Cleaned;
+use select::Selection;
+use subset::Subset;
+
+pub use predict::{PredictError, Predictor};
+pub use state::LearnerState;
+
+words! {
+    /// What computes: a setting of the process, not of a model. A checkpoint trained on one device
+    /// answers the same on the other, to 1e-4.
+    pub enum Device {
+        /// burn's pure Rust backend; the default.
+        Flex = "flex",
+        /// The older one on ndarray, several times slower for single predictions.
+        NdArray = "ndarray",
+    }
+}
+
+/// The fewest old samples that an update replays where there are so many: a step costs the same
+/// whatever it draws from, and a small update must not rest on a handful of old samples.
+pub const MIN_REPLAY: usize = 2_000;
+
+/// How many old samples an update of `n_new` new ones wants to replay, class-balanced.
+pub fn replay_size(settings: &ModelSettings, n_new: usize) -> usize {
+    let most = settings.learning.memory.map_or(usize::MAX, |memory| memory as usize);
+    match settings.learning.strategy {
+        Strategy::Naive => 0,
+        Strategy::Auto | Strategy::Replay => {
+            n_new.clamp(MIN_REPLAY, select::FULL_BUDGET.max(MIN_REPLAY)).min(most)
+        }
+    }
+}
+
+/// All that one update learns from.
+#[derive(Debug)]
+pub struct Lesson<'a> {
+    /// The model's settings.
+    pub settings: &'a ModelSettings,
+    /// What computes.
+    pub device: Device,
+    /// The state to go on from; none before version 1.
+    pub parent: Option<&'a LearnerState>,
+    /// SHA-256 of the parent's checkpoint, hexadecimal: kept in the new state as its lineage.
+    pub parent_digest: Option<&'a str>,
+    /// The accuracy matrix of the parent's lineage so far.
+    pub parent_matrix: &'a AccuracyMatrix,
+    /// The pending samples that are not held out, in any order.
+    pub experience: Samples,
+    /// Old samples, class-balanced, about [`replay_size`] of them, in any order.
+    pub replay: Samples,
+    /// Held-out samples, a set an experience in order; the last belongs to this experience.
+    pub held_out: Vec<Samples>,
+    /// Decides every random draw.
+    pub seed: u64,
+}
+
+/// What [`update`] tells while it works. The observer answers `Break` to stop it.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A phase begins.
+    Phase(Phase),
+    /// How much of the whole update is done, 0 to 1; at least once a minibatch.
+    Progress(f32),
+    /// A pass over the new samples is done.
+    Epoch(&'a EpochReport),
+}
+
+/// What an update learnt.
+#[derive(Debug)]
+pub struct Learnt {
+    /// The new state; none when there was nothing to learn.
+    pub state: Option<LearnerState>,
+    /// All but the seconds.
+    pub report: Report,
+    /// What became of each sample: of the experience, of those replayed, and of those held out of
+    /// this experience.
+    pub decisions: Vec<SampleDecision>,
+}
+
+/// What a dry run would do.
+#[derive(Debug)]
+pub struct Plan {
+    /// Counts, new labels and clusters.
+    pub report: Report,
+    /// As in [`Learnt`], without replayed samples: those are drawn in training.
+    pub decisions: Vec<SampleDecision>,
+}
+
+/// What became of one sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampleDecision {
+    /// Which sample.
+    pub hash: ContentHash,
+    /// What became of it.
+    pub decision: Decision,
+    /// The cluster it fell into, counted over all labels of this update.
+    pub cluster: Option<u32>,
+    /// Its distance to that cluster's centre.
+    pub distance: Option<f32>,
+}
+
+/// Why an update failed. None of these goes away by trying the same again.
+#[derive(Debug, thiserror::Error)]
+pub enum LearningError {
+    /// The observer said to stop.
+    #[error("cancelled")]
+    Cancelled,
+    /// The loss left the finite numbers, at the rate and at a tenth of it.
+    #[error(
+        "training diverged: the loss is not finite at step {step}, at a learning rate of {rate}"
+    )]
+    Diverged {
+        /// The step of the second attempt, from 0.
+        step: usize,
+        /// Its peak rate.
+        rate: f32,
+    },
+    /// The parent or the samples do not have the settings' shape.
+    #[error("the {0} does not fit the model's settings")]
+    Mismatch(&'static str),
+    /// More labels than a model may have.
+    #[error("{0} labels, a model has at most {MAX_LABELS}")]
+    TooManyLabels(usize),
+}
+
+/// Learns one experience: the new without losing the old.
+///
+/// # Errors
+/// [`LearningError::Cancelled`] between minibatches once `observe` answers `Break`; the others as
+/// they say.
+pub fn update(
+    lesson: &Lesson<'_>,
+    observe: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+) -> Result<Learnt, LearningError> {
+    let mut watch = Watch { observe };
+    check_shapes(lesson)?;
+    watch.phase(Phase::Preprocess)?;
+    let cleaned = clean::clean(&lesson.experience, lesson.settings.learning.missing);
+    if cleaned.good.is_empty() {
+        return Ok(nothing_to_learn(lesson, &cleaned));
+    }
+    let mut state = state::begin(lesson, &cleaned.good);
+    watch.progress(0.05)?;
+
+    watch.phase(Phase::Select)?;
+    let selection = select::select(lesson, &state, &cleaned.good);
+    let chosen = cleaned.good.choose(&selection.selected);
+    let replay = lesson.replay();
+    watch.progress(0.15)?;
+
+    watch.phase(Phase::Train)?;
+    let teacher = state.has_learnt().then(|| state.clone());
+    let new_labels = new_labels(&state, [&chosen, &replay])?;
+    state.grow_head(&new_labels, lesson.seed);
+    let material = train::Material { new: &chosen, replay: &replay, teacher: teacher.as_ref() };
+    let training = train::train(lesson, &mut state, &material, &mut watch)?;
+
+    watch.phase(Phase::Evaluate)?;
+    let answers = evaluate::compare(lesson, &state, &mut watch)?;
+    let evaluation = evaluate::evaluate(lesson, &state, &answers);
+    let gate = gate::decide(&lesson.settings.gate, &evaluation, &answers, lesson.parent);
+    watch.progress(1.0)?;
+
+    let mut report = first_report(lesson, &cleaned, Some(&selection));
+    report.samples.replayed = training.replayed.len();
+    report.new_labels = new_labels.iter().map(Label::to_string).collect();
+    report.training = Some(training.report);
+    report.epochs = training.epochs;
+    report.evaluation = Some(evaluation);
+    report.gate = Some(gate);
+    let mut decisions = first_decisions(lesson, &cleaned, Some(&selection));
+    let replayed = training.replayed.iter().map(|&place| replay.hash(place));
+    decisions.extend(replayed.map(|hash| SampleDecision::bare(hash, Decision::Replayed)));
+    Ok(Learnt { state: Some(state), report, decisions })
+}
+
+/// What [`update`] would train on, without training.
+///
+/// # Errors
+/// [`LearningError`] where the lesson itself is wrong.
+pub fn plan(lesson: &Lesson<'_>) -> Result<Plan, LearningError> {
+    check_shapes(lesson)?;
+    let cleaned = clean::clean(&lesson.experience, lesson.settings.learning.missing);
+    if cleaned.good.is_empty() {
+        let Learnt { report, decisions, .. } = nothing_to_learn(lesson, &cleaned);
+        return Ok(Plan { report, decisions });
+    }
+    let state = state::begin(lesson, &cleaned.good);
+    let selection = select::select(lesson, &state, &cleaned.good);
+    let chosen = cleaned.good.choose(&selection.selected);
+    let replay = lesson.replay();
+    let mut report = first_report(lesson, &cleaned, Some(&selection));
+    report.samples.replayed = replay.len();
+    report.new_labels =
+        new_labels(&state, [&chosen, &replay])?.iter().map(Label::to_string).collect();
+    Ok(Plan { report, decisions: first_decisions(lesson, &cleaned, Some(&selection)) })
+}
+
+impl Lesson<'_> {
+    /// The old samples that the strategy replays, those that cannot be learnt from left out.
+    fn replay(&self) -> Subset<'_> {
+        match self.settings.learning.strategy {
+            Strategy::Naive => Subset::none(&self.replay),
+            Strategy::Auto | Strategy::Replay => {
+                clean::clean(&self.replay, self.settings.learning.missing).good
+            }
+        }
+    }
+}
+
+impl SampleDecision {
+    fn bare(hash: ContentHash, decision: Decision) -> Self {
+        Self { hash, decision, cluster: None, distance: None }
+    }
+}
+
+/// Passes events on, and turns a `Break` into [`LearningError::Cancelled`].
+struct Watch<'a> {
+    observe: &'a mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+}
+
+impl Watch<'_> {
+    fn tell(&mut self, event: Event<'_>) -> Result<(), LearningError> {
+        match (self.observe)(event) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(LearningError::Cancelled),
+        }
+    }
+
+    fn phase(&mut self, phase: Phase) -> Result<(), LearningError> {
+        self.tell(Event::Phase(phase))
+    }
+
+    fn progress(&mut self, done: f32) -> Result<(), LearningError> {
+        self.tell(Event::Progress(done))
+    }
+}
+
+fn check_shapes(lesson: &Lesson<'_>) -> Result<(), LearningError> {
+    let schema = &lesson.settings.input;
+    let fits = |samples: &Samples| {
+        samples.is_empty()
+            || (samples.inputs.n_numeric() == schema.n_numeric()
+                && samples.inputs.n_categorical() == schema.n_categorical())
+    };
+    if lesson.parent.is_some_and(|parent| !parent.fits(lesson.settings)) {
+        return Err(LearningError::Mismatch("parent"));
+    }
+    let mut sets = lesson.held_out.iter().chain([&lesson.experience, &lesson.replay]);
+    match sets.all(fits) {
+        true => Ok(()),
+        false => Err(LearningError::Mismatch("shape of a sample")),
+    }
+}
+
+/// Labels of `sets` that `state` does not know, sorted.
+fn new_labels(state: &LearnerState, sets: [&Subset<'_>; 2]) -> Result<Vec<Label>, LearningError> {
+    let known: BTreeSet<&Label> = state.labels().iter().collect();
+    let new: BTreeSet<&Label> =
+        sets.iter().flat_map(|set| set.labels()).filter(|label| !known.contains(label)).collect();
+    match known.len() + new.len() {
+        0..=MAX_LABELS => Ok(new.into_iter().cloned().collect()),
+        too_many => Err(LearningError::TooManyLabels(too_many)),
+    }
+}
+
+fn nothing_to_learn(lesson: &Lesson<'_>, cleaned: &Cleaned<'_>) -> Learnt {
+    Learnt {
+        state: None,
+        report: first_report(lesson, cleaned, None),
+        decisions: first_decisions(lesson, cleaned, None),
+    }
+}
+
+/// The report as far as it is known before training.
+fn first_report(
+    lesson: &Lesson<'_>,
+    cleaned: &Cleaned<'_>,
+    selection: Option<&Selection>,
+) -> Report {
+    let held_out = lesson.held_out.last().map_or(0, Samples::len);
+    let used = selection.map_or(0, |selection| selection.selected.len());
+    let mut counts = SampleCounts {
+        pending: lesson.experience.len() + held_out,
+        used,
+        held_out,
+        dropped: lesson.experience.len() - used,
+        ..SampleCounts::default()
+    };
+    let reasons = cleaned.dropped.iter().map(|&(_, reason)| reason);
+    for reason in reasons.chain(selection.iter().flat_map(|selection| selection.drop_reasons())) {
+        *counts.dropped_by_reason.entry(reason.to_owned()).or_default() += 1;
+    }
+    let selection = selection.map(|selection| selection.report.clone());
+    Report { samples: counts, selection, ..Report::default() }
+}
+
+/// What became of the experience and of its held-out samples.
+fn first_decisions(
+    lesson: &Lesson<'_>,
+    cleaned: &Cleaned<'_>,
+    selection: Option<&Selection>,
+) -> Vec<SampleDecision> {
+    let dropped = cleaned.dropped.iter();
+    let mut decisions: Vec<SampleDecision> =
+        dropped.map(|&(hash, _)| SampleDecision::bare(hash, Decision::Skipped)).collect();
+    if let Some(selection) = selection {
+        decisions.extend(selection.decisions(&cleaned.good));
+    }
+    let held_out = lesson.held_out.last().into_iter().flat_map(|samples| &samples.hashes);
+    decisions.extend(held_out.map(|&hash| SampleDecision::bare(hash, Decision::HeldOut)));
+    decisions
+}

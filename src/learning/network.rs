@@ -1,0 +1,152 @@
+//! The network: dense layers with ReLU between them, and a head that grows with the labels.
+//!
+//! Weights live on the host as plain numbers ([`Dense`]), which is what is stored, compensated and
+//! grown; burn holds a copy ([`Network`]) while it computes.
+
+use burn::tensor::activation::relu;
+use burn::tensor::module::linear;
+use burn::tensor::{Device as BurnDevice, Gradients, Tensor, TensorData};
+use rand::Rng;
+
+use super::Device;
+
+/// The weights of one dense layer: `y = x·weight + bias`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Dense {
+    /// Inputs.
+    pub(super) n_in: usize,
+    /// Outputs.
+    pub(super) n_out: usize,
+    /// `[n_in, n_out]`, row-major.
+    pub(super) weight: Vec<f32>,
+    /// `[n_out]`.
+    pub(super) bias: Vec<f32>,
+}
+
+impl Dense {
+    /// Uniform weights and biases within ±1/√`n_active`, the number of inputs that are not 0 at
+    /// once (`n_in` but for one-hot columns).
+    pub(super) fn random(n_in: usize, n_out: usize, n_active: usize, draws: &mut impl Rng) -> Self {
+        let bound = 1.0 / (n_active.max(1) as f32).sqrt();
+        let mut uniform = |n: usize| (0..n).map(|_| draws.gen_range(-bound..=bound)).collect();
+        Self { n_in, n_out, weight: uniform(n_in * n_out), bias: uniform(n_out) }
+    }
+
+    /// The weights that read input `index`.
+    pub(super) fn row_mut(&mut self, index: usize) -> &mut [f32] {
+        &mut self.weight[index * self.n_out..(index + 1) * self.n_out]
+    }
+
+    /// Appends `n_new` outputs of zero weights and the mean bias: old outputs stay as they are,
+    /// and new ones start where the average old one is for an input that says nothing.
+    pub(super) fn grow_outputs(&mut self, n_new: usize) {
+        let n_out = self.n_out + n_new;
+        let mut weight = Vec::with_capacity(self.n_in * n_out);
+        for row in self.weight.chunks_exact(self.n_out) {
+            weight.extend_from_slice(row);
+            weight.resize(weight.len() + n_new, 0.0);
+        }
+        let mean = self.bias.iter().sum::<f32>() / self.n_out as f32;
+        self.weight = weight;
+        self.bias.resize(n_out, mean);
+        self.n_out = n_out;
+    }
+}
+
+impl Device {
+    /// burn's device of this kind.
+    fn burn(self) -> BurnDevice {
+        match self {
+            Self::Flex => BurnDevice::flex(),
+            #[expect(deprecated, reason = "kept as a second opinion until burn removes it")]
+            Self::NdArray => BurnDevice::ndarray(),
+        }
+    }
+}
+
+/// Layers on a device, ready to compute.
+#[derive(Debug, Clone)]
+pub(super) struct Network {
+    device: BurnDevice,
+    layers: Vec<(Tensor<2>, Tensor<1>)>,
+}
+
+/// What a network computes for a minibatch of n rows.
+#[derive(Debug)]
+pub(super) struct Outputs {
+    /// The last hidden layer, `[n, units]`.
+    pub(super) hidden: Tensor<2>,
+    /// Before the softmax, `[n, labels]`.
+    pub(super) logits: Tensor<2>,
+}
+
+impl Network {
+    /// `layers` on `device`, to answer.
+    pub(super) fn new(layers: &[Dense], device: Device) -> Self {
+        let device = device.burn();
+        Self { layers: layers.iter().map(|layer| tensors(layer, &device)).collect(), device }
+    }
+
+    /// `layers` on `device`, to train: [`Self::gradients`] follow a backward pass.
+    pub(super) fn tracked(layers: &[Dense], device: Device) -> Self {
+        let device = device.burn().autodiff();
+        let tracked = |layer| {
+            let (weight, bias) = tensors(layer, &device);
+            (weight.require_grad(), bias.require_grad())
+        };
+        Self { layers: layers.iter().map(tracked).collect(), device }
+    }
+
+    /// Where it computes.
+    pub(super) fn device(&self) -> &BurnDevice {
+        &self.device
+    }
+
+    /// Outputs for `rows`, `[n, width]` row-major.
+    pub(super) fn forward(&self, rows: Vec<f32>) -> Outputs {
+        let width = self.layers[0].0.dims()[0];
+        let mut hidden = matrix(rows, width, &self.device);
+        let (head, body) = self.layers.split_last().expect("a network has a head");
+        for (weight, bias) in body {
+            hidden = relu(linear(hidden, weight.clone(), Some(bias.clone())));
+        }
+        let logits = linear(hidden.clone(), head.0.clone(), Some(head.1.clone()));
+        Outputs { hidden, logits }
+    }
+
+    /// Gradients of the layers' weights and biases, in the order of the layers, from the gradient
+    /// of the loss with respect to `logits`, `[n, labels]` row-major.
+    pub(super) fn gradients(&self, logits: Tensor<2>, slope: Vec<f32>) -> Vec<Vec<f32>> {
+        let [_, n_labels] = logits.dims();
+        // d(Σ logits·slope) / d(logits) is the slope itself: burn carries it back from there.
+        let slope = matrix(slope, n_labels, &self.device);
+        let mut gradients = (logits * slope).sum().backward();
+        let mut collected = Vec::with_capacity(2 * self.layers.len());
+        for (weight, bias) in &self.layers {
+            collected.push(gradient(weight, &mut gradients));
+            collected.push(gradient(bias, &mut gradients));
+        }
+        collected
+    }
+}
+
+/// The numbers of `tensor`, row-major.
+pub(super) fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.try_into_vec_as().expect("a float tensor on the host")
+}
+
+/// `rows` as a tensor `[n, width]`.
+pub(super) fn matrix(rows: Vec<f32>, width: usize, device: &BurnDevice) -> Tensor<2> {
+    let n = rows.len() / width;
+    Tensor::from_data(TensorData::new(rows, [n, width]), device)
+}
+
+fn tensors(layer: &Dense, device: &BurnDevice) -> (Tensor<2>, Tensor<1>) {
+    let bias = TensorData::new(layer.bias.clone(), [layer.n_out]);
+    (matrix(layer.weight.clone(), layer.n_out, device), Tensor::from_data(bias, device))
+}
+
+fn gradient<const D: usize>(parameter: &Tensor<D>, gradients: &mut Gradients) -> Vec<f32> {
+    let gradient = parameter.grad_remove(gradients);
+    gradient.map_or_else(|| vec![0.0; parameter.shape().num_elements()], numbers)
+}

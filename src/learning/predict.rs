@@ -1,0 +1,133 @@
+//! The predictor: only what is needed to answer, shared by any number of threads.
+
+use crate::domain::input::Inputs;
+use crate::domain::label::Label;
+
+use super::features::Featurizer;
+use super::network::{Network, numbers};
+use super::{Device, LearnerState};
+
+/// Rows computed at once: large enough to be fast, small enough to stay in the cache.
+const CHUNK: usize = 512;
+
+/// Answers for one version. Cheap to share: put it in an `Arc`.
+#[derive(Debug)]
+pub struct Predictor {
+    labels: Vec<Label>,
+    featurizer: Featurizer,
+    network: Network,
+    size_bytes: usize,
+}
+
+/// Why a prediction could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PredictError {
+    /// The inputs are of another shape than the model's.
+    #[error(
+        "inputs have {n_numeric} numbers and {n_categorical} categories, the model takes others"
+    )]
+    Shape {
+        /// Numbers of one input given.
+        n_numeric: usize,
+        /// Categories of one input given.
+        n_categorical: usize,
+    },
+    /// The network's answer left the finite numbers.
+    #[error("the network's answer is not finite")]
+    NotFinite,
+}
+
+impl Predictor {
+    /// A predictor of `state` that computes on `device`.
+    pub fn new(state: &LearnerState, device: Device) -> Self {
+        let parameters: usize =
+            state.layers.iter().map(|layer| layer.weight.len() + layer.bias.len()).sum();
+        Self {
+            labels: state.labels.clone(),
+            featurizer: state.featurizer(),
+            network: Network::new(&state.layers, device),
+            size_bytes: parameters * size_of::<f32>(),
+        }
+    }
+
+    /// Known labels, in the order of the probabilities.
+    pub fn labels(&self) -> &[Label] {
+        &self.labels
+    }
+
+    /// Probabilities, `[n, labels]` row-major; each row adds up to 1. A missing number counts as
+    /// the mean, a category never seen as such.
+    ///
+    /// # Errors
+    /// [`PredictError`] when the inputs have another shape, or a probability is not a number.
+    pub fn predict(&self, inputs: &Inputs) -> Result<Vec<f32>, PredictError> {
+        let mut probabilities = self.logits(inputs)?;
+        for row in probabilities.chunks_exact_mut(self.labels.len()) {
+            softmax(row);
+        }
+        match probabilities.iter().all(|probability| probability.is_finite()) {
+            true => Ok(probabilities),
+            false => Err(PredictError::NotFinite),
+        }
+    }
+
+    /// Bytes that the weights take.
+    pub fn size_bytes(&self) -> usize {
+        self.size_bytes
+    }
+
+    /// What the network says before the softmax, `[n, labels]` row-major.
+    pub(super) fn logits(&self, inputs: &Inputs) -> Result<Vec<f32>, PredictError> {
+        if !self.featurizer.fits(inputs) {
+            let (n_numeric, n_categorical) = (inputs.n_numeric(), inputs.n_categorical());
+            return Err(PredictError::Shape { n_numeric, n_categorical });
+        }
+        let mut logits = Vec::with_capacity(inputs.len() * self.labels.len());
+        for start in (0..inputs.len()).step_by(CHUNK) {
+            let rows = self.featurizer.rows(inputs, start..inputs.len().min(start + CHUNK));
+            logits.extend(numbers(self.network.forward(rows).logits));
+        }
+        Ok(logits)
+    }
+}
+
+/// Turns logits into probabilities.
+pub(super) fn softmax(row: &mut [f32]) {
+    let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for value in row.iter_mut() {
+        *value = (*value - most).exp();
+        sum += *value;
+    }
+    row.iter_mut().for_each(|value| *value /= sum);
+}
+
+/// The place of the largest of `row`; the first of several.
+pub(super) fn largest(row: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, value) in row.iter().enumerate() {
+        if *value > row[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_predictor_can_be_shared_by_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Predictor>();
+        shared::<LearnerState>();
+    }
+
+    #[test]
+    fn softmax_survives_large_logits() {
+        let mut row = [1000.0, 1000.0, -1000.0];
+        softmax(&mut row);
+        assert_eq!(row, [0.5, 0.5, 0.0]);
+    }
+}
