@@ -7,7 +7,7 @@ export SQLX_OFFLINE = true
 postgres = PERENNIAL_PG_BIN_DIR=$$(scripts/ensure-postgres) && export PERENNIAL_PG_BIN_DIR
 
 .NOTPARALLEL:
-.PHONY: help run demo test bench ci fmt clippy doc sqlx-check sqlx-prepare tools
+.PHONY: help run demo test bench ci fmt clippy doc sqlx-check sqlx-prepare openapi tools
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 22
@@ -37,6 +37,9 @@ doc: tools ## does the documentation build without a warning?
 
 sqlx-check: tools ## does .sqlx say what the queries and migrations say?
 	scripts/sqlx-prepare --check
+
+openapi: tools ## write openapi.yaml anew, after a change of the wire
+	cargo run --quiet -- openapi > openapi.yaml.new && mv openapi.yaml.new openapi.yaml
 
 sqlx-prepare: tools ## write .sqlx anew, after a change of a query or a migration
 	scripts/sqlx-prepare

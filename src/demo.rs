@@ -45,13 +45,10 @@ pub async fn run(args: &DemoArgs) -> Result<(), AppError> {
     let service = Service::start(&settings, true, true).await?;
     let shown = tokio::select! {
         shown = show(&service, began) => shown,
-        stopped = app::signal() => stopped.map(|()| String::new()),
+        stopped = app::signal() => stopped.map(|()| None),
     };
-    if let (Ok(address), false) = (&shown, args.once)
-        && !address.is_empty()
-    {
-        println!("\nThe service stays up at {address} — stop it with Ctrl-C. Try:");
-        println!("{}", hints(address));
+    if let (Ok(Some(model)), false) = (&shown, args.once) {
+        println!("\nThe service stays up — stop it with Ctrl-C. Try:\n{}", hints(model));
         app::signal().await?;
         println!("\nStopping …");
     }
@@ -85,11 +82,11 @@ fn digits() -> Result<Vec<Digit>, AppError> {
     Ok(digits)
 }
 
-/// Streams all groups and shows what becomes of them; returns the service's address.
-async fn show(service: &Service, began: Instant) -> Result<String, AppError> {
+/// Streams all groups and shows what becomes of them; returns the model's address.
+async fn show(service: &Service, began: Instant) -> Result<Option<String>, AppError> {
     let address = service.address.map_or_else(String::new, |address| format!("http://{address}"));
     println!("Listening on {address}\n");
-    let mut api = Api { client: Client::new(), address: address.clone(), model: String::new() };
+    let mut api = Api { client: Client::new(), address, model: String::new() };
     api.create_model().await?;
     let (sent, unseen): (Vec<_>, Vec<_>) =
         digits()?.into_iter().enumerate().partition(|(i, _)| i % 5 != 4);
@@ -116,7 +113,7 @@ async fn show(service: &Service, began: Instant) -> Result<String, AppError> {
             format!("the last version reaches {accuracy:.3}, {EXPECTED_ACCURACY} was expected");
         return Err(AppError::Settings(detail));
     }
-    Ok(address)
+    Ok(Some(api.url("")))
 }
 
 /// The service, as a client sees it.
@@ -286,13 +283,14 @@ impl Api {
     }
 }
 
-/// Three things to try.
-fn hints(address: &str) -> String {
-    let zero = "0,0,5,13,9,1,0,0,0,0,13,15,10,15,5,0,0,3,15,2,0,11,8,0,0,4,12,0,0,8,8,0,0,5,8,0,0,9,8,0,0,4,11,0,1,12,7,0,0,2,14,5,10,12,0,0,0,0,6,13,10,0,0,0";
+/// Three things to try on the model at this address.
+fn hints(model: &str) -> String {
+    let zero: Vec<&str> = DIGITS.lines().nth(1).unwrap_or_default().split(',').take(64).collect();
+    let zero = zero.join(",");
     format!(
-        "  curl {address}/v1/models/digits\n  \
-         curl '{address}/v1/models/digits/versions?limit=2'\n  \
-         curl {address}/v1/models/digits/predict -H 'content-type: application/json' \\\n    \
+        "  curl {model}\n  \
+         curl '{model}/versions?limit=2'\n  \
+         curl {model}/predict -H 'content-type: application/json' \\\n    \
          -d '{{\"inputs\": [[{zero}]], \"top_k\": 3}}'"
     )
 }

@@ -10,6 +10,8 @@ macro_rules! words {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[derive(serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        // For the schema, whose derive does not see the words below.
+        #[serde(rename_all = "snake_case")]
         pub enum $name {
             $($(#[$word_doc])* #[serde(rename = $word)] $variant,)+
         }

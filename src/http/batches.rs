@@ -142,9 +142,10 @@ impl From<UpdateRef> for QueuedUpdate {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct BatchQuery {
-    /// Whether to queue an update: when the model's schedule says so, at once, or not this time.
+    /// Whether to queue an update: when the model's schedule says so (the default), at once, or not
+    /// this time.
     #[serde(default)]
-    #[param(inline, default = "auto")]
+    #[param(inline)]
     pub update: WhenToUpdate,
     /// Refuse the whole batch when one sample is bad.
     #[serde(default)]

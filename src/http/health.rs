@@ -82,7 +82,11 @@ async fn first_failing(context: &Context) -> Option<FailingCheck> {
             Ok(n) => return Some(failing("migrations", format!("{n} are not applied"))),
             Err(error) => return Some(because("migrations", "they cannot be checked", &error)),
         }
-        context.serving.ready().err().map(|error| because("models", "live versions are not loaded", &error))
+        context
+            .serving
+            .ready()
+            .err()
+            .map(|error| because("models", "live versions are not loaded", &error))
     };
     tokio::time::timeout(PATIENCE, checks)
         .await

@@ -9,12 +9,10 @@ use utoipa::ToSchema;
 use super::error::Problem;
 use super::extract::{Json, ModelPath, Path, Query};
 use super::page::{Page, PageQuery, PageRequest};
-use super::settings::{ModelPatch, NewModel, Task};
-use crate::domain::input::InputSchema;
+use super::settings::{InputView, ModelPatch, NetworkView, NewModel, Task};
 use crate::domain::name::ModelName;
 use crate::domain::settings::{
-    GateSettings, LearningSettings, NetworkSettings, RetentionSettings, ScheduleSettings,
-    SelectionSettings,
+    GateSettings, LearningSettings, RetentionSettings, ScheduleSettings, SelectionSettings,
 };
 use crate::services::Context;
 use crate::services::registry::{self, ModelView};
@@ -28,9 +26,9 @@ pub struct Model {
     /// What it learns to do.
     task: Task,
     /// What one input looks like.
-    input: InputSchema,
+    input: InputView,
     /// The network's shape.
-    network: NetworkSettings,
+    network: NetworkView,
     /// How an update trains.
     learning: LearningSettings,
     /// Which samples of an update are worth training on.
@@ -42,6 +40,7 @@ pub struct Model {
     /// What is kept.
     retention: RetentionSettings,
     /// The version that predictions use; null before the first one.
+    #[schema(required = true)]
     live_version: Option<i32>,
     /// The labels that its samples have, in order of arrival.
     labels: Vec<String>,
@@ -60,8 +59,8 @@ impl From<ModelView> for Model {
         Self {
             name: view.model.name,
             task: Task::Classification,
-            input: settings.input,
-            network: settings.network,
+            input: settings.input.into(),
+            network: settings.network.into(),
             learning: settings.learning,
             selection: settings.selection,
             schedule: settings.schedule,

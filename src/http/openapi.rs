@@ -11,9 +11,10 @@ use axum::http::{HeaderName, header};
 use axum::response::Html;
 use axum::routing::get;
 use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::schema::ArrayItems;
 use utoipa::openapi::{
     Components, Content, Header, Info, License, OpenApi, PathItem, Ref, RefOr, Response,
-    ResponseBuilder, SecurityRequirement, Server, tag::TagBuilder,
+    ResponseBuilder, Schema, SecurityRequirement, Server, tag::TagBuilder,
 };
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -144,11 +145,24 @@ pub fn finish(mut document: OpenApi) -> OpenApi {
     let mut schemas = Vec::new();
     ProblemBody::schemas(&mut schemas);
     components.schemas.extend(schemas);
+    link_pages(components);
     for shared in &SHARED {
         let response = problem(shared.status, shared.description);
         components.responses.insert(shared.name.to_owned(), RefOr::T(response));
     }
     document
+}
+
+/// A page's items are written out by the derive; a reference says the same once.
+fn link_pages(components: &mut Components) {
+    for (name, page) in &mut components.schemas {
+        if let Some(item) = name.strip_prefix("Page_")
+            && let RefOr::T(Schema::Object(page)) = page
+            && let Some(RefOr::T(Schema::Array(items))) = page.properties.get_mut("items")
+        {
+            items.items = ArrayItems::RefOrSchema(Box::new(Ref::from_schema_name(item).into()));
+        }
+    }
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
@@ -243,6 +257,16 @@ mod tests {
                 assert!(tags.clone().all(|tag| TAGS.iter().any(|(name, _)| name == tag)), "{path}");
             }
         }
+    }
+
+    #[test]
+    fn words_are_documented_as_they_are_sent() {
+        use crate::domain::update::{Decision, Outcome, UpdateStatus};
+        let words =
+            |schema: RefOr<Schema>| serde_json::to_value(schema).unwrap()["enum"].to_string();
+        assert!(words(UpdateStatus::schema()).contains(UpdateStatus::Queued.as_str()));
+        assert!(words(Decision::schema()).contains(Decision::HeldOut.as_str()));
+        assert!(words(Outcome::schema()).contains(Outcome::NothingToLearn.as_str()));
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
     /// Where the next page begins; null when this is the last one.
+    #[schema(required = true)]
     pub next_cursor: Option<String>,
 }
 

@@ -371,11 +371,7 @@ mod tests {
             ),
             ("[1, 2]", "", "input has 2 values, the model takes 3".into()),
             ("[1, 2, 3, 4]", "", "input has 4 values, the model takes 3".into()),
-            (
-                "7",
-                "",
-                "input is not an object by feature name, nor an array in their order".into(),
-            ),
+            ("7", "", "input is not an object by feature name, nor an array in their order".into()),
         ] {
             let refusal = parse(json, &named(), Missing::Reject).unwrap_err();
             assert_eq!(refusal, Invalid::at(pointer, detail), "{json}");

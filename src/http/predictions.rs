@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::batches::Input;
 use super::error::Problem;
 use super::extract::{AliasPath, Body, ModelPath, Path, VersionPath, expect_json, parse_object};
 use super::parse::parse_input;
@@ -37,7 +38,7 @@ const HEAVY_BYTES: usize = 256 << 10;
 pub struct PredictRequest<'a> {
     /// 1 to 10,000 inputs: each an array of numbers, or an object by feature name.
     #[serde(borrow)]
-    #[schema(value_type = Vec<Object>, min_items = 1, max_items = 10_000)]
+    #[schema(value_type = Vec<Input>, min_items = 1, max_items = 10_000)]
     inputs: Vec<&'a RawValue>,
     /// How many labels to name for each input, 1 by default. At most as many as the version knows
     /// are named; `top_k` times the number of inputs is at most 1,000,000.

@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 
 use super::extract::parse_part;
 use crate::domain::Invalid;
-use crate::domain::input::InputSchema;
+use crate::domain::input::{Feature, InputSchema, TabularSchema};
 use crate::domain::name::ModelName;
 use crate::domain::settings::{
-    GateSettings, LearningSettings, ModelSettings, NetworkSettings, RetentionSettings,
+    GateSettings, LearningSettings, MlpSettings, ModelSettings, NetworkSettings, RetentionSettings,
     ScheduleSettings, SelectionSettings,
 };
 
@@ -23,6 +23,64 @@ pub enum Task {
     /// To name an input's label.
     #[default]
     Classification,
+}
+
+/// What one input looks like: either `dim` (plain vectors) or `features` (named columns).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InputSchema)]
+pub struct InputView {
+    /// A row of numbers, or of named numbers and categories.
+    kind: InputKind,
+    /// Length of a plain numeric vector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 65_536)]
+    dim: Option<usize>,
+    /// Named columns, in the order that array inputs follow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_items = 1, max_items = 65_536)]
+    features: Option<Vec<Feature>>,
+}
+
+/// The kinds of input that there are.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum InputKind {
+    /// A row of numbers, or of named numbers and categories.
+    Tabular,
+}
+
+impl From<InputSchema> for InputView {
+    fn from(input: InputSchema) -> Self {
+        let InputSchema::Tabular(TabularSchema { dim, features }) = input;
+        Self { kind: InputKind::Tabular, dim, features }
+    }
+}
+
+/// The network's shape.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NetworkSettings)]
+pub struct NetworkView {
+    /// Dense layers with ReLU between them; the head grows with the labels.
+    #[schema(required = false)]
+    kind: NetworkKind,
+    /// Units of each hidden layer, 1 to 4,096.
+    #[schema(required = false, min_items = 1, max_items = 8, default = json!([256, 256]))]
+    hidden: Vec<usize>,
+}
+
+/// The kinds of network that there are.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum NetworkKind {
+    /// Dense layers with ReLU between them.
+    Mlp,
+}
+
+impl From<NetworkSettings> for NetworkView {
+    fn from(network: NetworkSettings) -> Self {
+        let NetworkSettings::Mlp(MlpSettings { hidden }) = network;
+        Self { kind: NetworkKind::Mlp, hidden }
+    }
 }
 
 /// A model to be made: everything but `name` and `input` has a default that works well.
@@ -37,10 +95,10 @@ pub struct NewModel {
     #[serde(default)]
     task: Task,
     /// What one input looks like.
-    #[schema(value_type = InputSchema)]
+    #[schema(value_type = InputView)]
     input: Value,
     /// The network's shape.
-    #[schema(value_type = Option<NetworkSettings>)]
+    #[schema(value_type = Option<NetworkView>)]
     network: Option<Value>,
     /// How an update trains.
     learning: Option<LearningSettings>,

@@ -36,6 +36,7 @@ pub struct Update {
     /// Where it is in its life.
     status: UpdateStatus,
     /// What it is at, or was at when it ended.
+    #[schema(required = true)]
     phase: Option<Phase>,
     /// Share of the work done, 0 to 1.
     #[schema(minimum = 0, maximum = 1)]
@@ -51,18 +52,23 @@ pub struct Update {
     created_at: OffsetDateTime,
     /// When its present or last run began.
     #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required = true)]
     started_at: Option<OffsetDateTime>,
     /// When it ended.
     #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required = true)]
     finished_at: Option<OffsetDateTime>,
     /// How it came out, once succeeded.
+    #[schema(required = true)]
     outcome: Option<Outcome>,
     /// The version that it made.
+    #[schema(required = true)]
     version: Option<i32>,
     /// Why its last run failed.
-    #[schema(value_type = Option<ProblemBody<'static>>)]
+    #[schema(value_type = Option<ProblemBody<'static>>, required = true)]
     error: Option<serde_json::Value>,
     /// What it did so far.
+    #[schema(required = true)]
     report: Option<Report>,
 }
 
@@ -98,8 +104,10 @@ pub struct SampleDecision {
     #[schema(value_type = Decision)]
     decision: String,
     /// The cluster that it fell into.
+    #[schema(required = true)]
     cluster: Option<i32>,
     /// Its distance to that cluster's centre.
+    #[schema(required = true)]
     distance: Option<f32>,
 }
 

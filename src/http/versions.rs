@@ -25,6 +25,7 @@ pub struct Version {
     #[schema(example = 3)]
     version: i32,
     /// The version that it was trained from.
+    #[schema(required = true)]
     parent: Option<i32>,
     /// Whether the gate let it through.
     status: VersionStatus,
@@ -112,7 +113,7 @@ pub struct Aliases {
     /// All of them.
     items: Vec<Alias>,
     /// Always null: a model's aliases are one page.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, required = true)]
     next_cursor: (),
 }
 

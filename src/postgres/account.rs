@@ -3,7 +3,6 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -91,10 +90,6 @@ impl Account {
         let mut command = Command::new(program);
         command.current_dir(working_dir).uid(self.uid.as_raw()).gid(self.gid.as_raw());
         command.process_group(0).stdin(Stdio::null()).env("LC_ALL", "C");
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_bytes().starts_with(b"PG"))
-        {
-            command.env_remove(name); // a client's PGPORT or PGDATA is not meant for this server
-        }
         #[cfg(target_os = "linux")]
         end_with_parent(&mut command);
         command

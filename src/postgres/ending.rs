@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
 use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -101,6 +100,8 @@ fn within(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
 /// Servers, their sessions, and half-done runs of initdb: by name and working directory.
 #[cfg(target_os = "linux")]
 fn processes_in(paths: &Paths) -> Vec<Pid> {
+    use std::path::Path;
+
     let dirs = [paths.cluster.as_path(), paths.unfinished.as_path()];
     let is_ours = |process: &Path| {
         let name = fs::read_to_string(process.join("comm")).unwrap_or_default();

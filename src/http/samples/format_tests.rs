@@ -110,8 +110,13 @@ fn given() -> impl Strategy<Value = Given> {
         prop::option::of(text),
         1e-6_f32..1e6,
     )
-        .prop_map(|(age, city, height, label, id, weight)| {
-            Given { age, city, height, label, id, weight }
+        .prop_map(|(age, city, height, label, id, weight)| Given {
+            age,
+            city,
+            height,
+            label,
+            id,
+            weight,
         })
 }
 
@@ -125,7 +130,10 @@ fn as_json(given: &Given) -> String {
     }
     let height = height.map_or("null".to_owned(), |height| height.to_string());
     write!(input, ", \"height, m\": {height}}}").unwrap();
-    format!("{{\"id\": {}, \"label\": {label}, \"input\": {input}, \"weight\": {weight}}}", text(id))
+    format!(
+        "{{\"id\": {}, \"label\": {label}, \"input\": {input}, \"weight\": {weight}}}",
+        text(id)
+    )
 }
 
 fn as_csv(given: &[Given]) -> Vec<u8> {
@@ -255,7 +263,8 @@ fn a_reader_stops_when_nobody_takes_its_samples() {
 
 #[test]
 fn lines_come_as_any_system_ends_them() {
-    let text = "\u{feff}{\"input\": [1], \"label\": \"a\"}\r\n\r\n  \n{\"label\": \"b\", \"input\": [2]}";
+    let text =
+        "\u{feff}{\"input\": [1], \"label\": \"a\"}\r\n\r\n  \n{\"label\": \"b\", \"input\": [2]}";
     let read = lines(text.as_bytes(), &vector(1)).unwrap();
     assert_eq!(read.samples.inputs.all_numbers(), [1.0, 2.0]);
     assert_eq!(read.indices, [0, 1]);

@@ -1,0 +1,283 @@
+//! The service from outside, as ratios against a baseline in the same run.
+//!
+//! - Ingest: NDJSON of 784 floats, against a bare COPY of the same blocks and rows.
+//! - Predict: one 784-vector as JSON on 16 connections, against a handler that parses the same JSON
+//!   and answers a constant.
+//! - Memory: the peak of a process that takes in 1 GiB of NDJSON.
+//! - Start: an empty directory to ready, and again.
+//!
+//! `cargo bench --bench end_to_end`; needs PostgreSQL's programs, as the tests do.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use axum::routing::post;
+use perennial::domain::input::Inputs;
+use perennial::domain::sample::ContentHash;
+use perennial::storage::block;
+use rand::{Rng, SeedableRng};
+use serde_json::json;
+use support::{Api, Database, TestService, readable_dir};
+
+const DIM: usize = 784;
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        start().await;
+        ingest().await;
+        predict().await;
+        memory().await;
+    });
+}
+
+/// Images of which half the pixels are zero.
+fn images(n: usize) -> Vec<Vec<f32>> {
+    let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(7);
+    let mut pixel = || if random.gen_bool(0.5) { 0.0 } else { random.gen_range(0.0..1.0f32) };
+    (0..n).map(|_| (0..DIM).map(|_| pixel()).collect()).collect()
+}
+
+fn ndjson(images: &[Vec<f32>]) -> String {
+    let mut text = String::new();
+    for (i, image) in images.iter().enumerate() {
+        let _ = write!(text, "{{\"input\": [");
+        for (j, pixel) in image.iter().enumerate() {
+            let _ = write!(text, "{}{pixel}", if j == 0 { "" } else { "," });
+        }
+        let _ = writeln!(text, "], \"label\": \"{}\"}}", i % 10);
+    }
+    text
+}
+
+async fn create(api: &Api, name: &str) {
+    let model = json!({"name": name, "input": {"kind": "tabular", "dim": DIM}, "schedule": {"paused": true}});
+    api.post("/v1/models", model).await.expect(201);
+}
+
+async fn ingest() {
+    const ROWS: usize = 10_000;
+    let service = TestService::start_with(&["--no-worker", "--max-body-bytes", "1000000000"]).await;
+    let images = images(ROWS);
+    let text = ndjson(&images);
+    let pool = service.database.pool().await;
+    let mut ratios = Vec::new();
+    for round in 0..3 {
+        let name = format!("m{round}");
+        create(&service.api, &name).await;
+        let began = Instant::now();
+        let path = format!("/v1/models/{name}/batches");
+        let answer =
+            service.api.post_text(&path, "application/x-ndjson", text.clone()).await.expect(202);
+        let ours = began.elapsed().as_secs_f64();
+        assert_eq!(answer["batch"]["accepted"], ROWS);
+
+        let model: i64 =
+            sqlx::query_scalar("SELECT max(id) FROM models").fetch_one(&pool).await.unwrap();
+        let batch: uuid::Uuid = answer["batch"]["id"].as_str().unwrap().parse().unwrap();
+        sqlx::query("DELETE FROM samples").execute(&pool).await.unwrap();
+        sqlx::query("DELETE FROM blocks").execute(&pool).await.unwrap();
+        let copied = copy(&pool, model, batch, &images).await;
+        ratios.push(copied / ours);
+        println!(
+            "ingest: {:.0} rows/s, {:.0} MB/s; bare COPY {:.0} rows/s; ratio {:.2}",
+            ROWS as f64 / ours,
+            text.len() as f64 / ours / 1e6,
+            ROWS as f64 / copied,
+            copied / ours
+        );
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("ingest / COPY, median: {:.2} (to reach: 0.25)\n", ratios[1]);
+    service.stop().await;
+}
+
+/// Copies ready blocks and rows; seconds that it took.
+async fn copy(pool: &sqlx::PgPool, model: i64, batch: uuid::Uuid, images: &[Vec<f32>]) -> f64 {
+    let mut blocks = String::new();
+    let mut rows = String::new();
+    for (number, chunk) in images.chunks(block::MAX_INPUTS).enumerate() {
+        let id = 1_000_000 * model as usize + number;
+        let mut inputs = Inputs::with_shape(DIM, 0);
+        for (position, image) in chunk.iter().enumerate() {
+            inputs.push(image, &[]);
+            let hash = ContentHash::of_input(image, &[]);
+            let held_out = if hash.is_held_out() { 't' } else { 'f' };
+            let _ = writeln!(
+                rows,
+                "{model}\t{id}\t{position}\t{}\t1\t{held_out}\tt\t\\\\x{hash}",
+                position % 10
+            );
+        }
+        let _ = write!(blocks, "{id}\t{model}\t{batch}\t\\\\x");
+        for byte in block::encode(&inputs).unwrap() {
+            let _ = write!(blocks, "{byte:02x}");
+        }
+        blocks.push('\n');
+    }
+    let began = Instant::now();
+    let mut tx = pool.begin().await.unwrap();
+    let into = "COPY blocks (id, model_id, batch_id, payload) FROM STDIN";
+    let mut copying = tx.copy_in_raw(into).await.unwrap();
+    copying.send(blocks.as_bytes()).await.unwrap();
+    copying.finish().await.unwrap();
+    let into = "COPY samples (model_id, block_id, position, label, weight, held_out, fresh, hash) FROM STDIN";
+    let mut copying = tx.copy_in_raw(into).await.unwrap();
+    copying.send(rows.as_bytes()).await.unwrap();
+    copying.finish().await.unwrap();
+    tx.commit().await.unwrap();
+    began.elapsed().as_secs_f64()
+}
+
+#[derive(serde::Deserialize)]
+struct Vectors {
+    inputs: Vec<Vec<f32>>,
+}
+
+async fn predict() {
+    let service = TestService::start().await;
+    create(&service.api, "m").await;
+    let text = ndjson(&images(300));
+    service.api.post_text("/v1/models/m/batches", "application/x-ndjson", text).await.expect(202);
+    assert_eq!(service.api.update("m").await["outcome"], "published");
+
+    let constant = |axum::Json(vectors): axum::Json<Vectors>| async move {
+        axum::Json(json!({"label": "7", "n": vectors.inputs.iter().map(Vec::len).sum::<usize>()}))
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = axum::Router::new().route("/constant", post(constant));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+
+    let body = json!({"inputs": [images(1)[0]]}).to_string();
+    let ours = format!("{}/v1/models/m/predict", service.api.address);
+    let theirs = format!("http://{address}/constant");
+    let mut ratios = Vec::new();
+    for _ in 0..3 {
+        let (a, b) = (load(&ours, &body).await, load(&theirs, &body).await);
+        println!("predict: {a:.0} requests/s; constant handler {b:.0}; ratio {:.2}", a / b);
+        ratios.push(a / b);
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("predict / constant, median: {:.2} (to reach: 0.40)\n", ratios[1]);
+    service.stop().await;
+}
+
+/// Requests a second that 16 connections get answered in 4 seconds.
+async fn load(url: &str, body: &str) -> f64 {
+    const CONNECTIONS: usize = 16;
+    let time = Duration::from_secs(4);
+    let client = reqwest::Client::new();
+    let began = Instant::now();
+    let tasks: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            let (client, url, body) = (client.clone(), url.to_owned(), body.to_owned());
+            tokio::spawn(async move {
+                let mut answered = 0;
+                while began.elapsed() < time {
+                    let request = client.post(&url).header("content-type", "application/json");
+                    let answer = request.body(body.clone()).send().await.unwrap();
+                    assert!(answer.status().is_success(), "{}", answer.status());
+                    answer.bytes().await.unwrap();
+                    answered += 1;
+                }
+                answered
+            })
+        })
+        .collect();
+    let mut answered = 0;
+    for task in tasks {
+        answered += task.await.unwrap();
+    }
+    f64::from(answered) / began.elapsed().as_secs_f64()
+}
+
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.0.id()).unwrap();
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(pid),
+            nix::sys::signal::Signal::SIGTERM,
+        );
+        let _ = self.0.wait();
+    }
+}
+
+/// The built service in a process of its own, once it is ready.
+async fn spawn(more: &[&str]) -> (Process, Api) {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut process = Command::new(env!("CARGO_BIN_EXE_perennial"));
+    process
+        .args(["serve", "--listen", &address])
+        .args(more)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let process = Process(process.env_remove("DATABASE_URL").spawn().unwrap());
+    let api = Api::new(format!("http://{address}"));
+    while !api
+        .client
+        .get(format!("http://{address}/readyz"))
+        .send()
+        .await
+        .is_ok_and(|a| a.status().is_success())
+    {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    (process, api)
+}
+
+async fn memory() {
+    const BYTES: usize = 1 << 30;
+    let (database, dir) = (Database::create().await, readable_dir());
+    let dir_name = dir.path().to_str().unwrap();
+    let flags = [
+        "--database-url",
+        &database.url,
+        "--data-dir",
+        dir_name,
+        "--no-worker",
+        "--max-body-bytes",
+        "2000000000",
+    ];
+    let (process, api) = spawn(&flags).await;
+    create(&api, "m").await;
+    let piece = bytes::Bytes::from(ndjson(&images(1000)));
+    // The same thousand samples again and again: read, checked and found known.
+    let pieces =
+        std::iter::repeat_n(piece.clone(), BYTES / piece.len() + 1).map(Ok::<_, std::io::Error>);
+    let request = api
+        .request(reqwest::Method::POST, "/v1/models/m/batches?update=never")
+        .header("content-type", "application/x-ndjson")
+        .body(reqwest::Body::wrap_stream(futures_util::stream::iter(pieces)));
+    let began = Instant::now();
+    let answer = api.send(request).await.expect(202);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.0.id())).unwrap();
+    let peak =
+        status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM: ?").to_owned();
+    println!(
+        "memory: 1 GiB of NDJSON, {} samples in {:.0} s; {peak} (to stay under: 300 MiB)",
+        answer["batch"]["received"],
+        began.elapsed().as_secs_f64()
+    );
+}
+
+async fn start() {
+    let dir = readable_dir();
+    for (what, limit) in [("empty directory", 6.0), ("second start", 1.5)] {
+        let began = Instant::now();
+        let (process, _) = spawn(&["--data-dir", dir.path().to_str().unwrap()]).await;
+        println!(
+            "start, {what}: {:.2} s to ready (to stay under: {limit} s)",
+            began.elapsed().as_secs_f64()
+        );
+        drop(process);
+    }
+    println!();
+}

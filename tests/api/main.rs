@@ -1,0 +1,12 @@
+//! The service as its clients meet it: real HTTP, a real PostgreSQL, a database per test.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod batches;
+mod models;
+mod operations;
+mod predictions;
+mod story;
+mod updates;
+mod versions;

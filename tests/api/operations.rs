@@ -1,0 +1,79 @@
+//! Operations: health, metrics, the document, and that every refusal is a problem.
+
+use serde_json::json;
+
+use crate::support::TestService;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_metrics_and_documents_are_served() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    assert_eq!(api.get("/healthz").await.status, 200);
+    assert_eq!(api.get("/readyz").await.status, 200);
+    assert!(api.get("/metrics").await.status.is_success());
+    let written = include_str!("../../openapi.yaml");
+    let served = api.client.get(format!("{}/openapi.yaml", api.address)).send().await.unwrap();
+    assert_eq!(
+        served.text().await.unwrap(),
+        written,
+        "openapi.yaml is old: write it by `make openapi`"
+    );
+    assert_eq!(api.get("/openapi.json").await.expect(200)["info"]["title"], "Perennial");
+    for page in ["/", "/docs/"] {
+        let answer = api.get(page).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.header("content-type").starts_with("text/html"), "{page}");
+        assert!(!answer.body.as_str().unwrap().contains("https://"), "{page} asks other hosts");
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_is_a_problem_with_the_requests_id() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    api.get("/nowhere").await.problem(404);
+    api.get("/v1/models/a/b/c").await.problem(404);
+    api.delete("/healthz").await.problem(405);
+    api.get("/v1/models/UPPER").await.problem(404);
+    api.post_text("/v1/models", "application/json", "[").await.problem(400);
+    let request =
+        api.request(reqwest::Method::GET, "/v1/models/none").header("x-request-id", "mine-1");
+    let answer = api.send(request).await;
+    assert_eq!(answer.header("x-request-id"), "mine-1");
+    assert_eq!(answer.problem(404)["request_id"], "mine-1");
+    assert!(!api.get("/healthz").await.header("x-request-id").is_empty());
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_goes_away_is_said_so_and_comes_back() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    api.create_model("m", 2).await;
+    let pool = service.database.pool().await;
+    let name = service.database.url.rsplit('/').next().unwrap();
+    let allow = async |allow: bool| {
+        // From another database: nobody may connect to the service's, and nobody is.
+        let url = service.database.url.replace(name, "perennial");
+        let admin = sqlx::PgPool::connect(&url).await.unwrap();
+        let alter = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {allow}");
+        sqlx::query(sqlx::AssertSqlSafe(alter)).execute(&admin).await.unwrap();
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+        sqlx::query(end).bind(name).execute(&admin).await.unwrap();
+    };
+    drop(pool);
+    allow(false).await;
+    let away = api.get("/v1/models/m").await;
+    assert!(!away.header("retry-after").is_empty());
+    let problem = away.problem(503);
+    assert!(!problem["detail"].as_str().unwrap().contains("SQL"), "{problem}");
+    assert_eq!(api.get("/readyz").await.status, 503);
+    assert_eq!(api.get("/healthz").await.status, 200);
+    allow(true).await;
+    let back = api.get("/v1/models/m").await;
+    assert_eq!(back.status, 200, "{}", back.body);
+    let sample = json!({"samples": [{"input": [1, 2], "label": "a"}]});
+    api.post("/v1/models/m/batches", sample).await.expect(202);
+    service.stop().await;
+}

@@ -1,0 +1,144 @@
+//! Updates: asked for, followed, cancelled, tried again; and what they may not do.
+
+use serde_json::{Value, json};
+
+use crate::support::{TestService, blobs};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_tells_what_it_did() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    api.create_model("m", 8).await;
+    api.post("/v1/models/m/updates", json!({})).await.problem(409);
+    api.send_samples("m", &blobs(&["a", "b"], 100, 8, 1)).await;
+
+    let plan = api.post("/v1/models/m/updates?dry_run=true", json!({})).await.expect(200);
+    assert_eq!(plan["new_labels"], json!(["a", "b"]), "{plan}");
+    assert_eq!(api.get("/v1/models/m").await.expect(200)["pending_samples"], 200);
+
+    let queued = api.post("/v1/models/m/updates", json!({})).await;
+    let location = queued.header("location").to_owned();
+    queued.expect(202);
+    let id = location.rsplit('/').next().unwrap();
+    let update = api.wait(id).await;
+    let samples = &update["report"]["samples"];
+    let count = |field: &str| samples[field].as_u64().unwrap();
+    assert_eq!(count("pending"), 200);
+    assert_eq!(count("used") + count("held_out") + count("dropped"), 200, "{samples}");
+    assert!(count("held_out") > 0 && count("used") > 100, "{samples}");
+    assert_eq!((&update["status"], &update["attempt"]), (&json!("succeeded"), &json!(1)));
+    for phase in ["preprocess", "select", "train", "evaluate", "publish"] {
+        assert!(
+            update["report"]["seconds"][phase].is_number(),
+            "{phase}: {}",
+            update["report"]["seconds"]
+        );
+    }
+    let mut decisions = Vec::new();
+    let mut path = format!("/v1/updates/{id}/selection?limit=150");
+    loop {
+        let page = api.get(&path).await.expect(200);
+        decisions.extend(page["items"].as_array().unwrap().clone());
+        match page["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/v1/updates/{id}/selection?limit=150&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(decisions.len(), 200);
+    let selected = decisions.iter().filter(|row| row["decision"] == "selected").count();
+    assert_eq!(selected as u64, count("used"));
+    api.post(&format!("/v1/updates/{id}/cancel"), json!({})).await.problem(409);
+    api.post(&format!("/v1/updates/{id}/retry"), json!({})).await.problem(409);
+    api.get("/v1/updates/00000000-0000-7000-8000-000000000000").await.problem(404);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_worker_requests_wait_in_one_update_until_cancelled() {
+    let service = TestService::start_with(&["--no-worker"]).await;
+    let api = &service.api;
+    api.create_model("m", 8).await;
+    let samples = blobs(&["a", "b"], 50, 8, 1);
+    api.send_samples("m", &samples[..50]).await;
+    let one = api.post("/v1/models/m/updates", json!({})).await.expect(202);
+    let two = api.post("/v1/models/m/updates", json!({"force": true})).await.expect(202);
+    assert_eq!((&one["id"], &one["status"]), (&two["id"], &json!("queued")));
+    let joined = api.send_samples("m", &samples[50..]).await;
+    assert_eq!(joined["update"]["id"], one["id"]);
+    let path = format!("/v1/updates/{}", one["id"].as_str().unwrap());
+    let cancelled = api.post(&format!("{path}/cancel"), json!({})).await.expect(202);
+    assert_eq!(cancelled["status"], "cancelled");
+    let cancelled = api.get("/v1/models/m/updates?status=cancelled").await.expect(200);
+    assert_eq!(cancelled["items"].as_array().unwrap().len(), 1);
+    let again = api.post(&format!("{path}/retry"), json!({})).await.expect(202);
+    assert_eq!((&again["status"], &again["id"]), (&json!("queued"), &one["id"]));
+
+    // A worker of its own, on the same database and checkpoints, takes it over.
+    let (database, dir) = service.stop().await;
+    let service = TestService::start_on(database, dir, &[]).await;
+    assert_eq!(service.api.wait(one["id"].as_str().unwrap()).await["outcome"], "published");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_update_stops_between_two_minibatches() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    api.create_model("m", 8).await;
+    // Long enough that it cannot end by itself.
+    api.patch("/v1/models/m", json!({"learning": {"epochs": 1000}})).await.expect(200);
+    api.send_samples("m", &blobs(&["a", "b", "c"], 2000, 8, 1)).await;
+    let update = api.post("/v1/models/m/updates", json!({})).await.expect(202);
+    let path = format!("/v1/updates/{}", update["id"].as_str().unwrap());
+    loop {
+        let update = api.get(&path).await.expect(200);
+        if update["phase"] == "train" && update["status"] == "running" {
+            break;
+        }
+        assert!(update["finished_at"].is_null(), "{update}");
+    }
+    api.post(&format!("{path}/cancel"), json!({})).await.expect(202);
+    let ended = api.wait(update["id"].as_str().unwrap()).await;
+    assert_eq!((&ended["status"], &ended["version"]), (&json!("cancelled"), &Value::Null));
+    assert_eq!(api.get("/v1/models/m").await.expect(200)["pending_samples"], 6000);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_the_gate_refuses_is_kept_and_never_live() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    api.create_model("m", 8).await;
+    api.send_samples("m", &blobs(&["a", "b"], 300, 8, 1)).await;
+    assert_eq!(api.update("m").await["outcome"], "published");
+    // The same places, the other way round.
+    let poison: Vec<_> = blobs(&["a", "b"], 300, 8, 2)
+        .into_iter()
+        .map(|(input, label)| (input, if label == "a" { "b" } else { "a" }))
+        .collect();
+    let batch = api.send_samples("m", &poison).await;
+    api.patch("/v1/models/m", json!({"gate": {"min_accuracy": 0.9}})).await.expect(200);
+    let refused = api.update("m").await;
+    assert_eq!(
+        (&refused["status"], &refused["outcome"]),
+        (&json!("succeeded"), &json!("rejected")),
+        "{refused}"
+    );
+    assert!(!refused["report"]["gate"]["reasons"].as_array().unwrap().is_empty());
+    let version = api.get("/v1/models/m/versions/2").await.expect(200);
+    assert_eq!((&version["status"], &version["aliases"]), (&json!("rejected"), &json!([])));
+    let model = api.get("/v1/models/m").await.expect(200);
+    assert_eq!((&model["live_version"], &model["pending_samples"]), (&json!(1), &json!(600)));
+
+    // Without the poison the next update is as good as ever.
+    let batch = batch["batch"]["id"].as_str().unwrap();
+    assert_eq!(api.delete(&format!("/v1/models/m/batches/{batch}")).await.status, 204);
+    api.send_samples("m", &blobs(&["a", "b"], 100, 8, 3)).await;
+    let update = api.update("m").await;
+    assert_eq!(
+        (&update["outcome"], &update["version"]),
+        (&json!("published"), &json!(3)),
+        "{update}"
+    );
+    service.stop().await;
+}

@@ -1,0 +1,105 @@
+//! Versions and aliases: promoted, rolled back, downloaded, damaged.
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::support::{TestService, blobs};
+
+async fn two_versions(service: &TestService) {
+    let api = &service.api;
+    api.create_model("m", 8).await;
+    for (seed, labels) in [(1, ["a", "b"]), (2, ["c", "d"])] {
+        api.send_samples("m", &blobs(&labels, 100, 8, seed)).await;
+        assert_eq!(api.update("m").await["outcome"], "published");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_goes_back_and_forth_and_other_aliases_stay() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    two_versions(&service).await;
+    let versions = api.get("/v1/models/m/versions").await.expect(200);
+    let numbers: Vec<_> =
+        versions["items"].as_array().unwrap().iter().map(|v| v["version"].clone()).collect();
+    assert_eq!(numbers, [json!(2), json!(1)]);
+    assert_eq!(versions["items"][0]["parent"], 1);
+    assert_eq!(versions["items"][0]["labels"], json!(["a", "b", "c", "d"]));
+
+    let predict = async |path: &str| {
+        let inputs = json!({"inputs": [blobs(&["c"], 1, 8, 9)[0].0]});
+        api.post(&format!("/v1/models/m{path}/predict"), inputs).await
+    };
+    assert_eq!(predict("").await.expect(200)["version"], 2);
+    api.put("/v1/models/m/aliases/live", json!({"version": 1})).await.expect(200);
+    assert_eq!(predict("").await.expect(200)["version"], 1);
+    api.put("/v1/models/m/aliases/next", json!({"version": 2})).await.expect(200);
+    assert_eq!(predict("/aliases/next").await.expect(200)["version"], 2);
+    assert_eq!(predict("/versions/2").await.expect(200)["version"], 2);
+    predict("/versions/9").await.problem(404);
+    predict("/aliases/none").await.problem(404);
+    api.put("/v1/models/m/aliases/live", json!({"version": 9})).await.problem(404);
+    api.delete("/v1/models/m/aliases/live").await.problem(409);
+    assert_eq!(api.delete("/v1/models/m/aliases/next").await.status, 204);
+    let aliases = api.get("/v1/models/m/aliases").await.expect(200);
+    assert!(aliases.to_string().contains("\"live\"") && !aliases.to_string().contains("\"next\""));
+
+    // The next update goes on from the version that is live, under a number of its own.
+    api.send_samples("m", &blobs(&["a", "b"], 100, 8, 3)).await;
+    assert_eq!(api.update("m").await["version"], 3);
+    assert_eq!(api.get("/v1/models/m/versions/3").await.expect(200)["parent"], 1);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_is_what_its_digest_says() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    two_versions(&service).await;
+    let version = api.get("/v1/models/m/versions/1").await.expect(200);
+    let url = format!("{}/v1/models/m/versions/1/checkpoint", api.address);
+    let answer = api.client.get(&url).send().await.unwrap();
+    let etag = answer.headers()["etag"].to_str().unwrap().to_owned();
+    let file = answer.bytes().await.unwrap();
+    let digest: String = Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(version["checkpoint"]["sha256"], digest.as_str());
+    assert_eq!(version["checkpoint"]["bytes"], file.len());
+    assert_eq!(etag, format!("\"{digest}\""));
+    let unchanged = api.client.get(&url).header("if-none-match", etag).send().await.unwrap();
+    assert_eq!(unchanged.status(), 304);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_checkpoint_is_the_trouble_of_its_version_alone() {
+    let service = TestService::start().await;
+    two_versions(&service).await;
+    let first = service.api.get("/v1/models/m/versions/1").await.expect(200);
+    let second = service.api.get("/v1/models/m/versions/2").await.expect(200);
+    let file = |version: &serde_json::Value| {
+        let name = format!("{}.safetensors", version["checkpoint"]["sha256"].as_str().unwrap());
+        let models = service.dir.path().join("checkpoints/models");
+        let model = std::fs::read_dir(models).unwrap().next().unwrap().unwrap().path();
+        model.join(name)
+    };
+    std::fs::remove_file(file(&first)).unwrap();
+    std::fs::write(file(&second), b"not what was written").unwrap();
+    let (database, dir) = service.stop().await;
+
+    let service = TestService::start_on(database, dir, &[]).await;
+    let api = &service.api;
+    assert_eq!(api.get("/readyz").await.status, 200);
+    for path in ["/versions/1", "/versions/2", ""] {
+        let inputs = json!({"inputs": [vec![0.0; 8]]});
+        let problem = api.post(&format!("/v1/models/m{path}/predict"), inputs).await;
+        assert!(problem.status.is_server_error(), "{path}: {}", problem.status);
+        let detail = problem.body["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("version"), "{detail}");
+    }
+    // Another model learns and answers.
+    api.create_model("other", 8).await;
+    api.send_samples("other", &blobs(&["a", "b"], 100, 8, 1)).await;
+    assert_eq!(api.update("other").await["outcome"], "published");
+    assert_eq!(api.labels("other", &[blobs(&["a"], 1, 8, 9)[0].0.clone()]).await, ["a"]);
+    service.stop().await;
+}

@@ -1,0 +1,167 @@
+//! The built binary, killed: what was accepted is learnt, what was published answers the same, and
+//! an update whose worker dies between any two of its steps is done once by the next.
+
+mod support;
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::{Api, Database, blobs, readable_dir};
+
+/// A process that is killed, not asked, when it is dropped.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn perennial(command: &str, dir: &Path, more: &[&str]) -> Command {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_perennial"));
+    process.arg(command).arg("--data-dir").arg(dir).args(more);
+    process.env_remove("DATABASE_URL").stderr(Stdio::null()).stdout(Stdio::null());
+    process
+}
+
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// Waits until the service at `address` is ready.
+async fn ready(address: &str) -> Api {
+    let api = Api::new(format!("http://{address}"));
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(60) {
+        let ready = api.client.get(format!("http://{address}/readyz")).send().await;
+        if ready.is_ok_and(|answer| answer.status().is_success()) {
+            return api;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{address} does not get ready");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_service_comes_back_and_answers_the_same() {
+    let dir = readable_dir();
+    let address = free_address();
+    let start =
+        || Process(perennial("serve", dir.path(), &["--listen", &address]).spawn().unwrap());
+    let inputs: Vec<Vec<f32>> =
+        blobs(&["a", "b"], 5, 8, 9).into_iter().map(|(input, _)| input).collect();
+    let request = json!({"inputs": inputs, "top_k": 2});
+
+    let service = start();
+    let api = ready(&address).await;
+    api.create_model("m", 8).await;
+    api.send_samples("m", &blobs(&["a", "b"], 200, 8, 1)).await;
+    assert_eq!(api.update("m").await["outcome"], "published");
+    let before = api.post("/v1/models/m/predict", request.clone()).await.expect(200);
+    api.send_samples("m", &blobs(&["c"], 100, 8, 2)).await;
+    drop(service);
+
+    let service = start();
+    let api = ready(&address).await;
+    assert_eq!(api.post("/v1/models/m/predict", request).await.expect(200), before);
+    assert_eq!(api.get("/v1/models/m").await.expect(200)["pending_samples"], 100);
+    assert_eq!(api.update("m").await["version"], 2);
+
+    // Told to stop, it ends by itself and with success.
+    let mut service = service;
+    let pid = i32::try_from(service.0.id()).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM)
+        .unwrap();
+    assert!(service.0.wait().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_dies_at_any_step_leaves_an_update_that_is_done_once() {
+    let dir = readable_dir();
+    let database = Database::create().await;
+    let address = free_address();
+    let on_database = ["--database-url", &database.url, "--lease-s", "1"];
+    let flags = [&on_database[..], &["--listen", &address, "--no-worker"]].concat();
+    let _service = Process(perennial("serve", dir.path(), &flags).spawn().unwrap());
+    let api = ready(&address).await;
+    let steps =
+        ["claimed", "gathered", "learnt", "checkpoint_written", "before_commit", "committed"];
+    for (number, step) in steps.into_iter().enumerate() {
+        let model = format!("m{number}");
+        api.create_model(&model, 8).await;
+        api.send_samples(&model, &blobs(&["a", "b"], 60, 8, 1)).await;
+        let update = api.post(&format!("/v1/models/{model}/updates"), json!({})).await.expect(202);
+        let id = update["id"].as_str().unwrap();
+
+        let mut doomed = perennial("worker", dir.path(), &on_database);
+        let mut doomed = doomed.env("PERENNIAL_DIE_AT", step).spawn().unwrap();
+        assert!(!doomed.wait().unwrap().success(), "{step}: the worker did not die");
+        let left = api.get(&format!("/v1/updates/{id}")).await.expect(200);
+        let expected = if step == "committed" { "succeeded" } else { "running" };
+        assert_eq!(left["status"], expected, "{step}");
+
+        let _next = Process(perennial("worker", dir.path(), &on_database).spawn().unwrap());
+        let done = api.wait(id).await;
+        assert_eq!(
+            (&done["outcome"], &done["version"]),
+            (&json!("published"), &json!(1)),
+            "{step}: {done}"
+        );
+        let versions = api.get(&format!("/v1/models/{model}/versions")).await.expect(200);
+        assert_eq!(versions["items"].as_array().map(Vec::len), Some(1), "{step}");
+        let model = api.get(&format!("/v1/models/{model}")).await.expect(200);
+        assert_eq!(
+            (&model["live_version"], &model["pending_samples"]),
+            (&json!(1), &json!(0)),
+            "{step}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_share_the_work_and_do_nothing_twice() {
+    let dir = readable_dir();
+    let database = Database::create().await;
+    let address = free_address();
+    let on_database = ["--database-url", &database.url];
+    let flags = [&on_database[..], &["--listen", &address, "--no-worker"]].concat();
+    let _service = Process(perennial("serve", dir.path(), &flags).spawn().unwrap());
+    let api = ready(&address).await;
+    let mut updates = Vec::new();
+    for number in 0..6 {
+        let model = format!("m{number}");
+        api.create_model(&model, 8).await;
+        api.send_samples(&model, &blobs(&["a", "b"], 60, 8, 1)).await;
+        let update = api.post(&format!("/v1/models/{model}/updates"), json!({})).await.expect(202);
+        updates.push(update["id"].as_str().unwrap().to_owned());
+    }
+    let worker = || Process(perennial("worker", dir.path(), &on_database).spawn().unwrap());
+    let _workers = [worker(), worker()];
+    for id in &updates {
+        let done: Value = api.wait(id).await;
+        assert_eq!(
+            (&done["outcome"], &done["version"], &done["attempt"]),
+            (&json!("published"), &json!(1), &json!(1))
+        );
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_what_cannot_start_with_1() {
+    let code = |process: &mut Command| process.status().unwrap().code();
+    let dir = readable_dir();
+    assert_eq!(
+        code(Command::new(env!("CARGO_BIN_EXE_perennial")).arg("nonsense").stderr(Stdio::null())),
+        Some(2)
+    );
+    assert_eq!(code(&mut perennial("serve", dir.path(), &["--workers", "0"])), Some(2));
+    assert_eq!(code(&mut perennial("serve", dir.path(), &["--listen", "0.0.0.0:0"])), Some(1));
+    assert_eq!(
+        code(&mut perennial("serve", dir.path(), &["--checkpoint-url", "ftp://x"])),
+        Some(1)
+    );
+}
