@@ -24,10 +24,11 @@ use crate::postgres::{self, PostgresError, PrivatePostgres};
 use crate::services::serving::{self, Serving};
 use crate::services::{Context, ServiceError};
 use crate::storage::checkpoints::Checkpoints;
-use crate::storage::notices::{Listener, Notice};
 use crate::storage::{StorageError, database};
 use crate::telemetry;
 use crate::worker::{self, WorkerSettings};
+
+mod notices;
 
 /// Why the service could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +73,6 @@ pub struct Service {
 const DRAIN: Duration = Duration::from_secs(20);
 /// How long after a failure the database is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// Backstop for notices that were lost: how often routes are read anew.
-const REFRESH: Duration = Duration::from_secs(30);
 /// Notices that a slow task may fall behind before it has to look at everything again.
 const NOTICES: usize = 1024;
 
@@ -174,12 +173,12 @@ impl Service {
             stop_postgres(private_postgres).await;
             return Err(error);
         }
-        tasks.push(tokio::spawn(listen_to_notices(
+        tasks.push(tokio::spawn(notices::listen(
             context.clone(),
             options.clone(),
             shutdown.clone(),
         )));
-        tasks.push(tokio::spawn(follow(context.clone(), shutdown.clone())));
+        tasks.push(tokio::spawn(notices::follow(context.clone(), shutdown.clone())));
         if works {
             let worker = WorkerSettings {
                 slots: usize::from(settings.workers),
@@ -400,50 +399,4 @@ async fn answer(listener: TcpListener, state: HttpState, shutdown: CancellationT
         },
         () = overdue => tracing::warn!("some requests did not end in time and were cut"),
     }
-}
-
-/// Passes notices from the database on to whoever listens in this process.
-async fn listen_to_notices(
-    context: Context,
-    options: PgConnectOptions,
-    shutdown: CancellationToken,
-) {
-    let listening = async {
-        loop {
-            match Listener::connect(options.clone()).await {
-                Ok(mut listener) => {
-                    let _ = context.notices.send(Notice::Reconnected);
-                    while let Ok(notice) = listener.next().await {
-                        let _ = context.notices.send(notice);
-                    }
-                    tracing::warn!("the connection for notices is lost; connecting again");
-                }
-                Err(error) => tracing::warn!(%error, "no connection for notices; trying again"),
-            }
-            tokio::time::sleep(TRY_AGAIN).await;
-        }
-    };
-    shutdown.run_until_cancelled(listening).await;
-}
-
-/// Keeps routes as new as the database: on every notice, and now and then in case one was lost.
-async fn follow(context: Context, shutdown: CancellationToken) {
-    let mut notices = context.notices.subscribe();
-    let following = async {
-        loop {
-            let changed = match tokio::time::timeout(REFRESH, notices.recv()).await {
-                Ok(Ok(Notice::Changed(id))) => Some(id),
-                Ok(Ok(Notice::Reconnected) | Err(_)) | Err(_) => None,
-                Ok(Ok(_)) => continue,
-            };
-            for (name, id) in context.serving.routed() {
-                if changed.is_none_or(|changed| changed == id.0)
-                    && let Err(error) = context.serving.refresh(&context, &name).await
-                {
-                    tracing::debug!(%error, model = %name, "a route could not be refreshed");
-                }
-            }
-        }
-    };
-    shutdown.run_until_cancelled(following).await;
 }

@@ -18,6 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("postgres.rs", &["postgres"]),
     ("demo.rs", &["app", "config", "telemetry"]),
     ("app.rs", &["config", "http", "postgres", "services", "storage", "worker", "telemetry"]),
+    ("app", &["services", "storage"]),
     ("main.rs", &[]),
     ("lib.rs", &[]),
 ];
@@ -26,7 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["http", "app.rs"]),
     ("tower_http", &["http"]),
-    ("sqlx", &["storage", "app.rs", "services", "worker.rs"]),
+    ("sqlx", &["storage", "app.rs", "app", "services", "worker.rs"]),
     ("object_store", &["storage", "app.rs"]),
     ("burn", &["learning"]),
     ("linfa", &["learning"]),

@@ -20,7 +20,8 @@ use crate::domain::update::{Decision, Outcome, Phase, Report, Trigger, UpdateSta
 use crate::services::ingest::Answer;
 use crate::services::{Context, requests};
 use crate::storage::idempotency::GivenAnswer;
-use crate::storage::jobs::{DecisionRow, Job};
+use crate::storage::decisions::DecisionRow;
+use crate::storage::jobs::Job;
 
 /// The longest that a request may wait for an update to end.
 pub const MAX_WAIT: Duration = Duration::from_secs(60);

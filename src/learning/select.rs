@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn quotas_are_even_and_spend_the_budget() {
-        assert_eq!(quotas(&groups(&[(true, 100), (true, 3), (true, 50)]), 60), [29, 3, 28]);
+        assert_eq!(quotas(&groups(&[(true, 100), (true, 3), (true, 50)]), 60), [28, 3, 29]);
         assert_eq!(quotas(&groups(&[(true, 2), (true, 2)]), 10), [2, 2]);
         assert_eq!(quotas(&groups(&[(true, 5), (true, 5), (true, 5)]), 1).iter().sum::<usize>(), 1);
     }

@@ -13,12 +13,6 @@ pub(super) struct Subset<'a> {
 }
 
 impl<'a> Subset<'a> {
-    /// All of `samples`, as they are.
-    #[cfg(test)]
-    pub(super) fn all(samples: &'a Samples) -> Self {
-        Self { samples, indices: (0..samples.len()).collect() }
-    }
-
     /// None of `samples`.
     pub(super) fn none(samples: &'a Samples) -> Self {
         Self { samples, indices: Vec::new() }

@@ -10,8 +10,9 @@ use super::ingest::{Answer, IdempotencyKey, given_before, keep_answer};
 use super::{Context, ServiceError, registry, update};
 use crate::domain::name::ModelName;
 use crate::domain::update::{Report, Trigger, UpdateStatus};
+use crate::storage::decisions::{self, DecisionRow};
 use crate::storage::idempotency::GivenAnswer;
-use crate::storage::jobs::{self, DecisionRow, Job};
+use crate::storage::jobs::{self, Job};
 use crate::storage::models::{self, ModelId};
 use crate::storage::notices::{self, Notice};
 use crate::storage::samples;
@@ -210,7 +211,7 @@ pub async fn decisions(
 ) -> Result<Vec<DecisionRow>, ServiceError> {
     let mut db = context.pool.acquire().await?;
     find_in(&mut db, id).await?;
-    Ok(jobs::decisions(&mut db, id, after, limit).await?)
+    Ok(decisions::list(&mut db, id, after, limit).await?)
 }
 
 /// Cancels an update: a queued one at once, a running one between two minibatches.

@@ -19,7 +19,8 @@ use crate::domain::update::{Outcome, Phase, Report, UpdateStatus};
 use crate::domain::version::VersionStatus;
 use crate::learning::{self, LearnerState, LearningError, Learnt, Lesson, checkpoint};
 use crate::storage::StorageError;
-use crate::storage::jobs::{self, Claim, DecisionRow, Ending};
+use crate::storage::decisions::{self, DecisionRow};
+use crate::storage::jobs::{self, Claim, Ending};
 use crate::storage::models::{self, Model, ModelId};
 use crate::storage::notices::{self, Notice};
 use crate::storage::samples::{self, SampleRow};
@@ -280,7 +281,7 @@ async fn publish(
 ) -> Result<Outcome, UpdateError> {
     let began = Instant::now();
     run.enter(Phase::Publish);
-    let Learnt { state, mut report, decisions } = learnt;
+    let Learnt { state, mut report, decisions: decided } = learnt;
     report.samples.pending = material.pending.len();
     report.samples.held_out = material.n_held_out();
     let new_version = match state {
@@ -294,15 +295,15 @@ async fn publish(
         Some(VersionStatus::Rejected) => Outcome::Rejected,
     };
     let ids = material.sample_ids();
-    let rows: Vec<DecisionRow> = decisions
+    let rows: Vec<DecisionRow> = decided
         .iter()
         .enumerate()
-        .map(|(position, decided)| DecisionRow {
+        .map(|(position, sample)| DecisionRow {
             position: position as i32,
-            sample_id: ids.get(&decided.hash).cloned().unwrap_or_else(|| decided.hash.to_string()),
-            decision: decided.decision.as_str().to_owned(),
-            cluster: decided.cluster.map(|cluster| cluster as i32),
-            distance: decided.distance,
+            sample_id: ids.get(&sample.hash).cloned().unwrap_or_else(|| sample.hash.to_string()),
+            decision: sample.decision.as_str().to_owned(),
+            cluster: sample.cluster.map(|cluster| cluster as i32),
+            distance: sample.distance,
         })
         .collect();
     report.seconds = run.seconds();
@@ -325,7 +326,7 @@ async fn publish(
     if outcome != Outcome::Published {
         samples::mark_offered(&mut tx, id, &material.pending_hashes()).await?;
     }
-    jobs::insert_decisions(&mut tx, claim.id, &rows).await?;
+    decisions::insert(&mut tx, claim.id, &rows).await?;
     let status = UpdateStatus::Succeeded;
     let report = Some(report);
     let ending = Ending { status, outcome: Some(outcome), version, error: None, report };

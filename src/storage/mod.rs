@@ -7,6 +7,7 @@ pub mod batches;
 pub mod block;
 pub mod checkpoints;
 pub mod database;
+pub mod decisions;
 pub mod idempotency;
 pub mod jobs;
 pub mod models;

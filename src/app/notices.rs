@@ -1,0 +1,59 @@
+//! What this process hears from the others, by way of the database.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use tokio_util::sync::CancellationToken;
+
+use super::TRY_AGAIN;
+use crate::services::Context;
+use crate::storage::notices::{Listener, Notice};
+
+/// Backstop for notices that were lost: how often routes are read anew.
+const REFRESH: Duration = Duration::from_secs(30);
+
+/// Passes notices from the database on to whoever listens in this process.
+pub(super) async fn listen(
+    context: Context,
+    options: PgConnectOptions,
+    shutdown: CancellationToken,
+) {
+    let listening = async {
+        loop {
+            match Listener::connect(options.clone()).await {
+                Ok(mut listener) => {
+                    let _ = context.notices.send(Notice::Reconnected);
+                    while let Ok(notice) = listener.next().await {
+                        let _ = context.notices.send(notice);
+                    }
+                    tracing::warn!("the connection for notices is lost; connecting again");
+                }
+                Err(error) => tracing::warn!(%error, "no connection for notices; trying again"),
+            }
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+    };
+    shutdown.run_until_cancelled(listening).await;
+}
+
+/// Keeps routes as new as the database: on every notice, and now and then in case one was lost.
+pub(super) async fn follow(context: Context, shutdown: CancellationToken) {
+    let mut notices = context.notices.subscribe();
+    let following = async {
+        loop {
+            let changed = match tokio::time::timeout(REFRESH, notices.recv()).await {
+                Ok(Ok(Notice::Changed(id))) => Some(id),
+                Ok(Ok(Notice::Reconnected) | Err(_)) | Err(_) => None,
+                Ok(Ok(_)) => continue,
+            };
+            for (name, id) in context.serving.routed() {
+                if changed.is_none_or(|changed| changed == id.0)
+                    && let Err(error) = context.serving.refresh(&context, &name).await
+                {
+                    tracing::debug!(%error, model = %name, "a route could not be refreshed");
+                }
+            }
+        }
+    };
+    shutdown.run_until_cancelled(following).await;
+}
