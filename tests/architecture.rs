@@ -34,7 +34,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("linfa_clustering", &["learning"]),
     ("clap", &["config.rs"]),
     ("nix", &["postgres", "postgres.rs"]),
-    ("reqwest", &["app.rs", "demo.rs"]),
+    ("reqwest", &["app", "demo.rs"]),
     ("indicatif", &["demo.rs"]),
 ];
 

@@ -19,8 +19,8 @@ use crate::domain::name::ModelName;
 use crate::domain::update::{Decision, Outcome, Phase, Report, Trigger, UpdateStatus};
 use crate::services::ingest::Answer;
 use crate::services::{Context, requests};
-use crate::storage::idempotency::GivenAnswer;
 use crate::storage::decisions::DecisionRow;
+use crate::storage::idempotency::GivenAnswer;
 use crate::storage::jobs::Job;
 
 /// The longest that a request may wait for an update to end.
