@@ -8,6 +8,8 @@
 //!
 //! `cargo bench --bench end_to_end`; needs PostgreSQL's programs, as the tests do.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 

@@ -218,9 +218,7 @@ impl Keeper {
         let account = Account::choose(&self.paths.cluster)?;
         account.check_reach(&self.paths.data_dir)?;
         ending::end_leftovers(&self.paths)?;
-        if false {
-            ending::drop_stale_pid_file(&self.paths)?;
-        }
+        ending::drop_stale_pid_file(&self.paths)?;
         let made_by = self.paths.cluster_major()?;
         let programs = Programs::find(self.bin_dir.as_deref(), made_by, &account, &self.paths)?;
         if made_by.is_none() {

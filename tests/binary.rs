@@ -1,6 +1,8 @@
 //! The built binary, killed: what was accepted is learnt, what was published answers the same, and
 //! an update whose worker dies between any two of its steps is done once by the next.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::net::TcpListener;

@@ -1,6 +1,8 @@
 //! What learning promises, on real and on awkward data: every test is seeded, and where a figure is
 //! claimed a control shows that it is not had for nothing.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::ops::ControlFlow;
 
 use perennial::domain::evaluation::AccuracyMatrix;

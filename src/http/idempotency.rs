@@ -136,9 +136,6 @@ mod tests {
         let twice = HeaderMap::from_iter(
             ["a", "b"].map(|key| (IDEMPOTENCY_KEY, HeaderValue::from_static(key))),
         );
-        assert_eq!(twice.len(), 1, "from_iter keeps the last");
-        let mut twice = twice;
-        twice.append(IDEMPOTENCY_KEY, HeaderValue::from_static("c"));
         let problem = idempotency_key(&twice, None, b"").unwrap_err();
         assert_eq!(problem.code(), ProblemCode::MalformedRequest);
         assert!(idempotency_key(&HeaderMap::new(), None, b"").unwrap().is_none());

@@ -27,6 +27,7 @@ use crate::storage::samples::{self, NewRows};
 /// A batch as it is read: its chunks in order, then the end. One that breaks off before its end is
 /// not stored.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every part is the large one")]
 pub enum Part {
     /// Some samples.
     Chunk(Chunk),

@@ -78,9 +78,10 @@ pub(super) fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // Connection exceptions, too many connections, shutting down or starting up, lock timeouts.
+        // Connection exceptions, serialisation failures, too many connections, a database that
+        // takes none or a lock that cannot be had, shutting down or starting up.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "53", "57P", "55P", "40"].iter().any(|class| code.starts_with(class))
+            ["08", "40", "53", "55", "57P"].iter().any(|class| code.starts_with(class))
         }),
         _ => false,
     }

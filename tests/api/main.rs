@@ -1,5 +1,7 @@
 //! The service as its clients meet it: real HTTP, a real PostgreSQL, a database per test.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -103,7 +103,7 @@ fn given() -> impl Strategy<Value = Given> {
     let finite = prop::num::f32::NORMAL | prop::num::f32::SUBNORMAL | prop::num::f32::ZERO;
     let text = "[^\0]{1,20}";
     (
-        finite.clone(),
+        finite,
         prop::option::of(text),
         prop::option::of(finite),
         text,
@@ -331,7 +331,7 @@ fn a_bad_sample_is_told_by_index_and_reason() {
 fn a_broken_line_is_a_rejected_sample() {
     for (line, reason) in [
         ("[1, 2]", "line is not a JSON object"),
-        (r#"{"input": [1,], "label": "a"}"#, "line is not JSON: trailing comma (column 14)"),
+        (r#"{"input": [1,], "label": "a"}"#, "line is not JSON: expected value (column 14)"),
         (r#"{"input": [1], "label": "a"} x"#, "line is not JSON: trailing characters (column 30)"),
         (
             r#"{"input": [NaN], "label": "a"}"#,
