@@ -151,7 +151,9 @@ fn every_file_says_what_it_is_and_stays_readable() {
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(text.starts_with("//! "), "{} does not say what it is", path.display());
             let lines = text.lines().count();
-            assert!(lines <= MOST_LINES, "{} has {lines} lines", path.display());
+            // A file of test cases is a list: nobody reads it from end to end.
+            let is_list = path.to_str().is_some_and(|path| path.ends_with("_tests.rs"));
+            assert!(is_list || lines <= MOST_LINES, "{} has {lines} lines", path.display());
         }
     }
     check(&source());
