@@ -86,7 +86,7 @@ async fn a_worker_that_dies_at_any_step_leaves_an_update_that_is_done_once() {
     let dir = readable_dir();
     let database = Database::create().await;
     let address = free_address();
-    let on_database = ["--database-url", &database.url, "--lease-s", "1"];
+    let on_database = ["--database-url", &database.url, "--lease-s", "2"];
     let flags = [&on_database[..], &["--listen", &address, "--no-worker"]].concat();
     let _service = Process(perennial("serve", dir.path(), &flags).spawn().unwrap());
     let api = ready(&address).await;
