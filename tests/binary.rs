@@ -152,6 +152,25 @@ async fn two_workers_share_the_work_and_do_nothing_twice() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_waits_for_its_database_and_says_so() {
+    let dir = readable_dir();
+    let database = Database::create().await;
+    database.allow_connections(false).await;
+    let address = free_address();
+    let flags = ["--database-url", &database.url, "--listen", &address];
+    let _service = Process(perennial("serve", dir.path(), &flags).spawn().unwrap());
+    let url = format!("http://{address}");
+    let api = Api::new(url.clone());
+    while api.client.get(format!("{url}/healthz")).send().await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(api.get("/readyz").await.status, 503);
+    api.get("/v1/models").await.problem(503);
+    database.allow_connections(true).await;
+    ready(&address).await.create_model("m", 2).await;
+}
+
 #[test]
 fn wrong_usage_exits_with_2_and_what_cannot_start_with_1() {
     let code = |process: &mut Command| process.status().unwrap().code();

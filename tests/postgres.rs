@@ -291,7 +291,8 @@ fn a_killed_postmaster_is_restarted() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let is_busy = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend'";
+    let is_busy = "SELECT count(*) FROM pg_stat_activity
+        WHERE state = 'active' AND backend_type = 'client backend'";
     eventually("the session is busy", || sql(socket_dir, is_busy) == "2");
 
     let first = place.postmaster();

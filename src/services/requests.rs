@@ -117,10 +117,11 @@ pub async fn queue_due(context: &Context) -> Result<usize, ServiceError> {
         let schedule = &model.settings.schedule;
         let is_due =
             count >= i64::from(schedule.min_samples) || waited_s >= f64::from(schedule.max_delay_s);
-        if schedule.paused || !is_due || jobs::find_queued(&mut tx, id).await?.is_some() {
+        if schedule.paused || !is_due || jobs::has_active(&mut tx, id).await? {
             continue;
         }
-        // Counted again under the lock: an update may have taken them in the meantime.
+        // Counted again under the lock: an update may have taken them in the meantime. One that
+        // runs is let end first: it may be about to.
         if samples::count_fresh(&mut tx, id).await? == 0 {
             continue;
         }

@@ -75,6 +75,10 @@ pub async fn run(context: &Context, claim: Claim, run: Arc<Run>) -> Result<Outco
     let job = jobs::find(&mut *context.pool.acquire().await?, claim.id).await?;
     let job = job.ok_or(UpdateError::Stopped(Stop::Lost))?;
     let (material, sets) = Material::gather(context, job.model_id, job.forced).await?;
+    // From here on they are this update's: however it ends, the schedule waits for newer ones.
+    let mut db = context.pool.acquire().await?;
+    samples::mark_offered(&mut db, material.model.id, &material.pending_hashes()).await?;
+    drop(db);
     step("gathered");
     let (material, learnt) = compute(context, material, sets, Arc::clone(&run)).await?;
     step("learnt");
@@ -322,9 +326,6 @@ async fn publish(
             samples::mark_learnt(&mut tx, id, number, &material.pending_hashes()).await?;
         }
         version = Some(number);
-    }
-    if outcome != Outcome::Published {
-        samples::mark_offered(&mut tx, id, &material.pending_hashes()).await?;
     }
     decisions::insert(&mut tx, claim.id, &rows).await?;
     let status = UpdateStatus::Succeeded;

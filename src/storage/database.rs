@@ -79,9 +79,10 @@ pub(super) fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         // Connection exceptions, serialisation failures, too many connections, a database that
-        // takes none or a lock that cannot be had, shutting down or starting up.
+        // takes none or a lock that cannot be had, shutting down or starting up; and a schema that
+        // is still being made: the service answers while it waits for its database.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "40", "53", "55", "57P"].iter().any(|class| code.starts_with(class))
+            ["08", "40", "42P01", "53", "55", "57P"].iter().any(|class| code.starts_with(class))
         }),
         _ => false,
     }

@@ -181,6 +181,17 @@ pub async fn find_queued(
     .await?)
 }
 
+/// Whether a job of the model is queued or running.
+pub async fn has_active(db: &mut PgConnection, model: ModelId) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM updates
+                          WHERE model_id = $1 AND status IN ('queued', 'running')) AS "active!""#,
+        model.0,
+    )
+    .fetch_one(db)
+    .await?)
+}
+
 /// Queues a job; the caller holds the model's lock and found none queued.
 pub async fn insert(
     db: &mut PgConnection,

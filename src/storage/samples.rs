@@ -307,8 +307,8 @@ pub async fn mark_learnt(
     Ok(())
 }
 
-/// Records that these samples were offered to an update which did not learn them: they stay
-/// pending, and the schedule waits for newer ones.
+/// Records that an update has taken these samples up: until it publishes they stay pending, but
+/// the schedule waits for newer ones.
 pub async fn mark_offered(
     db: &mut PgConnection,
     model: ModelId,

@@ -51,26 +51,14 @@ async fn a_database_that_goes_away_is_said_so_and_comes_back() {
     let service = TestService::start().await;
     let api = &service.api;
     api.create_model("m", 2).await;
-    let pool = service.database.pool().await;
-    let name = service.database.url.rsplit('/').next().unwrap();
-    let allow = async |allow: bool| {
-        // From another database: nobody may connect to the service's, and nobody is.
-        let url = service.database.url.replace(name, "perennial");
-        let admin = sqlx::PgPool::connect(&url).await.unwrap();
-        let alter = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {allow}");
-        sqlx::query(sqlx::AssertSqlSafe(alter)).execute(&admin).await.unwrap();
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
-        sqlx::query(end).bind(name).execute(&admin).await.unwrap();
-    };
-    drop(pool);
-    allow(false).await;
+    service.database.allow_connections(false).await;
     let away = api.get("/v1/models/m").await;
     assert!(!away.header("retry-after").is_empty());
     let problem = away.problem(503);
     assert!(!problem["detail"].as_str().unwrap().contains("SQL"), "{problem}");
     assert_eq!(api.get("/readyz").await.status, 503);
     assert_eq!(api.get("/healthz").await.status, 200);
-    allow(true).await;
+    service.database.allow_connections(true).await;
     let back = api.get("/v1/models/m").await;
     assert_eq!(back.status, 200, "{}", back.body);
     let sample = json!({"samples": [{"input": [1, 2], "label": "a"}]});

@@ -64,6 +64,20 @@ impl Database {
     }
 }
 
+impl Database {
+    /// Lets the database take connections or not; those that there are end either way.
+    pub async fn allow_connections(&self, allow: bool) {
+        let (server, name) = self.url.rsplit_once('/').unwrap();
+        // From another database of the same server.
+        let admin = PgPool::connect(&format!("{server}/perennial")).await.unwrap();
+        let alter = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {allow}");
+        sqlx::query(sqlx::AssertSqlSafe(alter)).execute(&admin).await.unwrap();
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+        sqlx::query(end).bind(name).execute(&admin).await.unwrap();
+        admin.close().await;
+    }
+}
+
 /// Settings of a service on `database` that keeps its files in `dir`.
 pub fn serve_args(database: &str, dir: &Path, more: &[&str]) -> ServeArgs {
     let dir = dir.to_str().unwrap();
