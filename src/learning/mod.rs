@@ -11,10 +11,12 @@ mod evaluate;
 mod features;
 mod gate;
 mod loss;
+mod minibatch;
 mod network;
 mod normalize;
 mod optimizer;
 mod predict;
+mod report;
 mod seed;
 mod select;
 mod space;
@@ -31,11 +33,10 @@ use crate::domain::evaluation::AccuracyMatrix;
 use crate::domain::label::{Label, MAX_LABELS};
 use crate::domain::sample::{ContentHash, Samples};
 use crate::domain::settings::{ModelSettings, Strategy};
-use crate::domain::update::{Decision, EpochReport, Phase, Report, SampleCounts};
+use crate::domain::update::{Decision, EpochReport, Phase, Report};
 use crate::domain::words;
 
-use clean::Cleaned;
-use select::Selection;
+use report::Chosen;
 use subset::Subset;
 
 pub use predict::{PredictError, Predictor};
@@ -161,6 +162,10 @@ pub enum LearningError {
 
 /// Learns one experience: the new without losing the old.
 ///
+/// It computes on the calling thread and on the rayon pool that this thread belongs to. Give each
+/// update a pool of its own (`pool.install(|| update(..))`), which bounds the cores it takes: in a
+/// shared pool a thread that waits for a product may begin the whole of another update meanwhile.
+///
 /// # Errors
 /// [`LearningError::Cancelled`] between minibatches once `observe` answers `Break`; the others as
 /// they say.
@@ -173,7 +178,7 @@ pub fn update(
     watch.phase(Phase::Preprocess)?;
     let cleaned = clean::clean(&lesson.experience, lesson.settings.learning.missing);
     if cleaned.good.is_empty() {
-        return Ok(nothing_to_learn(lesson, &cleaned));
+        return Ok(report::nothing_to_learn(lesson, &cleaned));
     }
     let mut state = state::begin(lesson, &cleaned.good);
     watch.progress(0.05)?;
@@ -197,17 +202,10 @@ pub fn update(
     let gate = gate::decide(&lesson.settings.gate, &evaluation, &answers, lesson.parent);
     watch.progress(1.0)?;
 
-    let mut report = first_report(lesson, &cleaned, Some(&selection));
-    report.samples.replayed = training.replayed.len();
-    report.new_labels = new_labels.iter().map(Label::to_string).collect();
-    report.training = Some(training.report);
-    report.epochs = training.epochs;
-    report.evaluation = Some(evaluation);
-    report.gate = Some(gate);
-    let mut decisions = first_decisions(lesson, &cleaned, Some(&selection));
-    let replayed = training.replayed.iter().map(|&place| replay.hash(place));
-    decisions.extend(replayed.map(|hash| SampleDecision::bare(hash, Decision::Replayed)));
-    Ok(Learnt { state: Some(state), report, decisions })
+    let (cleaned, selection) = (&cleaned, &selection);
+    let chosen = Chosen { cleaned, selection, replay: &replay, new_labels: &new_labels };
+    let learnt = report::learnt(lesson, &chosen, training, evaluation, gate);
+    Ok(Learnt { state: Some(state), ..learnt })
 }
 
 /// What [`update`] would train on, without training.
@@ -218,18 +216,17 @@ pub fn plan(lesson: &Lesson<'_>) -> Result<Plan, LearningError> {
     check_shapes(lesson)?;
     let cleaned = clean::clean(&lesson.experience, lesson.settings.learning.missing);
     if cleaned.good.is_empty() {
-        let Learnt { report, decisions, .. } = nothing_to_learn(lesson, &cleaned);
+        let Learnt { report, decisions, .. } = report::nothing_to_learn(lesson, &cleaned);
         return Ok(Plan { report, decisions });
     }
     let state = state::begin(lesson, &cleaned.good);
     let selection = select::select(lesson, &state, &cleaned.good);
     let chosen = cleaned.good.choose(&selection.selected);
     let replay = lesson.replay();
-    let mut report = first_report(lesson, &cleaned, Some(&selection));
-    report.samples.replayed = replay.len();
-    report.new_labels =
-        new_labels(&state, [&chosen, &replay])?.iter().map(Label::to_string).collect();
-    Ok(Plan { report, decisions: first_decisions(lesson, &cleaned, Some(&selection)) })
+    let new_labels = new_labels(&state, [&chosen, &replay])?;
+    let (cleaned, selection) = (&cleaned, &selection);
+    let chosen = Chosen { cleaned, selection, replay: &replay, new_labels: &new_labels };
+    Ok(report::planned(lesson, &chosen))
 }
 
 impl Lesson<'_> {
@@ -241,12 +238,6 @@ impl Lesson<'_> {
                 clean::clean(&self.replay, self.settings.learning.missing).good
             }
         }
-    }
-}
-
-impl SampleDecision {
-    fn bare(hash: ContentHash, decision: Decision) -> Self {
-        Self { hash, decision, cluster: None, distance: None }
     }
 }
 
@@ -298,52 +289,4 @@ fn new_labels(state: &LearnerState, sets: [&Subset<'_>; 2]) -> Result<Vec<Label>
         0..=MAX_LABELS => Ok(new.into_iter().cloned().collect()),
         too_many => Err(LearningError::TooManyLabels(too_many)),
     }
-}
-
-fn nothing_to_learn(lesson: &Lesson<'_>, cleaned: &Cleaned<'_>) -> Learnt {
-    Learnt {
-        state: None,
-        report: first_report(lesson, cleaned, None),
-        decisions: first_decisions(lesson, cleaned, None),
-    }
-}
-
-/// The report as far as it is known before training.
-fn first_report(
-    lesson: &Lesson<'_>,
-    cleaned: &Cleaned<'_>,
-    selection: Option<&Selection>,
-) -> Report {
-    let held_out = lesson.held_out.last().map_or(0, Samples::len);
-    let used = selection.map_or(0, |selection| selection.selected.len());
-    let mut counts = SampleCounts {
-        pending: lesson.experience.len() + held_out,
-        used,
-        held_out,
-        dropped: lesson.experience.len() - used,
-        ..SampleCounts::default()
-    };
-    let reasons = cleaned.dropped.iter().map(|&(_, reason)| reason);
-    for reason in reasons.chain(selection.iter().flat_map(|selection| selection.drop_reasons())) {
-        *counts.dropped_by_reason.entry(reason.to_owned()).or_default() += 1;
-    }
-    let selection = selection.map(|selection| selection.report.clone());
-    Report { samples: counts, selection, ..Report::default() }
-}
-
-/// What became of the experience and of its held-out samples.
-fn first_decisions(
-    lesson: &Lesson<'_>,
-    cleaned: &Cleaned<'_>,
-    selection: Option<&Selection>,
-) -> Vec<SampleDecision> {
-    let dropped = cleaned.dropped.iter();
-    let mut decisions: Vec<SampleDecision> =
-        dropped.map(|&(hash, _)| SampleDecision::bare(hash, Decision::Skipped)).collect();
-    if let Some(selection) = selection {
-        decisions.extend(selection.decisions(&cleaned.good));
-    }
-    let held_out = lesson.held_out.last().into_iter().flat_map(|samples| &samples.hashes);
-    decisions.extend(held_out.map(|&hash| SampleDecision::bare(hash, Decision::HeldOut)));
-    decisions
 }

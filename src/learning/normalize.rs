@@ -108,7 +108,9 @@ impl Moments {
 fn are_of_one_kind(deviations: &[f64], largest: f64) -> bool {
     let mut varying: Vec<f64> = deviations.iter().copied().filter(|&d| d > 0.0).collect();
     varying.sort_by(f64::total_cmp);
-    varying.get(varying.len() / 2).is_some_and(|&median| median >= ONE_KIND_MEDIAN * largest)
+    varying
+        .get(varying.len().saturating_sub(1) / 2)
+        .is_some_and(|&median| median >= ONE_KIND_MEDIAN * largest)
 }
 
 /// What one numeric feature after another is shifted and divided by.

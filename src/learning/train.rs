@@ -4,27 +4,19 @@
 //! Chaudhry et al. 2019). How long to train is counted in steps, not epochs: a small update takes
 //! as many steps as a large one. Between minibatches the observer may stop it.
 
-use std::collections::{BTreeMap, HashMap};
 use std::f32::consts::PI;
 
-use rand::seq::SliceRandom;
-use rand_xoshiro::Xoshiro256PlusPlus;
-
-use crate::domain::label::Label;
 use crate::domain::settings::{LearningSettings, Strategy};
 use crate::domain::update::{EpochReport, TrainingReport};
 
-use super::features::Featurizer;
-use super::loss::{Targets, loss};
+use super::loss::loss;
+use super::minibatch::{HALF, Minibatches, new_share, places};
 use super::network::{Network, numbers};
 use super::optimizer::Adam;
-use super::seed::{Draw, stream};
 use super::state::LearnerState;
 use super::subset::Subset;
 use super::{Event, LearningError, Lesson, Watch};
 
-/// New samples in a minibatch, and replayed ones beside them.
-const HALF: usize = 64;
 /// Steps to aim at while one pass over the new samples takes fewer.
 const STEPS: usize = 300;
 /// From this many new samples on, one pass is enough.
@@ -33,10 +25,6 @@ const ONE_PASS: usize = 10_000;
 const RATE: f32 = 1e-3;
 /// The share of the peak rate that the cosine ends at.
 const FINAL_RATE: f32 = 0.02;
-/// What agreement with the old network on replayed samples counts.
-const DISTILLATION: f32 = 1.0;
-/// What the new half of a minibatch counts when there is a replayed half.
-const NEW_SHARE: f32 = 0.5;
 /// Keeps the logarithm of the prior finite for labels that nothing is trained on.
 const LEAST_PRIOR: f32 = 1e-6;
 /// Training begins and ends at these shares of the whole update.
@@ -179,7 +167,7 @@ fn log_prior(strategy: Strategy, state: &LearnerState, material: &Material<'_>) 
         return prior;
     }
     let places = places(state);
-    let new_share = if material.replay.is_empty() { 1.0 } else { NEW_SHARE };
+    let new_share = new_share(material.replay);
     for (subset, share) in [(material.new, new_share), (material.replay, 1.0 - new_share)] {
         let total: f32 = subset.weights().sum();
         for (label, weight) in subset.labels().zip(subset.weights()) {
@@ -189,115 +177,20 @@ fn log_prior(strategy: Strategy, state: &LearnerState, material: &Material<'_>) 
     prior.iter().map(|share| (share + LEAST_PRIOR).ln()).collect()
 }
 
-/// Each label's place in the head.
-fn places(state: &LearnerState) -> HashMap<&Label, usize> {
-    state.labels.iter().enumerate().map(|(place, label)| (label, place)).collect()
-}
-
-/// Assembles minibatches: features, labels, and what the old network says of replayed samples.
-struct Minibatches<'a> {
-    material: &'a Material<'a>,
-    featurizer: Featurizer,
-    new_labels: Vec<usize>,
-    replay_labels: Vec<usize>,
-    teacher: Option<(Network, usize)>,
-    order: Vec<usize>,
-    order_draws: Xoshiro256PlusPlus,
-    replay: Vec<usize>,
-    replay_draws: Xoshiro256PlusPlus,
-    uses: BTreeMap<usize, usize>,
-}
-
-impl<'a> Minibatches<'a> {
-    fn new(lesson: &Lesson<'_>, state: &LearnerState, material: &'a Material<'a>) -> Self {
-        let places = places(state);
-        let labels = |subset: &Subset<'_>| subset.labels().map(|label| places[label]).collect();
-        let teacher = material.teacher.filter(|_| !material.replay.is_empty());
-        Self {
-            material,
-            featurizer: state.featurizer(),
-            new_labels: labels(material.new),
-            replay_labels: labels(material.replay),
-            teacher: teacher
-                .map(|old| (Network::new(&old.layers, lesson.device), old.labels.len())),
-            order: (0..material.new.len()).collect(),
-            order_draws: stream(lesson.seed, Draw::NewOrder),
-            replay: Vec::new(),
-            replay_draws: stream(lesson.seed, Draw::ReplayOrder),
-            uses: BTreeMap::new(),
-        }
-    }
-
-    /// Puts the new samples into another order.
-    fn shuffle(&mut self) {
-        self.order.shuffle(&mut self.order_draws);
-    }
-
-    /// Minibatch `index` of `n` of nearly equal size: rows `[rows, width]`, the new ones first, and
-    /// their targets.
-    fn get(&mut self, index: usize, n: usize) -> (Vec<f32>, Targets) {
-        let n_new = self.order.len();
-        let new: Vec<usize> = self.order[index * n_new / n..(index + 1) * n_new / n].to_vec();
-        let replay = self.next_replay();
-        let mut rows = Vec::with_capacity((new.len() + replay.len()) * self.featurizer.width());
-        let mut targets = Targets { distillation: DISTILLATION, ..Targets::default() };
-        let new_share = if replay.is_empty() { 1.0 } else { NEW_SHARE };
-        self.append(self.material.new, &new, new_share, &mut rows, &mut targets);
-        let first_replayed = rows.len();
-        self.append(self.material.replay, &replay, 1.0 - new_share, &mut rows, &mut targets);
-        if let Some((teacher, n_old)) = &self.teacher {
-            targets.old_logits = numbers(teacher.forward(rows[first_replayed..].to_vec()).logits);
-            targets.n_old = *n_old;
-        }
-        (rows, targets)
-    }
-
-    /// Appends the samples at `places` of `subset`, whose shares add up to `share`.
-    fn append(
-        &self,
-        subset: &Subset<'_>,
-        places: &[usize],
-        share: f32,
-        rows: &mut Vec<f32>,
-        targets: &mut Targets,
-    ) {
-        let is_new = std::ptr::eq(subset, self.material.new);
-        let labels = if is_new { &self.new_labels } else { &self.replay_labels };
-        let indices = places.iter().map(|&place| subset.indices[place]);
-        let total: f32 = indices.clone().map(|index| subset.samples.weights[index]).sum();
-        for index in indices {
-            self.featurizer.append(&subset.samples.inputs, index, rows);
-            targets.shares.push(share * subset.samples.weights[index] / total);
-        }
-        targets.labels.extend(places.iter().map(|&place| labels[place]));
-    }
-
-    /// The next replayed samples: all in a drawn order, then all again in another.
-    fn next_replay(&mut self) -> Vec<usize> {
-        let n_replay = self.material.replay.len();
-        if n_replay == 0 {
-            return Vec::new();
-        }
-        while self.replay.len() < HALF {
-            let mut order: Vec<usize> = (0..n_replay).collect();
-            order.shuffle(&mut self.replay_draws);
-            order.append(&mut self.replay);
-            self.replay = order;
-        }
-        let next = self.replay.split_off(self.replay.len() - HALF);
-        next.iter().for_each(|&place| *self.uses.entry(place).or_default() += 1);
-        next
-    }
-
-    /// Places of the replayed samples that were used, ascending.
-    fn replayed(&self) -> Vec<usize> {
-        self.uses.keys().copied().collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow::Continue;
+
     use super::*;
+    use crate::domain::input::{InputSchema, Inputs, TabularSchema};
+    use crate::domain::label::Label;
+    use crate::domain::sample::{ContentHash, Samples};
+    use crate::domain::settings::{
+        GateSettings, MlpSettings, ModelSettings, NetworkSettings, RetentionSettings,
+        ScheduleSettings, SelectionSettings,
+    };
+    use crate::domain::update::Phase;
+    use crate::learning::{Device, update};
 
     #[test]
     fn small_updates_take_as_many_steps_as_larger_ones() {
@@ -307,6 +200,53 @@ mod tests {
         assert_eq!(Schedule::of(&LearningSettings::default(), 20_000).epochs, 1);
         let settings = LearningSettings { epochs: Some(3), ..LearningSettings::default() };
         assert_eq!(Schedule::of(&settings, 640).steps(), 30);
+    }
+
+    #[test]
+    fn weights_beyond_the_finite_numbers_fail_after_a_second_attempt() {
+        let input = InputSchema::Tabular(TabularSchema { dim: Some(2), features: None });
+        let network = NetworkSettings::Mlp(MlpSettings { hidden: vec![4] });
+        let settings = ModelSettings {
+            input,
+            network,
+            learning: LearningSettings::default(),
+            selection: SelectionSettings::default(),
+            schedule: ScheduleSettings::default(),
+            gate: GateSettings::default(),
+            retention: RetentionSettings::default(),
+        };
+        let mut experience = Samples { inputs: Inputs::new(&settings.input), ..Samples::default() };
+        for (number, label) in [(1.0, "a"), (2.0, "b")] {
+            experience.inputs.push(&[number, -number], &[]);
+            experience.labels.push(Label::parse(label).unwrap());
+            experience.weights.push(1.0);
+            experience.hashes.push(ContentHash::of_input(&[number], &[]));
+        }
+        let mut lesson = Lesson {
+            settings: &settings,
+            device: Device::Flex,
+            parent: None,
+            parent_digest: None,
+            parent_matrix: &vec![],
+            replay: experience.empty_like(),
+            experience,
+            held_out: vec![],
+            seed: 1,
+        };
+        let mut parent = update(&lesson, &mut |_| Continue(())).unwrap().state.unwrap();
+        parent.layers[0].row_mut(0).fill(1e38);
+        parent.layers[0].row_mut(1).fill(-1e38);
+        parent.layers[1].weight.fill(-1e38);
+        lesson.parent = Some(&parent);
+        let mut n_begun = 0;
+        let failed = update(&lesson, &mut |event| {
+            n_begun += usize::from(matches!(event, Event::Phase(Phase::Train)));
+            Continue(())
+        });
+        assert_eq!(n_begun, 1);
+        assert!(
+            matches!(failed, Err(LearningError::Diverged { step: 0, rate }) if rate == RATE / 10.0)
+        );
     }
 
     #[test]

@@ -1,0 +1,149 @@
+//! Minibatches: features, labels and shares of the samples of one step, and what the old network says
+//! of the replayed ones.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rand::seq::SliceRandom;
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::domain::label::Label;
+
+use super::Lesson;
+use super::features::Featurizer;
+use super::loss::Targets;
+use super::network::{Network, numbers};
+use super::seed::{Draw, stream};
+use super::state::LearnerState;
+use super::subset::Subset;
+use super::train::Material;
+
+/// New samples in a minibatch, and replayed ones beside them.
+pub(super) const HALF: usize = 64;
+/// What the new half counts when there is a replayed half.
+const NEW_SHARE: f32 = 0.5;
+/// What agreement with the old network on replayed samples counts.
+const DISTILLATION: f32 = 1.0;
+
+/// Each label's place in the head.
+pub(super) fn places(state: &LearnerState) -> HashMap<&Label, usize> {
+    state.labels.iter().enumerate().map(|(place, label)| (label, place)).collect()
+}
+
+/// What the new samples count, the replayed ones count the rest.
+pub(super) fn new_share(replay: &Subset<'_>) -> f32 {
+    if replay.is_empty() { 1.0 } else { NEW_SHARE }
+}
+
+/// One half of every minibatch.
+struct Half<'a> {
+    subset: &'a Subset<'a>,
+    /// Each sample's label, as its place in the head.
+    labels: Vec<usize>,
+}
+
+impl Half<'_> {
+    /// Appends the samples at `places`, whose shares add up to `share`.
+    fn append(
+        &self,
+        places: &[usize],
+        share: f32,
+        featurizer: &Featurizer,
+        (rows, targets): (&mut Vec<f32>, &mut Targets),
+    ) {
+        let samples = self.subset.samples;
+        let indices = places.iter().map(|&place| self.subset.indices[place]);
+        let total: f32 = indices.clone().map(|index| samples.weights[index]).sum();
+        for index in indices {
+            featurizer.append(&samples.inputs, index, rows);
+            targets.shares.push(share * samples.weights[index] / total);
+        }
+        targets.labels.extend(places.iter().map(|&place| self.labels[place]));
+    }
+}
+
+/// Assembles minibatches, each new sample once a pass, the replayed ones in turn.
+pub(super) struct Minibatches<'a> {
+    new: Half<'a>,
+    replay: Half<'a>,
+    featurizer: Featurizer,
+    /// The old network, and how many labels it knows.
+    teacher: Option<(Network, usize)>,
+    /// Places of the new samples in the order of this pass.
+    new_order: Vec<usize>,
+    new_draws: Xoshiro256PlusPlus,
+    /// Places of the samples to replay next, from the back.
+    replay_order: Vec<usize>,
+    replay_draws: Xoshiro256PlusPlus,
+    /// Places of the replayed samples that were used.
+    used: BTreeSet<usize>,
+}
+
+impl<'a> Minibatches<'a> {
+    /// Minibatches of `material` for `state`, whose head has grown already.
+    pub(super) fn new(lesson: &Lesson<'_>, state: &LearnerState, material: &Material<'a>) -> Self {
+        let places = places(state);
+        let half = |subset: &'a Subset<'a>| Half {
+            subset,
+            labels: subset.labels().map(|label| places[label]).collect(),
+        };
+        let teacher = material.teacher.filter(|_| !material.replay.is_empty());
+        let network = |old: &LearnerState| Network::new(&old.layers, lesson.device);
+        Self {
+            new: half(material.new),
+            replay: half(material.replay),
+            featurizer: state.featurizer(),
+            teacher: teacher.map(|old| (network(old), old.labels.len())),
+            new_order: (0..material.new.len()).collect(),
+            new_draws: stream(lesson.seed, Draw::NewOrder),
+            replay_order: Vec::new(),
+            replay_draws: stream(lesson.seed, Draw::ReplayOrder),
+            used: BTreeSet::new(),
+        }
+    }
+
+    /// Puts the new samples into another order.
+    pub(super) fn shuffle(&mut self) {
+        self.new_order.shuffle(&mut self.new_draws);
+    }
+
+    /// Minibatch `index` of `n` of nearly equal size: rows `[rows, width]`, the new ones first, and
+    /// their targets.
+    pub(super) fn get(&mut self, index: usize, n: usize) -> (Vec<f32>, Targets) {
+        let replayed = self.next_replayed();
+        let n_new = self.new_order.len();
+        let new = &self.new_order[index * n_new / n..(index + 1) * n_new / n];
+        let share = new_share(self.replay.subset);
+        let mut rows = Vec::with_capacity((new.len() + replayed.len()) * self.featurizer.width());
+        let mut targets = Targets { distillation: DISTILLATION, ..Targets::default() };
+        self.new.append(new, share, &self.featurizer, (&mut rows, &mut targets));
+        let n_values = rows.len();
+        self.replay.append(&replayed, 1.0 - share, &self.featurizer, (&mut rows, &mut targets));
+        if let Some((teacher, n_old)) = &self.teacher {
+            targets.old_logits = numbers(teacher.forward(rows[n_values..].to_vec()).logits);
+            targets.n_old = *n_old;
+        }
+        (rows, targets)
+    }
+
+    /// Places of the replayed samples that were used, ascending.
+    pub(super) fn replayed(&self) -> Vec<usize> {
+        self.used.iter().copied().collect()
+    }
+
+    /// The next to replay: all in a drawn order, then all again in another.
+    fn next_replayed(&mut self) -> Vec<usize> {
+        let n_replay = self.replay.subset.len();
+        if n_replay == 0 {
+            return Vec::new();
+        }
+        while self.replay_order.len() < HALF {
+            let mut order: Vec<usize> = (0..n_replay).collect();
+            order.shuffle(&mut self.replay_draws);
+            order.append(&mut self.replay_order);
+            self.replay_order = order;
+        }
+        let next = self.replay_order.split_off(self.replay_order.len() - HALF);
+        self.used.extend(&next);
+        next
+    }
+}

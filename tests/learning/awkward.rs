@@ -1,0 +1,126 @@
+//! Awkward data: nothing panics, and what can be learnt is.
+
+use std::ops::ControlFlow;
+
+use perennial::domain::input::{Feature, FeatureKind, Inputs, TabularSchema};
+use perennial::domain::sample::Samples;
+use perennial::domain::settings::Missing;
+use perennial::learning::{LearningError, checkpoint, update};
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::life::*;
+
+#[test]
+fn categories_are_learnt_and_unseen_ones_are_no_error() {
+    let feature = |name: &str, kind| Feature { name: name.into(), kind };
+    let features = vec![
+        feature("colour", FeatureKind::Categorical),
+        feature("size", FeatureKind::Numeric),
+        feature("noise", FeatureKind::Categorical),
+    ];
+    let mut settings = settings(TabularSchema { dim: None, features: Some(features) }, &[32]);
+    settings.learning.missing = Missing::Impute;
+    let mut life = Life::new(settings);
+    let mut draws = Xoshiro256PlusPlus::seed_from_u64(1);
+    let mut rows = |colours: &[&str]| {
+        let inputs = Inputs::new(&life.settings.input);
+        let mut samples = Samples { inputs, ..Samples::default() };
+        for i in 0..400 {
+            let colour = colours[i % colours.len()];
+            let size = if i % 10 == 0 { f32::NAN } else { draws.gen_range(-1e4..1e4) };
+            let noise = (i % 7 != 0).then(|| format!("{}", draws.gen_range(0..1_000)).into());
+            push(&mut samples, &[size], &[Some(colour.into()), noise], colour);
+        }
+        samples
+    };
+    let (first, second) = (rows(&["red", "green"]), rows(&["blue", "red"]));
+    let fresh = rows(&["red", "green", "blue"]);
+    life.learn(&first);
+    life.learn(&second);
+    let accuracy = life.accuracy(&fresh);
+    assert!(accuracy > 0.97, "{accuracy}");
+    let mut strange = Inputs::new(&life.settings.input);
+    strange.push(&[f32::NAN], &[Some("ultraviolet".into()), None]);
+    strange.push(&[f32::INFINITY], &[None, Some("".into())]);
+    let probabilities = life.predictor().predict(&strange).unwrap();
+    assert!(probabilities.chunks_exact(3).all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-5));
+}
+
+#[test]
+fn one_label_or_one_sample_is_enough_to_go_on() {
+    let mut life = Life::new(plain(4, &[8, 8]));
+    let one = filter(&blobs(&["a"], 20, 4, 1), |index| index == 0);
+    life.learn(&one);
+    assert_eq!(life.predictor().predict(&one.inputs).unwrap(), [1.0]);
+    life.learn(&blobs(&["a"], 30, 4, 2));
+    life.learn(&blobs(&["b"], 30, 4, 3));
+    assert!(life.accuracy(&blobs(&["a", "b"], 50, 4, 4)) > 0.95);
+}
+
+#[test]
+fn constant_inputs_and_huge_values_learn_without_harm() {
+    let mut life = Life::new(plain(3, &[16]));
+    let rows = |scale: f32, n: usize| {
+        let inputs = Inputs::with_shape(3, 0);
+        let mut samples = Samples { inputs, ..Samples::default() };
+        for i in 0..n {
+            let side = if i % 2 == 0 { 1.0 } else { -1.0 };
+            let row = [5.0, side * scale * (1.0 + i as f32 / n as f32), scale];
+            push(&mut samples, &row, &[], if i % 2 == 0 { "up" } else { "down" });
+        }
+        samples
+    };
+    let mut constant = Samples { inputs: Inputs::with_shape(3, 0), ..Samples::default() };
+    push(&mut constant, &[5.0, 0.0, 1.0], &[], "up");
+    push(&mut constant, &[5.0, 0.0, 1.0], &[], "down");
+    for samples in [constant, rows(1.0, 100), rows(1e30, 100), rows(3e38 / 2.0, 100)] {
+        let learnt = life.learn(&samples);
+        assert!(learnt.report.epochs.iter().all(|epoch| epoch.loss.is_finite()));
+        assert!(life.accuracy(&samples) >= 0.5);
+    }
+    assert_eq!(life.accuracy(&rows(3e38 / 2.0, 100)), 1.0);
+    checkpoint::decode(&checkpoint::encode(life.state.as_ref().unwrap())).unwrap();
+}
+
+#[test]
+fn a_feature_constant_so_far_may_start_to_vary() {
+    let mut life = Life::new(plain(2, &[32]));
+    let rows = |labels: [&str; 2], second: fn(usize) -> f32, n: usize| {
+        let mut samples = Samples { inputs: Inputs::with_shape(2, 0), ..Samples::default() };
+        for i in 0..n {
+            let row = [(i % 2) as f32 * 4.0 + (i as f32 / n as f32), second(i)];
+            push(&mut samples, &row, &[], labels[i % 2]);
+        }
+        samples
+    };
+    let old = rows(["a", "b"], |_| 0.0, 200);
+    life.learn(&old);
+    life.learn(&rows(["c", "d"], |i| 1e6 + i as f32, 200));
+    assert!(life.accuracy(&old) > 0.97);
+    assert!(life.accuracy(&rows(["c", "d"], |i| 1e6 + i as f32, 50)) > 0.97);
+}
+
+#[test]
+fn ten_thousand_labels_fit() {
+    let mut settings = plain(16, &[32]);
+    settings.learning.epochs = Some(1);
+    let mut life = Life::new(settings);
+    let mut draws = Xoshiro256PlusPlus::seed_from_u64(1);
+    let mut samples = Samples { inputs: Inputs::with_shape(16, 0), ..Samples::default() };
+    for label in 0..10_000 {
+        let row: Vec<f32> = (0..16).map(|_| draws.gen_range(-1.0..1.0)).collect();
+        push(&mut samples, &row, &[], &format!("label {label}"));
+    }
+    let mut lesson = life.lesson(&samples);
+    lesson.experience = samples.clone();
+    let learnt = update(&lesson, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(learnt.state.as_ref().unwrap().labels().len(), 10_000);
+    life.state = learnt.state;
+    let mut one_more = samples.empty_like();
+    push(&mut one_more, &[0.0; 16], &[], "label 10000");
+    let mut lesson = life.lesson(&one_more);
+    lesson.experience = one_more.clone();
+    let refused = update(&lesson, &mut |_| ControlFlow::Continue(()));
+    assert!(matches!(refused, Err(LearningError::TooManyLabels(10_001))));
+}

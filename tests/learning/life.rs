@@ -1,0 +1,208 @@
+//! What tests learn from, and what the service would keep between updates.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use perennial::domain::evaluation::AccuracyMatrix;
+use perennial::domain::input::{Category, InputSchema, Inputs, TabularSchema};
+use perennial::domain::label::Label;
+use perennial::domain::sample::{ContentHash, Samples};
+use perennial::domain::settings::{
+    GateSettings, LearningSettings, MlpSettings, ModelSettings, NetworkSettings, RetentionSettings,
+    ScheduleSettings, SelectionSettings, Strategy,
+};
+use perennial::domain::update::Decision;
+use perennial::learning::{
+    Device, LearnerState, Learnt, Lesson, Predictor, checkpoint, replay_size, update,
+};
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use sha2::{Digest, Sha256};
+
+pub(crate) const DIGITS: &str = include_str!("../../data/digits.csv");
+
+/// 1,797 handwritten digits of 8 × 8 pixels, 0 to 16, in one of five parts by content.
+pub(crate) fn digits(part: impl Fn(u8) -> bool) -> Samples {
+    let mut samples = Samples { inputs: Inputs::with_shape(64, 0), ..Samples::default() };
+    for line in DIGITS.lines().skip(1) {
+        let (pixels, label) = line.rsplit_once(',').unwrap();
+        let pixels: Vec<f32> = pixels.split(',').map(|pixel| pixel.parse().unwrap()).collect();
+        if part(ContentHash::of_input(&pixels, &[]).0[15] % 5) {
+            push(&mut samples, &pixels, &[], label);
+        }
+    }
+    samples
+}
+
+/// Digits that the learner may be given.
+pub(crate) fn given() -> Samples {
+    digits(|part| part != 0)
+}
+
+/// Digits that it never sees.
+pub(crate) fn never_given() -> Samples {
+    digits(|part| part == 0)
+}
+
+pub(crate) fn push(samples: &mut Samples, numbers: &[f32], categories: &[Category], label: &str) {
+    let label = Label::parse(label).unwrap();
+    samples.hashes.push(ContentHash::of_input(numbers, categories).with_label(&label));
+    samples.inputs.push(numbers, categories);
+    samples.labels.push(label);
+    samples.weights.push(1.0);
+}
+
+pub(crate) fn filter(samples: &Samples, keep: impl Fn(usize) -> bool) -> Samples {
+    samples.select(&(0..samples.len()).filter(|&index| keep(index)).collect::<Vec<_>>())
+}
+
+pub(crate) fn of_labels(samples: &Samples, labels: &[&str]) -> Samples {
+    filter(samples, |index| labels.contains(&samples.labels[index].as_str()))
+}
+
+pub(crate) fn shuffled(samples: &Samples, seed: u64) -> Samples {
+    let mut order: Vec<usize> = (0..samples.len()).collect();
+    order.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(seed));
+    samples.select(&order)
+}
+
+/// `n` rows of `dim` numbers of each label, around a centre of its own.
+pub(crate) fn blobs(labels: &[&str], n: usize, dim: usize, seed: u64) -> Samples {
+    let mut draws = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let mut samples = Samples { inputs: Inputs::with_shape(dim, 0), ..Samples::default() };
+    for label in labels {
+        let place = label.bytes().map(u64::from).sum::<u64>();
+        let mut centres = Xoshiro256PlusPlus::seed_from_u64(place);
+        let centre: Vec<f32> = (0..dim).map(|_| centres.gen_range(-3.0..3.0)).collect();
+        for _ in 0..n {
+            let row: Vec<f32> = centre.iter().map(|c| c + draws.gen_range(-1.0_f32..1.0)).collect();
+            push(&mut samples, &row, &[], label);
+        }
+    }
+    samples
+}
+
+pub(crate) fn settings(input: TabularSchema, hidden: &[usize]) -> ModelSettings {
+    let settings = ModelSettings {
+        input: InputSchema::Tabular(input),
+        network: NetworkSettings::Mlp(MlpSettings { hidden: hidden.to_vec() }),
+        learning: LearningSettings::default(),
+        selection: SelectionSettings::default(),
+        schedule: ScheduleSettings::default(),
+        gate: GateSettings::default(),
+        retention: RetentionSettings::default(),
+    };
+    settings.check().unwrap();
+    settings
+}
+
+pub(crate) fn plain(dim: usize, hidden: &[usize]) -> ModelSettings {
+    settings(TabularSchema { dim: Some(dim), features: None }, hidden)
+}
+
+pub(crate) fn with_strategy(mut settings: ModelSettings, strategy: Strategy) -> ModelSettings {
+    settings.learning.strategy = strategy;
+    settings
+}
+
+/// A model's life: what the service keeps between updates.
+pub(crate) struct Life {
+    pub(crate) settings: ModelSettings,
+    pub(crate) state: Option<LearnerState>,
+    pub(crate) digest: Option<String>,
+    pub(crate) matrix: AccuracyMatrix,
+    pub(crate) history: Samples,
+    pub(crate) held_out: Vec<Samples>,
+}
+
+impl Life {
+    pub(crate) fn new(settings: ModelSettings) -> Self {
+        let history = Samples { inputs: Inputs::new(&settings.input), ..Samples::default() };
+        let (state, digest, matrix, held_out) = (None, None, Vec::new(), Vec::new());
+        Self { settings, state, digest, matrix, history, held_out }
+    }
+
+    /// The lesson that `samples` make; one in ten is held out, by its input.
+    pub(crate) fn lesson(&self, samples: &Samples) -> Lesson<'_> {
+        static NO_ROWS: AccuracyMatrix = Vec::new();
+        let is_held_out = |index: usize| {
+            let inputs = &samples.inputs;
+            ContentHash::of_input(inputs.numbers(index), inputs.categories(index)).is_held_out()
+        };
+        let mut held_out = self.held_out.clone();
+        held_out.push(filter(samples, is_held_out));
+        Lesson {
+            settings: &self.settings,
+            device: Device::Flex,
+            parent: self.state.as_ref(),
+            parent_digest: self.digest.as_deref(),
+            parent_matrix: if self.state.is_some() { &self.matrix } else { &NO_ROWS },
+            experience: filter(samples, |index| !is_held_out(index)),
+            replay: self.draw(samples.len()),
+            held_out,
+            seed: 7,
+        }
+    }
+
+    /// Old samples, class-balanced: label after label, one of each in turn.
+    fn draw(&self, n_new: usize) -> Samples {
+        let mut seen = HashMap::<&Label, usize>::new();
+        let mut ranked: Vec<(usize, usize)> = Vec::new();
+        for (index, label) in self.history.labels.iter().enumerate() {
+            let rank = seen.entry(label).or_default();
+            ranked.push((*rank, index));
+            *rank += 1;
+        }
+        ranked.sort_unstable();
+        ranked.truncate(replay_size(&self.settings, n_new));
+        self.history.select(&ranked.iter().map(|&(_, index)| index).collect::<Vec<_>>())
+    }
+
+    /// Learns `samples` and goes on from the result, whatever the gate says.
+    pub(crate) fn learn(&mut self, samples: &Samples) -> Learnt {
+        let lesson = self.lesson(samples);
+        let learnt = update(&lesson, &mut |_| ControlFlow::Continue(())).unwrap();
+        let (experience, mut held_out) = (lesson.experience.clone(), lesson.held_out);
+        if let Some(state) = &learnt.state {
+            self.digest = Some(hex(&Sha256::digest(checkpoint::encode(state))));
+            self.state = Some(state.clone());
+            self.matrix = learnt.report.evaluation.as_ref().unwrap().matrix.clone();
+            self.held_out.push(held_out.pop().unwrap());
+            (0..experience.len()).for_each(|index| self.history.push_from(&experience, index));
+        }
+        learnt
+    }
+
+    pub(crate) fn predictor(&self) -> Predictor {
+        Predictor::new(self.state.as_ref().unwrap(), Device::Flex)
+    }
+
+    pub(crate) fn accuracy(&self, samples: &Samples) -> f64 {
+        let answers = answers(&self.predictor(), &samples.inputs);
+        let right = answers.iter().zip(&samples.labels).filter(|(given, label)| given == label);
+        right.count() as f64 / samples.len() as f64
+    }
+}
+
+pub(crate) fn answers(predictor: &Predictor, inputs: &Inputs) -> Vec<Label> {
+    let probabilities = predictor.predict(inputs).unwrap();
+    let best = |row: &[f32]| row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
+    probabilities
+        .chunks_exact(predictor.labels().len())
+        .map(|row| predictor.labels()[best(row)].clone())
+        .collect()
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn bytes_of(lesson: &Lesson<'_>) -> Vec<u8> {
+    let learnt = update(lesson, &mut |_| ControlFlow::Continue(())).unwrap();
+    checkpoint::encode(&learnt.state.unwrap())
+}
+
+pub(crate) fn counted(learnt: &Learnt, decision: Decision) -> usize {
+    learnt.decisions.iter().filter(|each| each.decision == decision).count()
+}

@@ -1,0 +1,11 @@
+//! What learning promises, on real and on awkward data: every test is seeded, and where a figure is
+//! claimed a control shows that it is not had for nothing.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod answers;
+mod awkward;
+mod invariants;
+mod life;
+mod stopping;
+mod story;
