@@ -45,7 +45,8 @@ CREATE TABLE blocks (
 );
 ALTER TABLE blocks ALTER COLUMN payload SET STORAGE EXTERNAL;
 CREATE INDEX blocks_of_batch ON blocks (batch_id);
-CREATE INDEX blocks_of_model ON blocks (model_id);
+-- In order of arrival: the newest samples are found from its end.
+CREATE INDEX blocks_of_model ON blocks (model_id, id);
 
 -- One narrow row per sample: where its input lies, and what became of it. `hash` is the content
 -- hash of input and label: the same sample is stored once per model.

@@ -97,27 +97,62 @@ pub struct LearningSettings {
     pub strategy: Strategy,
     /// What happens to an input with a missing number.
     pub missing: Missing,
+    /// What numbers are normalised by.
+    pub normalize: Normalize,
     /// Decides every random draw: same samples, parent, settings and seed, same checkpoint.
     pub seed: u32,
     /// Passes over the new samples, 1 to 1,000; unset: chosen from their number.
     pub epochs: Option<u32>,
-    /// Peak learning rate, over 0 and at most 1; unset: 0.001.
+    /// Peak learning rate, over 0 and at most 1; unset: 0.001, less in long updates.
     pub learning_rate: Option<f32>,
-    /// Most old samples to replay in one update; unset: as many as there are new ones.
+    /// Share of the steps in which the rate rises to its peak, 0 to 0.5; unset: none.
+    pub warm_up: Option<f32>,
+    /// Exemplars: when set, only this many old samples are ever replayed, the same ones from update
+    /// to update, the same number of each label. Unset: drawn anew from the whole history.
     pub memory: Option<u32>,
+    /// What the new samples count in the loss beside the replayed ones, over 0 and below 1; unset:
+    /// half.
+    pub new_share: Option<f32>,
+    /// What agreement with the parent on replayed samples counts, 0 to 100; unset: 1, and 3 in long
+    /// updates.
+    pub distillation: Option<f32>,
 }
 
 /// How old knowledge is kept while new samples are learnt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
-    /// The best that is known for the case at hand; today that is `replay`.
+    /// The best that is known for the case at hand; the report says what that was, and why.
     #[default]
     Auto,
-    /// Old samples are trained on beside the new ones.
-    Replay,
     /// Plain fine-tuning on the new samples: forgets, the control in comparisons.
     Naive,
+    /// Old samples are trained on beside the new ones.
+    Replay,
+    /// As `replay`, and on the replayed samples the network is to agree with its parent. Where
+    /// nothing is stored to replay, on the new ones.
+    Distill,
+    /// No old sample is used: weights that mattered to the old ones are held (elastic weight
+    /// consolidation). For labels that stay while inputs move; new labels it forgets.
+    Ewc,
+    /// A new network from the whole history each time: the upper bound, and its cost.
+    Retrain,
+    /// Ridge regression on fixed random features, in closed form: forgets nothing, replays nothing,
+    /// and the order of batches does not matter.
+    Analytic,
+}
+
+/// What numbers are normalised by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalize {
+    /// `recent` where what inputs mean was seen to move, else `running`.
+    #[default]
+    Auto,
+    /// Mean and variance of all samples ever learnt from.
+    Running,
+    /// The same, the old ones counting no more than the new: follows a stream that drifts.
+    Recent,
 }
 
 /// What happens to an input with a missing number.
@@ -138,6 +173,15 @@ impl LearningSettings {
         }
         if self.learning_rate.is_some_and(|rate| !(rate > 0.0 && rate <= 1.0)) {
             return Err(Invalid::at("/learning_rate", "learning_rate is over 0 and at most 1"));
+        }
+        if self.warm_up.is_some_and(|share| !(0.0..=0.5).contains(&share)) {
+            return Err(Invalid::at("/warm_up", "warm_up is 0 to 0.5"));
+        }
+        if self.new_share.is_some_and(|share| !(share > 0.0 && share < 1.0)) {
+            return Err(Invalid::at("/new_share", "new_share is over 0 and below 1"));
+        }
+        if self.distillation.is_some_and(|weight| !(0.0..=100.0).contains(&weight)) {
+            return Err(Invalid::at("/distillation", "distillation is 0 to 100"));
         }
         Ok(())
     }

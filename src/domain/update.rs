@@ -145,8 +145,10 @@ pub struct SelectionReport {
 /// How the network was trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TrainingReport {
-    /// The strategy applied.
+    /// The strategy applied; what `auto` came to.
     pub strategy: Strategy,
+    /// Why this one.
+    pub reason: String,
     /// Optimiser steps.
     pub steps: usize,
     /// Peak learning rate.

@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use safetensors::tensor::{Dtype, TensorView};
+use ndarray::Array2;
+use safetensors::tensor::TensorView;
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
@@ -15,16 +16,31 @@ use crate::domain::input::InputSchema;
 use crate::domain::label::{Label, MAX_LABELS};
 
 use super::LearnerState;
+use super::analytic::Analytic;
 use super::categories::Dictionary;
+use super::drift::Evidence;
 use super::features;
 use super::network::Dense;
 use super::normalize::Moments;
-use super::state::Lineage;
+use super::ridge::Sums;
+use super::state::{AnsweredBy, Lineage};
+
+mod tensors;
+
+use tensors::{Tensors, doubles, floats, lower};
 
 /// The metadata entry that holds the manifest.
 const MANIFEST: &str = "manifest";
 /// The format that is written, and the only one that is read so far.
 const FORMAT: u32 = 1;
+
+/// The most features of a closed-form learner.
+const MAX_WIDTH: usize = 1 << 14;
+/// How tensors are named: the part, then what it is of it.
+const NORMALIZER: &str = "normalizer";
+const LAYERS: &str = "layers";
+const IMPORTANCE: &str = "importance";
+const ANALYTIC: &str = "analytic";
 
 /// Why bytes are not a checkpoint.
 #[derive(Debug, thiserror::Error)]
@@ -60,25 +76,54 @@ struct Manifest {
     parent: Option<String>,
     /// What logits are divided by before the softmax; 1 so far.
     temperature: f32,
+    /// What was seen of meanings that move: only the newest right, only the history, of how many.
+    drift: [f64; 3],
+    /// Whether they are held to move.
+    moves: bool,
+    /// What the learnt samples of each label weigh together.
+    frequencies: Vec<f64>,
+    /// Whether the network was trained as if labels came equally often.
+    levelled: bool,
+    /// What answers.
+    answered_by: AnsweredBy,
+    /// Whether the importance of each weight is kept.
+    importance: bool,
+    /// The closed-form learner, where there is one.
+    analytic: Option<AnalyticManifest>,
+}
+
+/// All of a closed-form learner that is not a tensor.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnalyticManifest {
+    /// Seed of the random features.
+    seed: u64,
+    /// How many there are, the constant included.
+    width: usize,
+    ridge: f64,
+    sharpness: f32,
+    /// Categories as the first version knew them.
+    categories: Vec<Vec<Box<str>>>,
 }
 
 /// The bytes of `state`: the same state, the same bytes.
 pub fn encode(state: &LearnerState) -> Vec<u8> {
-    let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
-    let statistics =
-        [("count", &state.moments.count), ("mean", &state.moments.mean), ("m2", &state.moments.m2)];
-    for (name, numbers) in statistics {
-        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-        tensors.push((statistic(name), Dtype::F64, vec![numbers.len()], bytes));
-    }
-    for (index, layer) in state.layers.iter().enumerate() {
-        let bytes = |numbers: &[f32]| numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-        let shape = vec![layer.n_in, layer.n_out];
-        tensors.push((weight(index), Dtype::F32, shape, bytes(&layer.weight)));
-        tensors.push((bias(index), Dtype::F32, vec![layer.n_out], bytes(&layer.bias)));
+    let mut tensors = Tensors::default();
+    tensors.moments(NORMALIZER, &state.moments);
+    tensors.layers(LAYERS, &state.layers);
+    tensors.layers(IMPORTANCE, state.importance.as_deref().unwrap_or_default());
+    if let Some(analytic) = &state.analytic {
+        let (n_features, n_labels) = analytic.sums.targets.dim();
+        tensors.moments(ANALYTIC, &analytic.moments);
+        let gram: Vec<f64> = lower(n_features).map(|at| analytic.sums.gram[at]).collect();
+        tensors.push(format!("{ANALYTIC}.gram"), vec![gram.len()], &gram);
+        let targets: Vec<f64> = analytic.sums.targets.iter().copied().collect();
+        let shape = vec![n_features, n_labels];
+        tensors.push(format!("{ANALYTIC}.targets"), shape.clone(), &targets);
+        tensors.push(format!("{ANALYTIC}.weights"), shape, &analytic.weights);
     }
     let manifest = serde_json::to_string(&manifest(state)).expect("a manifest is plain JSON");
-    let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
+    let views = tensors.0.iter().map(|(name, dtype, shape, bytes)| {
         let view = TensorView::new(*dtype, shape.clone(), bytes);
         (name, view.expect("as many bytes as the shape says"))
     });
@@ -98,18 +143,49 @@ pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
         serde_json::from_str(manifest).map_err(|error| CheckpointError::Manifest(Some(error)))?;
     let dictionaries = check(&manifest)?;
     let tensors = SafeTensors::deserialize(bytes).map_err(CheckpointError::Safetensors)?;
-    let moments = moments(&tensors, manifest.input.n_numeric())?;
-    let layers = layers(&tensors, &manifest, &dictionaries)?;
-    if tensors.len() != 3 + 2 * layers.len() {
-        return inconsistent(format!(
-            "{} tensors, {} expected",
-            tensors.len(),
-            3 + 2 * layers.len()
-        ));
+    let moments = moments(&tensors, NORMALIZER, manifest.input.n_numeric())?;
+    let layers_of = |name| layers(&tensors, name, &manifest, &dictionaries);
+    let layers = layers_of(LAYERS)?;
+    let importance = manifest.importance.then(|| layers_of(IMPORTANCE)).transpose()?;
+    let analytic = analytic(&tensors, &manifest)?;
+    let n_networks = 1 + usize::from(importance.is_some());
+    let n_expected = 3 + 2 * layers.len() * n_networks + if analytic.is_some() { 6 } else { 0 };
+    if tensors.len() != n_expected {
+        return inconsistent(format!("{} tensors, {n_expected} expected", tensors.len()));
     }
-    let Manifest { input, hidden, labels, updates, steps, seed, parent, .. } = manifest;
+    let Manifest {
+        input,
+        hidden,
+        labels,
+        updates,
+        steps,
+        seed,
+        parent,
+        drift,
+        moves,
+        answered_by,
+        frequencies,
+        levelled,
+        ..
+    } = manifest;
     let lineage = Lineage { updates, steps, seed, parent };
-    Ok(LearnerState { input, hidden, labels, moments, dictionaries, layers, lineage })
+    let [recent, history, answered] = drift;
+    let drift = Evidence { recent, history, answered, moves };
+    Ok(LearnerState {
+        input,
+        hidden,
+        labels,
+        moments,
+        dictionaries,
+        layers,
+        importance,
+        drift,
+        analytic,
+        frequencies,
+        levelled,
+        answered_by,
+        lineage,
+    })
 }
 
 fn manifest(state: &LearnerState) -> Manifest {
@@ -119,13 +195,30 @@ fn manifest(state: &LearnerState) -> Manifest {
         input: state.input.clone(),
         hidden: state.hidden.clone(),
         labels: state.labels.clone(),
-        categories: state.dictionaries.iter().map(|words| words.words().to_vec()).collect(),
+        categories: words(&state.dictionaries),
         updates,
         steps,
         seed,
         parent,
         temperature: 1.0,
+        drift: [state.drift.recent, state.drift.history, state.drift.answered],
+        moves: state.drift.moves,
+        frequencies: state.frequencies.clone(),
+        levelled: state.levelled,
+        answered_by: state.answered_by,
+        importance: state.importance.is_some(),
+        analytic: state.analytic.as_ref().map(|analytic| AnalyticManifest {
+            seed: analytic.seed,
+            width: analytic.sums.gram.nrows(),
+            ridge: analytic.ridge,
+            sharpness: analytic.sharpness,
+            categories: words(&analytic.dictionaries),
+        }),
     }
+}
+
+fn words(dictionaries: &[Dictionary]) -> Vec<Vec<Box<str>>> {
+    dictionaries.iter().map(|dictionary| dictionary.words().to_vec()).collect()
 }
 
 /// Checks the manifest by itself; answers its dictionaries.
@@ -143,92 +236,95 @@ fn check(manifest: &Manifest) -> Result<Vec<Dictionary>, CheckpointError> {
     if manifest.hidden.is_empty() || manifest.hidden.contains(&0) {
         return inconsistent("a hidden layer is missing or empty");
     }
-    if manifest.categories.len() != manifest.input.n_categorical() {
+    if manifest.answered_by != AnsweredBy::Network && manifest.analytic.is_none() {
+        return inconsistent("what answers is not there");
+    }
+    let counts = &manifest.frequencies;
+    if counts.len() != distinct || !counts.iter().all(|count| count.is_finite() && *count >= 0.0) {
+        return inconsistent("as many frequencies as labels are expected");
+    }
+    if !manifest.drift.iter().all(|count| count.is_finite() && *count >= 0.0) {
+        return inconsistent("what was seen of drift is no count");
+    }
+    if manifest.temperature != 1.0 {
+        return inconsistent("a temperature other than 1 is not known");
+    }
+    dictionaries(&manifest.categories, &manifest.input)
+}
+
+fn dictionaries(
+    categories: &[Vec<Box<str>>],
+    input: &InputSchema,
+) -> Result<Vec<Dictionary>, CheckpointError> {
+    if categories.len() != input.n_categorical() {
         return inconsistent("as many dictionaries as categorical features are expected");
     }
-    let dictionaries = manifest.categories.iter().cloned().map(Dictionary::of).collect();
-    let Some(dictionaries) = dictionaries else {
-        return inconsistent("a dictionary is too long or repeats a category");
-    };
-    match manifest.temperature == 1.0 {
-        true => Ok(dictionaries),
-        false => inconsistent("a temperature other than 1 is not known"),
+    let dictionaries: Option<_> = categories.iter().cloned().map(Dictionary::of).collect();
+    match dictionaries {
+        Some(dictionaries) => Ok(dictionaries),
+        None => inconsistent("a dictionary is too long or repeats a category"),
     }
 }
 
-fn moments(tensors: &SafeTensors<'_>, n_features: usize) -> Result<Moments, CheckpointError> {
-    let numbers = |name: &str| -> Result<Vec<f64>, CheckpointError> {
-        let numbers =
-            read(tensors, &statistic(name), Dtype::F64, &[n_features], |bytes: [u8; 8]| {
-                f64::from_le_bytes(bytes)
-            })?;
-        match numbers.iter().all(|number| number.is_finite()) {
-            true => Ok(numbers),
-            false => inconsistent(format!("{} is not finite", statistic(name))),
-        }
-    };
-    let moments = Moments { count: numbers("count")?, mean: numbers("mean")?, m2: numbers("m2")? };
+fn moments(
+    tensors: &SafeTensors<'_>,
+    name: &str,
+    n_features: usize,
+) -> Result<Moments, CheckpointError> {
+    let part = |part: &str| doubles(tensors, &format!("{name}.{part}"), &[n_features]);
+    let moments = Moments { count: part("count")?, mean: part("mean")?, m2: part("m2")? };
     match moments.count.iter().chain(&moments.m2).all(|&number| number >= 0.0) {
         true => Ok(moments),
         false => inconsistent("a count or a sum of squares is negative"),
     }
 }
 
+fn analytic(
+    tensors: &SafeTensors<'_>,
+    manifest: &Manifest,
+) -> Result<Option<Analytic>, CheckpointError> {
+    let Some(AnalyticManifest { seed, width, ridge, sharpness, categories }) = &manifest.analytic
+    else {
+        return Ok(None);
+    };
+    let (width, n_labels) = (*width, manifest.labels.len());
+    if !(1..=MAX_WIDTH).contains(&width) || !ridge.is_finite() || !sharpness.is_finite() {
+        return inconsistent("the closed-form learner's numbers are out of range");
+    }
+    let named = |part: &str| format!("{ANALYTIC}.{part}");
+    let mut sums = Sums::none(width, 0);
+    let packed = doubles(tensors, &named("gram"), &[width * (width + 1) / 2])?;
+    lower(width).zip(packed).for_each(|(at, number)| sums.gram[at] = number);
+    let targets = doubles(tensors, &named("targets"), &[width, n_labels])?;
+    sums.targets = Array2::from_shape_vec((width, n_labels), targets).expect("that shape was read");
+    Ok(Some(Analytic {
+        seed: *seed,
+        moments: moments(tensors, ANALYTIC, manifest.input.n_numeric())?,
+        dictionaries: dictionaries(categories, &manifest.input)?,
+        ridge: *ridge,
+        sums,
+        weights: floats(tensors, &named("weights"), &[width, n_labels])?,
+        sharpness: *sharpness,
+    }))
+}
+
 fn layers(
     tensors: &SafeTensors<'_>,
+    name: &str,
     manifest: &Manifest,
     dictionaries: &[Dictionary],
 ) -> Result<Vec<Dense>, CheckpointError> {
     let mut n_in = features::width(manifest.input.n_numeric(), dictionaries);
     let mut layers = Vec::with_capacity(manifest.hidden.len() + 1);
     for (index, &n_out) in manifest.hidden.iter().chain([&manifest.labels.len()]).enumerate() {
-        let numbers = |name: String, shape: &[usize]| -> Result<Vec<f32>, CheckpointError> {
-            let numbers = read(tensors, &name, Dtype::F32, shape, f32::from_le_bytes)?;
-            match numbers.iter().all(|number| number.is_finite()) {
-                true => Ok(numbers),
-                false => inconsistent(format!("{name} is not finite")),
-            }
-        };
-        let weight = numbers(weight(index), &[n_in, n_out])?;
-        layers.push(Dense { n_in, n_out, weight, bias: numbers(bias(index), &[n_out])? });
+        let weight = floats(tensors, &format!("{name}.{index}.weight"), &[n_in, n_out])?;
+        let bias = floats(tensors, &format!("{name}.{index}.bias"), &[n_out])?;
+        layers.push(Dense { n_in, n_out, weight, bias });
         n_in = n_out;
     }
     Ok(layers)
 }
 
-/// The numbers of the tensor `name`, which must have this type and shape.
-fn read<T, const BYTES: usize>(
-    tensors: &SafeTensors<'_>,
-    name: &str,
-    dtype: Dtype,
-    shape: &[usize],
-    number: impl Fn([u8; BYTES]) -> T,
-) -> Result<Vec<T>, CheckpointError> {
-    let tensor = tensors.tensor(name).map_err(CheckpointError::Safetensors)?;
-    if tensor.dtype() != dtype || tensor.shape() != shape {
-        return inconsistent(format!(
-            "{name} is {:?} {:?}, {dtype:?} {shape:?} expected",
-            tensor.dtype(),
-            tensor.shape()
-        ));
-    }
-    // The file's own header was checked: it holds as many bytes as the shape takes.
-    let (chunks, _) = tensor.data().as_chunks();
-    Ok(chunks.iter().map(|&bytes| number(bytes)).collect())
-}
-
 fn inconsistent<T>(detail: impl Into<String>) -> Result<T, CheckpointError> {
     Err(CheckpointError::Inconsistent(detail.into()))
-}
-
-fn statistic(name: &str) -> String {
-    format!("normalizer.{name}")
-}
-
-fn weight(layer: usize) -> String {
-    format!("layers.{layer}.weight")
-}
-
-fn bias(layer: usize) -> String {
-    format!("layers.{layer}.bias")
 }

@@ -19,19 +19,10 @@ use super::train::Material;
 
 /// New samples in a minibatch, and replayed ones beside them.
 pub(super) const HALF: usize = 64;
-/// What the new half counts when there is a replayed half.
-const NEW_SHARE: f32 = 0.5;
-/// What agreement with the old network on replayed samples counts.
-const DISTILLATION: f32 = 1.0;
 
 /// Each label's place in the head.
 pub(super) fn places(state: &LearnerState) -> HashMap<&Label, usize> {
     state.labels.iter().enumerate().map(|(place, label)| (label, place)).collect()
-}
-
-/// What the new samples count, the replayed ones count the rest.
-pub(super) fn new_share(replay: &Subset<'_>) -> f32 {
-    if replay.is_empty() { 1.0 } else { NEW_SHARE }
 }
 
 /// One half of every minibatch.
@@ -68,6 +59,10 @@ pub(super) struct Minibatches<'a> {
     featurizer: Featurizer,
     /// The old network, and how many labels it knows.
     teacher: Option<(Network, usize)>,
+    /// λ: what agreement with it counts.
+    distillation: f32,
+    /// What the new samples count, the replayed ones count the rest.
+    new_share: f32,
     /// Places of the new samples in the order of this pass.
     new_order: Vec<usize>,
     new_draws: Xoshiro256PlusPlus,
@@ -86,13 +81,15 @@ impl<'a> Minibatches<'a> {
             subset,
             labels: subset.labels().map(|label| places[label]).collect(),
         };
-        let teacher = material.teacher.filter(|_| !material.replay.is_empty());
+        let teacher = material.teacher.filter(|_| material.distillation > 0.0);
         let network = |old: &LearnerState| Network::new(&old.layers, lesson.device);
         Self {
             new: half(material.new),
             replay: half(material.replay),
             featurizer: state.featurizer(),
             teacher: teacher.map(|old| (network(old), old.labels.len())),
+            distillation: material.distillation,
+            new_share: material.new_share(),
             new_order: (0..material.new.len()).collect(),
             new_draws: stream(lesson.seed, Draw::NewOrder),
             replay_order: Vec::new(),
@@ -112,11 +109,12 @@ impl<'a> Minibatches<'a> {
         let replayed = self.next_replayed();
         let n_new = self.new_order.len();
         let new = &self.new_order[index * n_new / n..(index + 1) * n_new / n];
-        let share = new_share(self.replay.subset);
+        let share = self.new_share;
         let mut rows = Vec::with_capacity((new.len() + replayed.len()) * self.featurizer.width());
-        let mut targets = Targets { distillation: DISTILLATION, ..Targets::default() };
+        let mut targets = Targets { distillation: self.distillation, ..Targets::default() };
         self.new.append(new, share, &self.featurizer, (&mut rows, &mut targets));
-        let n_values = rows.len();
+        // Agreement on new samples would fight the new labels: there only where nothing is replayed.
+        let n_values = if replayed.is_empty() { 0 } else { rows.len() };
         self.replay.append(&replayed, 1.0 - share, &self.featurizer, (&mut rows, &mut targets));
         if let Some((teacher, n_old)) = &self.teacher {
             targets.old_logits = numbers(teacher.forward(rows[n_values..].to_vec()).logits);

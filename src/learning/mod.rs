@@ -4,9 +4,12 @@
 //! in any order, the same parent, settings and seed give the same checkpoint, byte for byte, on
 //! any number of threads. [`update`] is the whole of it, a line a stage; [`Predictor`] answers.
 
+mod analytic;
 mod categories;
 mod clean;
 mod cluster;
+mod consolidate;
+mod drift;
 mod evaluate;
 mod features;
 mod gate;
@@ -16,7 +19,10 @@ mod network;
 mod normalize;
 mod optimizer;
 mod predict;
+mod recipe;
 mod report;
+mod ridge;
+mod schedule;
 mod seed;
 mod select;
 mod space;
@@ -36,8 +42,12 @@ use crate::domain::settings::{ModelSettings, Strategy};
 use crate::domain::update::{Decision, EpochReport, Phase, Report};
 use crate::domain::words;
 
+use clean::Cleaned;
+use drift::Evidence;
+use recipe::{Recipe, Replay};
 use report::Chosen;
 use subset::Subset;
+use train::Material;
 
 pub use predict::{PredictError, Predictor};
 pub use state::LearnerState;
@@ -57,14 +67,36 @@ words! {
 /// whatever it draws from, and a small update must not rest on a handful of old samples.
 pub const MIN_REPLAY: usize = 2_000;
 
-/// How many old samples an update of `n_new` new ones wants to replay, class-balanced.
-pub fn replay_size(settings: &ModelSettings, n_new: usize) -> usize {
-    let most = settings.learning.memory.map_or(usize::MAX, |memory| memory as usize);
-    match settings.learning.strategy {
-        Strategy::Naive => 0,
-        Strategy::Auto | Strategy::Replay => {
-            n_new.clamp(MIN_REPLAY, select::FULL_BUDGET.max(MIN_REPLAY)).min(most)
-        }
+/// Old samples that an update wants beside the new ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// How many from the whole history, the same number of each label.
+    pub history: usize,
+    /// Whether these are exemplars, the same ones each time, or drawn anew.
+    pub exemplars: bool,
+    /// How many of the newest.
+    pub recent: usize,
+}
+
+impl Wanted {
+    /// By an update of `n_new` new samples that goes on from `parent`.
+    pub fn by(settings: &ModelSettings, parent: Option<&LearnerState>, n_new: usize) -> Self {
+        let as_many = n_new.clamp(MIN_REPLAY, select::FULL_BUDGET.max(MIN_REPLAY));
+        let memory = settings.learning.memory.map(|memory| memory as usize);
+        let (history, recent) = match settings.learning.strategy {
+            // Sums that were not kept are made up for once.
+            Strategy::Analytic if parent.is_some_and(|parent| !parent.keeps_sums()) => {
+                (usize::MAX, 0)
+            }
+            Strategy::Naive | Strategy::Ewc | Strategy::Analytic => (0, 0),
+            Strategy::Replay | Strategy::Distill => (as_many, 0),
+            Strategy::Retrain => (usize::MAX, 0),
+            // What is not kept cannot tell whether meanings move either.
+            Strategy::Auto if memory.is_some() => (as_many, 0),
+            Strategy::Auto => (as_many, as_many),
+        };
+        let history = history.min(memory.unwrap_or(usize::MAX));
+        Self { history, exemplars: memory.is_some(), recent }
     }
 }
 
@@ -83,8 +115,10 @@ pub struct Lesson<'a> {
     pub parent_matrix: &'a AccuracyMatrix,
     /// The pending samples that are not held out, in any order.
     pub experience: Samples,
-    /// Old samples, class-balanced, about [`replay_size`] of them, in any order.
-    pub replay: Samples,
+    /// Old samples, class-balanced, as [`Wanted`], in any order.
+    pub history: Samples,
+    /// The newest old samples, as [`Wanted`], in any order.
+    pub recent: Samples,
     /// Held-out samples, a set an experience in order; the last belongs to this experience.
     pub held_out: Vec<Samples>,
     /// Decides every random draw.
@@ -176,25 +210,33 @@ pub fn update(
     let mut watch = Watch { observe };
     check_shapes(lesson)?;
     watch.phase(Phase::Preprocess)?;
-    let cleaned = clean::clean(&lesson.experience, lesson.settings.learning.missing);
-    if cleaned.good.is_empty() {
-        return Ok(report::nothing_to_learn(lesson, &cleaned));
+    let given = Given::of(lesson);
+    if given.new.good.is_empty() {
+        return Ok(report::nothing_to_learn(lesson, &given.new));
     }
-    let mut state = state::begin(lesson, &cleaned.good);
+    let recipe = Recipe::of(&lesson.settings.learning, given.drift.moves);
+    let mut state = state::begin(lesson, &given, &recipe);
     watch.progress(0.05)?;
 
     watch.phase(Phase::Select)?;
-    let selection = select::select(lesson, &state, &cleaned.good);
-    let chosen = cleaned.good.choose(&selection.selected);
-    let replay = lesson.replay();
+    let selection = select::select(lesson, &state, &given.new.good);
+    let chosen = given.new.good.choose(&selection.selected);
+    let replay = given.replay(&recipe);
+    let replay = Subset::all(&replay);
     watch.progress(0.15)?;
 
     watch.phase(Phase::Train)?;
-    let teacher = state.has_learnt().then(|| state.clone());
+    let teacher = state.has_trained().then(|| state.clone());
     let new_labels = new_labels(&state, [&chosen, &replay])?;
     state.grow_head(&new_labels, lesson.seed);
-    let material = train::Material { new: &chosen, replay: &replay, teacher: teacher.as_ref() };
+    let pooled = (recipe.strategy == Strategy::Retrain).then(|| pooled(&chosen, &replay));
+    let (new, old) = match &pooled {
+        Some(pool) => (Subset::all(pool), Subset::none(pool)),
+        None => (chosen.clone(), replay.clone()),
+    };
+    let material = Material::new(lesson, &recipe, &state, (&new, &old), teacher.as_ref());
     let training = train::train(lesson, &mut state, &material, &mut watch)?;
+    state.keep(lesson, &given, &recipe);
 
     watch.phase(Phase::Evaluate)?;
     let answers = evaluate::compare(lesson, &state, &mut watch)?;
@@ -202,7 +244,7 @@ pub fn update(
     let gate = gate::decide(&lesson.settings.gate, &evaluation, &answers, lesson.parent);
     watch.progress(1.0)?;
 
-    let (cleaned, selection) = (&cleaned, &selection);
+    let (cleaned, selection) = (&given.new, &selection);
     let chosen = Chosen { cleaned, selection, replay: &replay, new_labels: &new_labels };
     let learnt = report::learnt(lesson, &chosen, training, evaluation, gate);
     Ok(Learnt { state: Some(state), ..learnt })
@@ -214,31 +256,69 @@ pub fn update(
 /// [`LearningError`] where the lesson itself is wrong.
 pub fn plan(lesson: &Lesson<'_>) -> Result<Plan, LearningError> {
     check_shapes(lesson)?;
-    let cleaned = clean::clean(&lesson.experience, lesson.settings.learning.missing);
-    if cleaned.good.is_empty() {
-        let Learnt { report, decisions, .. } = report::nothing_to_learn(lesson, &cleaned);
+    let given = Given::of(lesson);
+    if given.new.good.is_empty() {
+        let Learnt { report, decisions, .. } = report::nothing_to_learn(lesson, &given.new);
         return Ok(Plan { report, decisions });
     }
-    let state = state::begin(lesson, &cleaned.good);
-    let selection = select::select(lesson, &state, &cleaned.good);
-    let chosen = cleaned.good.choose(&selection.selected);
-    let replay = lesson.replay();
+    let recipe = Recipe::of(&lesson.settings.learning, given.drift.moves);
+    let state = state::begin(lesson, &given, &recipe);
+    let selection = select::select(lesson, &state, &given.new.good);
+    let chosen = given.new.good.choose(&selection.selected);
+    let replay = given.replay(&recipe);
+    let replay = Subset::all(&replay);
     let new_labels = new_labels(&state, [&chosen, &replay])?;
-    let (cleaned, selection) = (&cleaned, &selection);
+    let (cleaned, selection) = (&given.new, &selection);
     let chosen = Chosen { cleaned, selection, replay: &replay, new_labels: &new_labels };
     Ok(report::planned(lesson, &chosen))
 }
 
-impl Lesson<'_> {
-    /// The old samples that the strategy replays, those that cannot be learnt from left out.
-    fn replay(&self) -> Subset<'_> {
-        match self.settings.learning.strategy {
-            Strategy::Naive => Subset::none(&self.replay),
-            Strategy::Auto | Strategy::Replay => {
-                clean::clean(&self.replay, self.settings.learning.missing).good
+/// The lesson's samples, cleaned, and what they say of meanings that move.
+struct Given<'a> {
+    new: Cleaned<'a>,
+    history: Subset<'a>,
+    recent: Subset<'a>,
+    drift: Evidence,
+}
+
+impl<'a> Given<'a> {
+    fn of(lesson: &'a Lesson<'_>) -> Self {
+        let missing = lesson.settings.learning.missing;
+        let new = clean::clean(&lesson.experience, missing);
+        let history = clean::clean(&lesson.history, missing).good;
+        let recent = clean::clean(&lesson.recent, missing).good;
+        let drift = match lesson.parent {
+            Some(parent) => parent.drift.follow(lesson, parent, &new.good, (&recent, &history)),
+            None => Evidence::default(),
+        };
+        Self { new, history, recent, drift }
+    }
+
+    /// The old samples that are replayed.
+    fn replay(&self, recipe: &Recipe) -> Samples {
+        match recipe.replay {
+            Replay::Nothing => self.history.samples.empty_like(),
+            Replay::History => self.history.to_samples(),
+            Replay::Recent => {
+                let mut replay = self.recent.to_samples();
+                let recent: BTreeSet<&Label> = self.recent.labels().collect();
+                // Labels that have not come of late are not to be forgotten either.
+                let missing = self.history.indices.iter().copied();
+                let labels = &self.history.samples.labels;
+                missing
+                    .filter(|&index| !recent.contains(&labels[index]))
+                    .for_each(|index| replay.push_from(self.history.samples, index));
+                replay
             }
         }
     }
+}
+
+/// Both as one set, to train on alike.
+fn pooled(new: &Subset<'_>, old: &Subset<'_>) -> Samples {
+    let mut pool = new.to_samples();
+    old.indices.iter().for_each(|&index| pool.push_from(old.samples, index));
+    pool
 }
 
 /// Passes events on, and turns a `Break` into [`LearningError::Cancelled`].
@@ -273,7 +353,8 @@ fn check_shapes(lesson: &Lesson<'_>) -> Result<(), LearningError> {
     if lesson.parent.is_some_and(|parent| !parent.fits(lesson.settings)) {
         return Err(LearningError::Mismatch("parent"));
     }
-    let mut sets = lesson.held_out.iter().chain([&lesson.experience, &lesson.replay]);
+    let held_out = lesson.held_out.iter();
+    let mut sets = held_out.chain([&lesson.experience, &lesson.history, &lesson.recent]);
     match sets.all(fits) {
         true => Ok(()),
         false => Err(LearningError::Mismatch("shape of a sample")),

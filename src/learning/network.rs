@@ -32,6 +32,12 @@ impl Dense {
         Self { n_in, n_out, weight: uniform(n_in * n_out), bias: uniform(n_out) }
     }
 
+    /// Zeros of the same shape.
+    pub(super) fn zeros_like(&self) -> Self {
+        let (weight, bias) = (vec![0.0; self.weight.len()], vec![0.0; self.bias.len()]);
+        Self { weight, bias, ..*self }
+    }
+
     /// The weights that read input `index`.
     pub(super) fn row_mut(&mut self, index: usize) -> &mut [f32] {
         &mut self.weight[index * self.n_out..(index + 1) * self.n_out]
@@ -53,9 +59,19 @@ impl Dense {
     }
 }
 
+/// Weights and biases of each layer in turn, as gradients are laid out.
+pub(super) fn parameters(layers: &[Dense]) -> impl Iterator<Item = &Vec<f32>> {
+    layers.iter().flat_map(|layer| [&layer.weight, &layer.bias])
+}
+
+/// The same, to be changed.
+pub(super) fn parameters_mut(layers: &mut [Dense]) -> impl Iterator<Item = &mut Vec<f32>> {
+    layers.iter_mut().flat_map(|layer| [&mut layer.weight, &mut layer.bias])
+}
+
 impl Device {
     /// burn's device of this kind.
-    fn burn(self) -> BurnDevice {
+    pub(super) fn burn(self) -> BurnDevice {
         match self {
             Self::Flex => BurnDevice::flex(),
             #[expect(deprecated, reason = "kept as a second opinion until burn removes it")]

@@ -79,6 +79,17 @@ impl Moments {
         }
     }
 
+    /// Lets what was seen count no more than what comes next: an exponential average whose half-life
+    /// is one update.
+    pub(super) fn fade(&mut self, next: &Self) {
+        for j in 0..self.count.len() {
+            if self.count[j] > next.count[j] && next.count[j] > 0.0 {
+                self.m2[j] *= next.count[j] / self.count[j];
+                self.count[j] = next.count[j];
+            }
+        }
+    }
+
     /// Mean and deviation to normalise by, the deviation never 0 nor too small to divide by.
     pub(super) fn scale(&self, schema: &InputSchema) -> Scale {
         let raw: Vec<f64> = self
@@ -150,6 +161,15 @@ pub(super) fn compensate(first: &mut Dense, before: &Scale, after: &Scale) {
         }
     }
     first.bias = bias.into_iter().map(|bias| bias as f32).collect();
+}
+
+/// The same for the importance of the weights: a square of slopes, it goes by the square of the
+/// inverse factor.
+pub(super) fn compensate_importance(first: &mut Dense, before: &Scale, after: &Scale) {
+    for j in 0..before.mean.len() {
+        let stretch = (after.deviation[j] / before.deviation[j]).min(CLIP).powi(-2) as f32;
+        first.row_mut(j).iter_mut().for_each(|importance| *importance *= stretch);
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! clip that looks at the whole gradient, sums whose order no thread pool decides, and a state of
 //! plain numbers that can be stored.
 
-use super::network::Dense;
+use super::network::{Dense, parameters, parameters_mut};
 
 const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.999;
@@ -23,9 +23,7 @@ impl Adam {
     /// A fresh one for `layers`.
     pub(super) fn new(layers: &[Dense]) -> Self {
         let zeros = |numbers: &Vec<f32>| (vec![0.0; numbers.len()], vec![0.0; numbers.len()]);
-        let moments =
-            layers.iter().flat_map(|layer| [zeros(&layer.weight), zeros(&layer.bias)]).collect();
-        Self { steps: 0, moments }
+        Self { steps: 0, moments: parameters(layers).map(zeros).collect() }
     }
 
     /// One step of `layers` against `gradients` (weight and bias of each layer in turn) at `rate`.
@@ -41,9 +39,8 @@ impl Adam {
         let correction_1 = 1.0 - BETA_1.powi(self.steps);
         let correction_2 = (1.0 - BETA_2.powi(self.steps)).sqrt();
         let rate = rate / correction_1;
-        let parameters = layers.iter_mut().flat_map(|layer| [&mut layer.weight, &mut layer.bias]);
         for ((parameter, gradient), (first, second)) in
-            parameters.zip(gradients).zip(&mut self.moments)
+            parameters_mut(layers).zip(gradients).zip(&mut self.moments)
         {
             let numbers = parameter.iter_mut().zip(gradient).zip(first).zip(second);
             for (((parameter, gradient), first), second) in numbers {

@@ -1,21 +1,27 @@
 //! The predictor: only what is needed to answer, shared by any number of threads.
 
+use std::ops::Range;
+
 use crate::domain::input::Inputs;
 use crate::domain::label::Label;
 
+use super::analytic::ClosedForm;
 use super::features::Featurizer;
-use super::network::{Network, numbers};
+use super::network::{Network, numbers, parameters};
+use super::state::AnsweredBy;
 use super::{Device, LearnerState};
 
 /// Rows computed at once: large enough to be fast, small enough to stay in the cache.
 const CHUNK: usize = 512;
 
-/// Answers for one version. Cheap to share: put it in an `Arc`.
+/// AnsweredBy for one version. Cheap to share: put it in an `Arc`.
 #[derive(Debug)]
 pub struct Predictor {
     labels: Vec<Label>,
+    answered_by: AnsweredBy,
     featurizer: Featurizer,
     network: Network,
+    closed_form: Option<ClosedForm>,
     size_bytes: usize,
 }
 
@@ -40,12 +46,19 @@ pub enum PredictError {
 impl Predictor {
     /// A predictor of `state` that computes on `device`.
     pub fn new(state: &LearnerState, device: Device) -> Self {
-        let parameters: usize =
-            state.layers.iter().map(|layer| layer.weight.len() + layer.bias.len()).sum();
+        let closed_form = state
+            .analytic
+            .as_ref()
+            .filter(|_| state.answered_by != AnsweredBy::Network)
+            .map(|analytic| ClosedForm::new(analytic, &state.input, device));
+        let parameters = parameters(&state.layers).map(Vec::len).sum::<usize>()
+            + closed_form.as_ref().map_or(0, ClosedForm::n_parameters);
         Self {
+            answered_by: state.answered_by,
             labels: state.labels.clone(),
             featurizer: state.featurizer(),
-            network: Network::new(&state.layers, device),
+            network: Network::new(&state.answering_layers(), device),
+            closed_form,
             size_bytes: parameters * size_of::<f32>(),
         }
     }
@@ -84,11 +97,38 @@ impl Predictor {
         }
         let mut logits = Vec::with_capacity(inputs.len() * self.labels.len());
         for start in (0..inputs.len()).step_by(CHUNK) {
-            let rows = self.featurizer.rows(inputs, start..inputs.len().min(start + CHUNK));
-            logits.extend(numbers(self.network.forward(rows).logits));
+            let range = start..inputs.len().min(start + CHUNK);
+            logits.extend(match (&self.closed_form, self.answered_by) {
+                (Some(closed_form), AnsweredBy::Analytic) => closed_form.logits(inputs, range),
+                (Some(closed_form), AnsweredBy::Both) => {
+                    let both =
+                        [self.network(inputs, range.clone()), closed_form.logits(inputs, range)];
+                    added(both, self.labels.len())
+                }
+                _ => self.network(inputs, range),
+            });
         }
         Ok(logits)
     }
+
+    fn network(&self, inputs: &Inputs, range: Range<usize>) -> Vec<f32> {
+        numbers(self.network.forward(self.featurizer.rows(inputs, range)).logits)
+    }
+}
+
+/// The sum of the log-probabilities of both, `[n, n_labels]`.
+fn added([mut one, other]: [Vec<f32>; 2], n_labels: usize) -> Vec<f32> {
+    for (one, other) in one.chunks_exact_mut(n_labels).zip(other.chunks_exact(n_labels)) {
+        let (of_one, of_other) = (log_total(one), log_total(other));
+        one.iter_mut().zip(other).for_each(|(one, other)| *one += other - of_one - of_other);
+    }
+    one
+}
+
+/// The logarithm of what the exponentials of `row` add up to.
+fn log_total(row: &[f32]) -> f32 {
+    let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    most + row.iter().map(|value| (value - most).exp()).sum::<f32>().ln()
 }
 
 /// Turns logits into probabilities.

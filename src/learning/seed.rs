@@ -20,6 +20,8 @@ pub(super) enum Draw {
     NewOrder = 6,
     /// The order of the replayed ones.
     ReplayOrder = 7,
+    /// Random features of the closed-form learner.
+    Features = 8,
 }
 
 /// The stream of `seed` for `purpose`.

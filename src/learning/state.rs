@@ -1,18 +1,24 @@
 //! The learner state: all that is needed to go on learning, and to answer.
 
 use rand_xoshiro::Xoshiro256PlusPlus;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::input::InputSchema;
 use crate::domain::label::Label;
-use crate::domain::settings::ModelSettings;
+use crate::domain::sample::Samples;
+use crate::domain::settings::{ModelSettings, Strategy};
 
-use super::Lesson;
+use super::analytic::Analytic;
 use super::categories::{Dictionary, UNSEEN};
+use super::drift::Evidence;
 use super::features::{self, Featurizer};
+use super::minibatch::places;
 use super::network::Dense;
-use super::normalize::{Moments, Scale, compensate};
+use super::normalize::{Moments, Scale, compensate, compensate_importance};
+use super::recipe::Recipe;
 use super::seed::{Draw, stream};
 use super::subset::Subset;
+use super::{Device, Given, Lesson, consolidate};
 
 /// Everything that a version has learnt: statistics of its inputs, labels, and weights.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,9 +35,38 @@ pub struct LearnerState {
     pub(super) dictionaries: Vec<Dictionary>,
     /// The hidden layers, then the head, which is missing as long as there is no label.
     pub(super) layers: Vec<Dense>,
+    /// What the learnt samples of each label weigh together.
+    pub(super) frequencies: Vec<f64>,
+    /// Whether the network was trained as if labels came equally often, so that how often they do
+    /// is to be added when it answers.
+    pub(super) levelled: bool,
+    /// How much each weight mattered so far, laid out as the layers; kept where weights are held.
+    pub(super) importance: Option<Vec<Dense>>,
+    /// What was seen of meanings that move.
+    pub(super) drift: Evidence,
+    /// The closed-form learner beside the network.
+    pub(super) analytic: Option<Analytic>,
+    /// Which of the two answers.
+    pub(super) answered_by: AnsweredBy,
     /// How it came to be.
     pub(super) lineage: Lineage,
 }
+
+/// What answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum AnsweredBy {
+    /// The network.
+    #[default]
+    Network,
+    /// The closed-form learner.
+    Analytic,
+    /// Both: their log-probabilities are added up.
+    Both,
+}
+
+/// The least that a label counts for, as a share of an even share.
+const LEAST_FREQUENCY: f64 = 0.1;
 
 /// How a state came to be.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -62,6 +97,24 @@ impl LearnerState {
         !self.labels.is_empty()
     }
 
+    /// Whether all that it learnt is in sums, too.
+    pub fn keeps_sums(&self) -> bool {
+        self.analytic.is_some()
+    }
+
+    /// The state whose closed form never learnt `samples`, which it did, each with the weight given:
+    /// their part of the sums is subtracted. What a network has learnt stays.
+    pub fn without(&self, samples: &Samples, device: Device) -> Self {
+        let gone = Subset::all(samples);
+        let without = |analytic: Analytic| analytic.unlearnt(device, self, &gone);
+        Self { analytic: self.analytic.clone().map(without), ..self.clone() }
+    }
+
+    /// Whether its network was ever trained.
+    pub(super) fn has_trained(&self) -> bool {
+        self.lineage.steps > 0
+    }
+
     /// Turns raw inputs into rows for the first layer.
     pub(super) fn featurizer(&self) -> Featurizer {
         Featurizer::new(&self.input, &self.moments, &self.dictionaries)
@@ -77,7 +130,73 @@ impl LearnerState {
         } else if let Some(head) = self.layers.last_mut() {
             head.grow_outputs(new_labels.len());
         }
+        if let Some(head) = self.importance.as_mut().and_then(|layers| layers.last_mut()) {
+            let n_out = head.n_out;
+            head.grow_outputs(new_labels.len());
+            head.bias[n_out..].fill(0.0);
+        }
         self.labels.extend_from_slice(new_labels);
+        self.frequencies.resize(self.labels.len(), 0.0);
+    }
+
+    /// The layers as they answer: with how often labels come in the head's bias, where training
+    /// left it out. A label counts for at least a tenth of an even share: a rare one, or one that
+    /// has only begun to come, can still be named.
+    pub(super) fn answering_layers(&self) -> Vec<Dense> {
+        let mut layers = self.layers.clone();
+        if let Some(head) = layers.last_mut().filter(|_| self.levelled) {
+            let even = self.frequencies.iter().sum::<f64>() / self.frequencies.len() as f64;
+            for (bias, frequency) in head.bias.iter_mut().zip(&self.frequencies) {
+                *bias += (frequency / even).max(LEAST_FREQUENCY).ln() as f32;
+            }
+        }
+        layers
+    }
+
+    /// Counts the labels of `samples`; those before count no more than they do where `follows`.
+    fn count(&mut self, samples: &Subset<'_>, follows: bool) {
+        let mut new = vec![0.0; self.labels.len()];
+        let places = places(self);
+        for (label, weight) in samples.labels().zip(samples.weights()) {
+            if let Some(&place) = places.get(label) {
+                new[place] += f64::from(weight);
+            }
+        }
+        let (before, now) = (self.frequencies.iter().sum::<f64>(), new.iter().sum::<f64>());
+        let fading = if follows && before > now { now / before } else { 1.0 };
+        let frequencies = self.frequencies.iter_mut().zip(new);
+        frequencies.for_each(|(frequency, new)| *frequency = *frequency * fading + new);
+    }
+
+    /// Keeps what is needed of the samples once the network has learnt them: how often labels come,
+    /// sums for the closed form, importance for weights that are to be held.
+    pub(super) fn keep(&mut self, lesson: &Lesson<'_>, given: &Given<'_>, recipe: &Recipe) {
+        let (new, history) = (&given.new.good, &given.history);
+        self.count(new, recipe.follows);
+        self.levelled = recipe.levels();
+        match recipe.strategy {
+            Strategy::Analytic => {
+                let learner = match self.analytic.take() {
+                    Some(learner) => learner.learnt(lesson.device, self, &[new]),
+                    None => Analytic::begin(self, lesson.seed).learnt(
+                        lesson.device,
+                        self,
+                        &[new, history],
+                    ),
+                };
+                self.analytic = Some(learner);
+                self.answered_by = AnsweredBy::Analytic;
+            }
+            Strategy::Ewc => {
+                let new = consolidate::importance(lesson, self, new);
+                self.importance = Some(consolidate::accumulate(self.importance.take(), new));
+                self.answered_by = AnsweredBy::Network;
+            }
+            _ => {
+                self.importance = None;
+                self.answered_by = AnsweredBy::Network;
+            }
+        }
     }
 
     /// Takes the categories of `samples` into the dictionaries and gives each a row of the first
@@ -88,41 +207,83 @@ impl LearnerState {
         for (feature, dictionary) in self.dictionaries.iter_mut().enumerate() {
             dictionary.learn(samples, feature);
         }
-        let Some(first) = self.layers.first_mut() else { return };
-        let n_out = first.n_out;
-        let (numeric, mut blocks) = first.weight.split_at(self.moments.mean.len() * n_out);
-        let mut weight = numeric.to_vec();
-        for (old, new) in before.iter().zip(&self.dictionaries) {
-            let (block, rest) = blocks.split_at(old.n_columns() * n_out);
-            weight.extend_from_slice(block);
-            let unseen = &block[UNSEEN * n_out..(UNSEEN + 1) * n_out];
-            (old.n_columns()..new.n_columns()).for_each(|_| weight.extend_from_slice(unseen));
-            blocks = rest;
+        let (n_numeric, after) = (self.moments.mean.len(), &self.dictionaries);
+        if let Some(first) = self.layers.first_mut() {
+            insert_categories(first, n_numeric, &before, after, |unseen| unseen.to_vec());
         }
-        first.n_in = weight.len() / n_out;
-        first.weight = weight;
+        if let Some(first) = self.importance.as_mut().and_then(|layers| layers.first_mut()) {
+            insert_categories(first, n_numeric, &before, after, |unseen| vec![0.0; unseen.len()]);
+        }
     }
 
-    /// Takes `samples` into the running statistics and compensates the first layer.
-    fn normalize(&mut self, samples: &Subset<'_>) {
+    /// Takes `samples` into the running statistics, in which what came before counts no more than
+    /// they do where `follows`, and compensates the first layer.
+    fn normalize(&mut self, samples: &Subset<'_>, follows: bool) {
         let before = self.moments.scale(&self.input);
-        self.moments.merge(&Moments::of(&samples.samples.inputs, &samples.indices));
+        let new = Moments::of(&samples.samples.inputs, &samples.indices);
+        if follows {
+            self.moments.fade(&new);
+        }
+        self.moments.merge(&new);
+        let after = self.moments.scale(&self.input);
         if let Some(first) = self.layers.first_mut() {
-            compensate(first, &before, &self.moments.scale(&self.input));
+            compensate(first, &before, &after);
+        }
+        if let Some(first) = self.importance.as_mut().and_then(|layers| layers.first_mut()) {
+            compensate_importance(first, &before, &after);
         }
     }
 }
 
-/// The state that an update of `samples` begins with: the parent's, or an empty one, with the
-/// samples' statistics and categories taken in, and the same function of raw inputs as before.
-pub(super) fn begin(lesson: &Lesson<'_>, samples: &Subset<'_>) -> LearnerState {
-    let mut state = lesson.parent.cloned().unwrap_or_else(|| blank(lesson.settings));
-    state.normalize(samples);
-    state.learn_categories(samples);
+/// Gives each category that `after` has and `before` had not a row of `first`, made of the row of
+/// the unseen, behind its feature's others.
+fn insert_categories(
+    first: &mut Dense,
+    n_numeric: usize,
+    before: &[Dictionary],
+    after: &[Dictionary],
+    row: impl Fn(&[f32]) -> Vec<f32>,
+) {
+    let n_out = first.n_out;
+    let (numeric, mut blocks) = first.weight.split_at(n_numeric * n_out);
+    let mut weight = numeric.to_vec();
+    for (old, new) in before.iter().zip(after) {
+        let (block, rest) = blocks.split_at(old.n_columns() * n_out);
+        weight.extend_from_slice(block);
+        let row = row(&block[UNSEEN * n_out..(UNSEEN + 1) * n_out]);
+        (old.n_columns()..new.n_columns()).for_each(|_| weight.extend_from_slice(&row));
+        blocks = rest;
+    }
+    first.n_in = weight.len() / n_out;
+    first.weight = weight;
+}
+
+/// The state that an update begins with: the parent's, or an empty one, with the new samples'
+/// statistics and categories taken in, and the same function of raw inputs as before. One that
+/// begins anew takes in the history as well, and keeps the parent's labels in their order.
+pub(super) fn begin(lesson: &Lesson<'_>, given: &Given<'_>, recipe: &Recipe) -> LearnerState {
+    let blank = || blank(lesson.settings);
+    let mut state = match recipe.strategy {
+        Strategy::Retrain => blank(),
+        _ => lesson.parent.cloned().unwrap_or_else(blank),
+    };
+    if recipe.strategy == Strategy::Retrain {
+        state.normalize(&given.history, false);
+        state.learn_categories(&given.history);
+    }
+    state.normalize(&given.new.good, recipe.follows);
+    state.learn_categories(&given.new.good);
     if state.layers.is_empty() {
         state.layers = hidden_layers(&state, &mut stream(lesson.seed, Draw::Layers));
     }
-    state.lineage.updates += 1;
+    if recipe.strategy == Strategy::Retrain {
+        let labels = lesson.parent.map(|parent| parent.labels.as_slice()).unwrap_or_default();
+        state.grow_head(labels, lesson.seed);
+        state.frequencies =
+            lesson.parent.map(|parent| parent.frequencies.clone()).unwrap_or_default();
+    }
+    state.drift = given.drift;
+    state.lineage.updates = lesson.parent.map_or(0, |parent| parent.lineage.updates) + 1;
     state.lineage.seed = lesson.seed;
     state.lineage.parent = lesson.parent_digest.map(ToOwned::to_owned);
     state
@@ -136,6 +297,12 @@ fn blank(settings: &ModelSettings) -> LearnerState {
         moments: Moments::none(settings.input.n_numeric()),
         dictionaries: vec![Dictionary::default(); settings.input.n_categorical()],
         layers: Vec::new(),
+        frequencies: Vec::new(),
+        levelled: false,
+        importance: None,
+        drift: Evidence::default(),
+        analytic: None,
+        answered_by: AnsweredBy::default(),
         lineage: Lineage::default(),
     }
 }

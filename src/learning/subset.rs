@@ -13,6 +13,11 @@ pub(super) struct Subset<'a> {
 }
 
 impl<'a> Subset<'a> {
+    /// All of `samples`.
+    pub(super) fn all(samples: &'a Samples) -> Self {
+        Self { samples, indices: (0..samples.len()).collect() }
+    }
+
     /// None of `samples`.
     pub(super) fn none(samples: &'a Samples) -> Self {
         Self { samples, indices: Vec::new() }
@@ -22,6 +27,11 @@ impl<'a> Subset<'a> {
     pub(super) fn choose(&self, places: &[usize]) -> Self {
         let indices = places.iter().map(|&place| self.indices[place]).collect();
         Self { samples: self.samples, indices }
+    }
+
+    /// A copy of the chosen ones.
+    pub(super) fn to_samples(&self) -> Samples {
+        self.samples.select(&self.indices)
     }
 
     /// How many are chosen.

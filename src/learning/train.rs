@@ -1,43 +1,86 @@
 //! Training: from the parent's weights, or random ones, towards the new samples and the replayed.
 //!
 //! A minibatch is 64 new samples and, where old ones are replayed, 64 of those (experience replay,
-//! Chaudhry et al. 2019). How long to train is counted in steps, not epochs: a small update takes
-//! as many steps as a large one. Between minibatches the observer may stop it.
+//! Chaudhry et al. 2019). Between minibatches the observer may stop it.
 
-use std::f32::consts::PI;
-
-use crate::domain::settings::{LearningSettings, Strategy};
+use crate::domain::settings::Strategy;
 use crate::domain::update::{EpochReport, TrainingReport};
 
+use super::consolidate::Anchor;
 use super::loss::loss;
-use super::minibatch::{HALF, Minibatches, new_share, places};
+use super::minibatch::{Minibatches, places};
 use super::network::{Network, numbers};
 use super::optimizer::Adam;
+use super::recipe::Recipe;
+use super::schedule::{Schedule, Task};
 use super::state::LearnerState;
 use super::subset::Subset;
 use super::{Event, LearningError, Lesson, Watch};
 
-/// Steps to aim at while one pass over the new samples takes fewer.
-const STEPS: usize = 300;
-/// From this many new samples on, one pass is enough.
-const ONE_PASS: usize = 10_000;
-/// Peak learning rate where the settings give none.
-const RATE: f32 = 1e-3;
-/// The share of the peak rate that the cosine ends at.
-const FINAL_RATE: f32 = 0.02;
 /// Keeps the logarithm of the prior finite for labels that nothing is trained on.
 const LEAST_PRIOR: f32 = 1e-6;
 /// Training begins and ends at these shares of the whole update.
 const PROGRESS: (f32, f32) = (0.15, 0.9);
 
-/// What is trained on.
+/// What is trained on, and how.
 pub(super) struct Material<'a> {
     /// The selected samples.
     pub(super) new: &'a Subset<'a>,
     /// Old samples to replay.
     pub(super) replay: &'a Subset<'a>,
-    /// The network before the update, whose answers on replayed samples are to be kept.
+    /// The network before the update, whose answers are to be kept.
     pub(super) teacher: Option<&'a LearnerState>,
+    /// λ: what agreement with it counts.
+    pub(super) distillation: f32,
+    /// Weights to hold on to.
+    anchor: Option<Anchor>,
+    recipe: &'a Recipe,
+    schedule: Schedule,
+}
+
+impl<'a> Material<'a> {
+    /// What `recipe` makes of the selected samples and those to replay, for `state`, which has grown
+    /// a head for them; `teacher` is what it was before, if its network was ever trained.
+    pub(super) fn new(
+        lesson: &Lesson<'_>,
+        recipe: &'a Recipe,
+        state: &LearnerState,
+        (new, replay): (&'a Subset<'a>, &'a Subset<'a>),
+        teacher: Option<&'a LearnerState>,
+    ) -> Self {
+        let settings = &lesson.settings.learning;
+        let n_known = teacher.map_or(0, |teacher| teacher.labels.len());
+        let new_labels = state.labels.len() > n_known;
+        let task = Task {
+            n_new: new.len(),
+            n_replayed: replay.len(),
+            exemplars: settings.memory.is_some() && !replay.is_empty(),
+            new_labels,
+            first: teacher.is_none(),
+        };
+        let schedule = Schedule::of(settings, task);
+        let distillation = if teacher.is_some() { recipe.distillation(&schedule) } else { 0.0 };
+        let anchor = match (&state.importance, recipe.strategy) {
+            (Some(importance), Strategy::Ewc) => Some(Anchor::new(&state.layers, importance)),
+            _ => None,
+        };
+        Self { new, replay, teacher, distillation, anchor, recipe, schedule }
+    }
+
+    fn report(&self, lesson: &Lesson<'_>, schedule: &Schedule) -> TrainingReport {
+        TrainingReport {
+            strategy: self.recipe.strategy,
+            reason: self.recipe.reason.to_owned(),
+            steps: schedule.steps(),
+            learning_rate: schedule.rate,
+            seed: lesson.seed,
+        }
+    }
+
+    /// What the new samples count.
+    pub(super) fn new_share(&self) -> f32 {
+        if self.replay.is_empty() { 1.0 } else { self.recipe.new_share }
+    }
 }
 
 /// How training went.
@@ -57,13 +100,15 @@ pub(super) fn train(
     material: &Material<'_>,
     watch: &mut Watch<'_>,
 ) -> Result<Training, LearningError> {
-    let schedule = Schedule::of(&lesson.settings.learning, material.new.len());
+    if material.recipe.strategy == Strategy::Analytic {
+        let report = material.report(lesson, &Schedule { epochs: 0, ..material.schedule.clone() });
+        return Ok(Training { report, epochs: Vec::new(), replayed: Vec::new() });
+    }
     let before = state.layers.clone();
-    let trained = match run(lesson, state, material, &schedule, watch) {
+    let trained = match run(lesson, state, material, &material.schedule, watch) {
         Err(LearningError::Diverged { .. }) => {
             state.layers = before;
-            let slower = Schedule { rate: schedule.rate / 10.0, ..schedule };
-            run(lesson, state, material, &slower, watch)
+            run(lesson, state, material, &material.schedule.slower(), watch)
         }
         outcome => outcome,
     }?;
@@ -78,7 +123,7 @@ fn run(
     schedule: &Schedule,
     watch: &mut Watch<'_>,
 ) -> Result<Training, LearningError> {
-    let log_prior = log_prior(lesson.settings.learning.strategy, state, material);
+    let log_prior = log_prior(state, material);
     let mut minibatches = Minibatches::new(lesson, state, material);
     let mut layers = std::mem::take(&mut state.layers);
     let mut adam = Adam::new(&layers);
@@ -92,7 +137,10 @@ fn run(
             let network = Network::tracked(&layers, lesson.device);
             let logits = network.forward(rows).logits;
             let loss = loss(&numbers(logits.clone()), &log_prior, &targets);
-            let gradients = network.gradients(logits, loss.slope);
+            let mut gradients = network.gradients(logits, loss.slope);
+            if let Some(anchor) = &material.anchor {
+                anchor.pull(&layers, &mut gradients);
+            }
             let rate = schedule.rate_at(step);
             if !loss.value.is_finite() || !adam.step(&mut layers, &gradients, rate) {
                 return Err(LearningError::Diverged { step, rate: schedule.rate });
@@ -111,63 +159,19 @@ fn run(
         epochs.push(report);
     }
     state.layers = layers;
-    let replayed = minibatches.replayed();
-    Ok(Training { report: schedule.report(lesson, !replayed.is_empty()), epochs, replayed })
+    let report = material.report(lesson, schedule);
+    Ok(Training { report, epochs, replayed: minibatches.replayed() })
 }
 
-/// How long to train and how fast.
-#[derive(Debug, Clone, PartialEq)]
-struct Schedule {
-    epochs: usize,
-    steps_per_epoch: usize,
-    /// Peak rate.
-    rate: f32,
-}
-
-impl Schedule {
-    fn of(settings: &LearningSettings, n_new: usize) -> Self {
-        let steps_per_epoch = n_new.div_ceil(HALF);
-        let fitting = match n_new {
-            ONE_PASS.. => 1,
-            _ => (STEPS as f64 / steps_per_epoch as f64).round() as usize,
-        };
-        Self {
-            epochs: settings.epochs.map_or(fitting, |epochs| epochs as usize),
-            steps_per_epoch,
-            rate: settings.learning_rate.unwrap_or(RATE),
-        }
-    }
-
-    fn steps(&self) -> usize {
-        self.epochs * self.steps_per_epoch
-    }
-
-    /// Half a cosine from the peak rate down to 2 % of it (Loshchilov & Hutter 2017).
-    fn rate_at(&self, step: usize) -> f32 {
-        let done = step as f32 / self.steps() as f32;
-        self.rate * (FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + (PI * done).cos()))
-    }
-
-    fn report(&self, lesson: &Lesson<'_>, replays: bool) -> TrainingReport {
-        let strategy = match lesson.settings.learning.strategy {
-            Strategy::Auto if replays || lesson.parent.is_none() => Strategy::Replay,
-            // Auto with nothing stored to replay is plain fine-tuning: say so.
-            Strategy::Auto => Strategy::Naive,
-            named => named,
-        };
-        let (steps, learning_rate) = (self.steps(), self.rate);
-        TrainingReport { strategy, steps, learning_rate, seed: lesson.seed }
-    }
-}
-
-/// How often each label is trained on, as a logarithm, `[n_labels]`; zeros for plain fine-tuning.
-fn log_prior(strategy: Strategy, state: &LearnerState, material: &Material<'_>) -> Vec<f32> {
+/// How often each label is trained on, as a logarithm, `[n_labels]`; zeros where the recipe makes
+/// nothing up for it.
+fn log_prior(state: &LearnerState, material: &Material<'_>) -> Vec<f32> {
     let mut prior = vec![0.0; state.labels.len()];
-    if strategy == Strategy::Naive {
+    if !material.recipe.levels() {
         return prior;
     }
     let places = places(state);
-    let new_share = new_share(material.replay);
+    let new_share = material.new_share();
     for (subset, share) in [(material.new, new_share), (material.replay, 1.0 - new_share)] {
         let total: f32 = subset.weights().sum();
         for (label, weight) in subset.labels().zip(subset.weights()) {
@@ -186,21 +190,12 @@ mod tests {
     use crate::domain::label::Label;
     use crate::domain::sample::{ContentHash, Samples};
     use crate::domain::settings::{
-        GateSettings, MlpSettings, ModelSettings, NetworkSettings, RetentionSettings,
-        ScheduleSettings, SelectionSettings,
+        GateSettings, LearningSettings, MlpSettings, ModelSettings, NetworkSettings,
+        RetentionSettings, ScheduleSettings, SelectionSettings,
     };
     use crate::domain::update::Phase;
+    use crate::learning::schedule::RATE;
     use crate::learning::{Device, update};
-
-    #[test]
-    fn small_updates_take_as_many_steps_as_larger_ones() {
-        for (n_new, steps) in [(1, 300), (64, 300), (1_000, 304), (6_000, 282), (9_999, 314)] {
-            assert_eq!(Schedule::of(&LearningSettings::default(), n_new).steps(), steps, "{n_new}");
-        }
-        assert_eq!(Schedule::of(&LearningSettings::default(), 20_000).epochs, 1);
-        let settings = LearningSettings { epochs: Some(3), ..LearningSettings::default() };
-        assert_eq!(Schedule::of(&settings, 640).steps(), 30);
-    }
 
     #[test]
     fn weights_beyond_the_finite_numbers_fail_after_a_second_attempt() {
@@ -228,7 +223,8 @@ mod tests {
             parent: None,
             parent_digest: None,
             parent_matrix: &vec![],
-            replay: experience.empty_like(),
+            history: experience.empty_like(),
+            recent: experience.empty_like(),
             experience,
             held_out: vec![],
             seed: 1,
@@ -247,12 +243,5 @@ mod tests {
         assert!(
             matches!(failed, Err(LearningError::Diverged { step: 0, rate }) if rate == RATE / 10.0)
         );
-    }
-
-    #[test]
-    fn the_rate_falls_from_the_peak_to_a_fiftieth() {
-        let schedule = Schedule { epochs: 10, steps_per_epoch: 100, rate: 0.5 };
-        assert_eq!(schedule.rate_at(0), 0.5);
-        assert!((schedule.rate_at(1_000) - 0.01).abs() < 1e-6);
     }
 }

@@ -119,7 +119,8 @@ struct Material {
 /// The samples themselves, which learning takes over.
 struct Sets {
     experience: Samples,
-    replay: Samples,
+    history: Samples,
+    recent: Samples,
     held_out: Vec<Samples>,
 }
 
@@ -160,14 +161,18 @@ impl Material {
 
         let experiences = versions::published(&mut db, id).await?;
         let seed = u64::from(settings.learning.seed) << 32 | experiences.len() as u64;
-        let from = start_of_draw(seed);
-        let memory = learning::replay_size(settings, new.len());
-        let per_label = memory.div_ceil(labels.len().max(1));
-        let mut drawn = samples::draw_to_replay(&mut db, id, per_label as i64, from).await?;
-        drawn.truncate(memory);
-        let replay = samples::load(&mut db, drawn.clone(), &labels, empty.clone()).await?;
+        let state = parent.as_ref().map(|parent| &parent.state);
+        let wanted = learning::Wanted::by(settings, state, new.len());
+        let from =
+            start_of_draw(if wanted.exemplars { u64::from(settings.learning.seed) } else { seed });
+        let most = wanted.history.min(limit);
+        let per_label = most.div_ceil(labels.len().max(1));
+        let drawn = evenly(samples::draw(&mut db, id, per_label as i64, from).await?, most);
+        let history = samples::load(&mut db, drawn.clone(), &labels, empty.clone()).await?;
+        let newest = samples::newest(&mut db, id, wanted.recent as i64).await?;
+        let recent = samples::load(&mut db, newest.clone(), &labels, empty.clone()).await?;
         let experience = match new.is_empty() && forced {
-            true => replay.clone(),
+            true => history.clone(),
             false => samples::load(&mut db, new, &labels, empty.clone()).await?,
         };
 
@@ -178,7 +183,8 @@ impl Material {
             held_out.push(samples::load(&mut db, rows, &labels, empty.clone()).await?);
         }
         held_out.push(samples::load(&mut db, own_held_out, &labels, empty).await?);
-        let sets = Sets { experience, replay, held_out };
+        let sets = Sets { experience, history, recent, held_out };
+        let drawn = [drawn, newest].concat();
         Ok((Self { model, parent, pending, drawn, seed }, sets))
     }
 
@@ -191,7 +197,8 @@ impl Material {
             parent_digest: self.parent.as_ref().map(|parent| parent.sha256.as_str()),
             parent_matrix: self.parent.as_ref().map_or(&NO_ROWS, |parent| &parent.matrix),
             experience: sets.experience,
-            replay: sets.replay,
+            history: sets.history,
+            recent: sets.recent,
             held_out: sets.held_out,
             seed: self.seed,
         }
@@ -234,6 +241,21 @@ impl Parent {
 async fn live_version(db: &mut PgConnection, id: ModelId) -> Result<Option<i32>, StorageError> {
     let aliases = versions::aliases(db, id).await?;
     Ok(aliases.iter().find(|alias| alias.alias.is_live()).map(|alias| alias.version))
+}
+
+/// The first `most` rows, one of each label in turn: where there are too many, every label gives up
+/// its last ones.
+fn evenly(rows: Vec<SampleRow>, most: usize) -> Vec<SampleRow> {
+    let mut of_label: HashMap<i32, usize> = HashMap::new();
+    let mut ranked: Vec<(usize, SampleRow)> = Vec::with_capacity(rows.len());
+    for row in rows {
+        let rank = of_label.entry(row.label).or_default();
+        ranked.push((*rank, row));
+        *rank += 1;
+    }
+    ranked.sort_by_key(|&(rank, _)| rank);
+    ranked.truncate(most);
+    ranked.into_iter().map(|(_, row)| row).collect()
 }
 
 /// Where in the circle of content hashes this update's draw begins.

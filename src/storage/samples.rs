@@ -180,7 +180,7 @@ pub async fn pending(
 /// Draws up to `per_label` learnt samples of each label: those that follow `from` in the order of
 /// their content hashes, and then, round the end, the first. Hashes are uniform, so this is a
 /// random draw whose randomness is `from`, and an index scan whatever the history's length.
-pub async fn draw_to_replay(
+pub async fn draw(
     db: &mut PgConnection,
     model: ModelId,
     per_label: i64,
@@ -203,6 +203,25 @@ pub async fn draw_to_replay(
         model.0,
         per_label,
         &from.0[..],
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(|row| Ok(sample!(row))).collect()
+}
+
+/// The newest learnt samples that are not held out, newest first.
+pub async fn newest(
+    db: &mut PgConnection,
+    model: ModelId,
+    limit: i64,
+) -> Result<Vec<SampleRow>, StorageError> {
+    let rows = sqlx::query!(
+        "SELECT s.block_id, s.position, s.label, s.weight, s.held_out, s.hash, s.client_id
+         FROM blocks b JOIN samples s ON s.block_id = b.id
+         WHERE b.model_id = $1 AND s.version IS NOT NULL AND NOT s.held_out
+         ORDER BY b.id DESC, s.position DESC LIMIT $2",
+        model.0,
+        limit,
     )
     .fetch_all(db)
     .await?;

@@ -15,7 +15,8 @@ fn the_same_samples_in_any_order_on_any_number_of_threads_give_the_same_bytes() 
     let new = of_labels(&given, &["3", "4", "5"]);
     let on = |n_threads: usize, seed: u64| {
         let mut lesson = life.lesson(&shuffled(&new, seed));
-        lesson.replay = shuffled(&lesson.replay, seed);
+        lesson.history = shuffled(&lesson.history, seed);
+        lesson.recent = shuffled(&lesson.recent, seed);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
         pool.install(|| bytes_of(&lesson))
     };

@@ -13,7 +13,7 @@ use perennial::domain::settings::{
 };
 use perennial::domain::update::Decision;
 use perennial::learning::{
-    Device, LearnerState, Learnt, Lesson, Predictor, checkpoint, replay_size, update,
+    Device, LearnerState, Learnt, Lesson, Predictor, Wanted, checkpoint, update,
 };
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -130,6 +130,7 @@ impl Life {
             let inputs = &samples.inputs;
             ContentHash::of_input(inputs.numbers(index), inputs.categories(index)).is_held_out()
         };
+        let wanted = Wanted::by(&self.settings, self.state.as_ref(), samples.len());
         let mut held_out = self.held_out.clone();
         held_out.push(filter(samples, is_held_out));
         Lesson {
@@ -139,14 +140,15 @@ impl Life {
             parent_digest: self.digest.as_deref(),
             parent_matrix: if self.state.is_some() { &self.matrix } else { &NO_ROWS },
             experience: filter(samples, |index| !is_held_out(index)),
-            replay: self.draw(samples.len()),
+            history: self.draw(wanted.history),
+            recent: self.newest(wanted.recent),
             held_out,
             seed: 7,
         }
     }
 
     /// Old samples, class-balanced: label after label, one of each in turn.
-    fn draw(&self, n_new: usize) -> Samples {
+    fn draw(&self, n: usize) -> Samples {
         let mut seen = HashMap::<&Label, usize>::new();
         let mut ranked: Vec<(usize, usize)> = Vec::new();
         for (index, label) in self.history.labels.iter().enumerate() {
@@ -155,8 +157,14 @@ impl Life {
             *rank += 1;
         }
         ranked.sort_unstable();
-        ranked.truncate(replay_size(&self.settings, n_new));
+        ranked.truncate(n);
         self.history.select(&ranked.iter().map(|&(_, index)| index).collect::<Vec<_>>())
+    }
+
+    /// The newest `n`.
+    fn newest(&self, n: usize) -> Samples {
+        let end = self.history.len();
+        self.history.select(&(end.saturating_sub(n)..end).collect::<Vec<_>>())
     }
 
     /// Learns `samples` and goes on from the result, whatever the gate says.

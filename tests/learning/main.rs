@@ -9,3 +9,4 @@ mod invariants;
 mod life;
 mod stopping;
 mod story;
+mod strategies;

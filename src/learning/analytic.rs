@@ -1,0 +1,215 @@
+//! The closed-form learner: ridge regression on fixed random features.
+//!
+//! The features of an input never change after the first version: `relu(x·R + b)` with seeded
+//! random R and b (Rahimi & Recht 2007), x normalised by that version's statistics. So the sums of
+//! ridge.rs hold all that the samples say: no sample is needed again, the order of batches does not
+//! matter, and nothing is forgotten but what is taken out. (ACIL, Zhuang et al. 2022, is the same
+//! idea behind a trained network.)
+
+use std::ops::Range;
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::relu;
+use ndarray::{Array2, ArrayView2, Axis, concatenate};
+use rand::Rng;
+
+use crate::domain::input::{InputSchema, Inputs};
+
+use super::Device;
+use super::categories::Dictionary;
+use super::features::Featurizer;
+use super::minibatch::places;
+use super::network::{matrix, numbers};
+use super::normalize::Moments;
+use super::predict::largest;
+use super::ridge::Sums;
+use super::seed::{Draw, stream};
+use super::state::LearnerState;
+use super::subset::Subset;
+
+/// Random features.
+const WIDTH: usize = 2_000;
+/// Rows computed at once.
+const CHUNK: usize = 1_024;
+/// Ridges tried, as powers of ten.
+const RIDGES: std::ops::RangeInclusive<i32> = -1..=4;
+/// One sample in this many judges the ridge.
+const JUDGES: usize = 5;
+
+/// What was learnt in closed form.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Analytic {
+    /// Where the random features come from.
+    pub(super) seed: u64,
+    /// The statistics of the first version, by which its features are fixed.
+    pub(super) moments: Moments,
+    /// Its categories; later ones count as unseen.
+    pub(super) dictionaries: Vec<Dictionary>,
+    /// λ.
+    pub(super) ridge: f64,
+    /// What the samples add up to.
+    pub(super) sums: Sums,
+    /// The solution, `[features, labels]` row-major.
+    pub(super) weights: Vec<f32>,
+    /// What scores are multiplied by to be logits.
+    pub(super) sharpness: f32,
+}
+
+impl Analytic {
+    /// Of no sample yet: the features are fixed by the statistics of `state`, which has taken the
+    /// first samples in.
+    pub(super) fn begin(state: &LearnerState, seed: u64) -> Self {
+        Self {
+            seed,
+            moments: state.moments.clone(),
+            dictionaries: state.dictionaries.clone(),
+            ridge: 0.0,
+            sums: Sums::none(WIDTH + 1, state.labels.len()),
+            weights: Vec::new(),
+            sharpness: 1.0,
+        }
+    }
+
+    /// With the samples of `sets` taken in, each once, and solved anew. `state` has their labels.
+    pub(super) fn learnt(
+        mut self,
+        device: Device,
+        state: &LearnerState,
+        sets: &[&Subset<'_>],
+    ) -> Self {
+        let map = FeatureMap::of(&self, &state.input, device);
+        self.sums.grow(state.labels.len());
+        if self.ridge == 0.0 {
+            self.ridge = self.choose_ridge(&map, state, sets[0]);
+        }
+        sets.iter().for_each(|samples| self.add(&map, state, samples, 1.0));
+        self.solve();
+        self
+    }
+
+    /// With `samples` taken out again, as if they had never been learnt.
+    pub(super) fn unlearnt(
+        mut self,
+        device: Device,
+        state: &LearnerState,
+        samples: &Subset<'_>,
+    ) -> Self {
+        let map = FeatureMap::of(&self, &state.input, device);
+        self.add(&map, state, samples, -1.0);
+        self.solve();
+        self
+    }
+
+    fn add(&mut self, map: &FeatureMap, state: &LearnerState, samples: &Subset<'_>, sign: f32) {
+        let places = places(state);
+        let labels: Vec<usize> = samples.labels().map(|label| places[label]).collect();
+        let weights: Vec<f32> = samples.weights().map(|weight| sign * weight).collect();
+        let chunks = samples.indices.chunks(CHUNK);
+        for ((chunk, labels), weights) in
+            chunks.zip(labels.chunks(CHUNK)).zip(weights.chunks(CHUNK))
+        {
+            let features = map.features(&samples.samples.inputs, chunk.iter().copied());
+            self.sums.add(features.view(), labels, weights);
+        }
+    }
+
+    fn solve(&mut self) {
+        if let Some(weights) = self.sums.solve(self.ridge) {
+            self.weights = weights.iter().map(|&weight| weight as f32).collect();
+        }
+    }
+
+    /// The ridge that serves best on a fifth of the first samples when the others are learnt.
+    fn choose_ridge(&self, map: &FeatureMap, state: &LearnerState, samples: &Subset<'_>) -> f64 {
+        let (judges, pupils): (Vec<usize>, Vec<usize>) =
+            (0..samples.len()).partition(|place| place % JUDGES == 0);
+        let (judges, pupils) = (samples.choose(&judges), samples.choose(&pupils));
+        let mut trial = Self { ridge: 1.0, ..self.clone() };
+        trial.add(map, state, &pupils, 1.0);
+        let features = map.features(&judges.samples.inputs, judges.indices.iter().copied());
+        let places = places(state);
+        let n_right = |ridge: f64| {
+            let weights = trial.sums.solve(ridge)?.mapv(|weight| weight as f32);
+            let scores = features.dot(&weights);
+            let right = scores.rows().into_iter().zip(judges.labels());
+            Some(right.filter(|(row, label)| largest(&row.to_vec()) == places[label]).count())
+        };
+        let ridges = RIDGES.map(|power| 10_f64.powi(power));
+        let judged = ridges.filter_map(|ridge| Some((n_right(ridge)?, ridge)));
+        // Of equals the larger: it errs on the side of smoothness.
+        judged.fold((0, 1.0), |best, next| if next.0 >= best.0 { next } else { best }).1
+    }
+}
+
+/// The fixed features, ready to compute.
+#[derive(Debug, Clone)]
+pub(super) struct FeatureMap {
+    featurizer: Featurizer,
+    projection: Tensor<2>,
+    shift: Tensor<2>,
+}
+
+impl FeatureMap {
+    /// Those of `analytic` on `device`.
+    pub(super) fn of(analytic: &Analytic, schema: &InputSchema, device: Device) -> Self {
+        let featurizer = Featurizer::new(schema, &analytic.moments, &analytic.dictionaries);
+        let (n_in, width) = (featurizer.width(), analytic.sums.gram.nrows() - 1);
+        let n_active = (analytic.moments.mean.len() + analytic.dictionaries.len()).max(1);
+        let mut draws = stream(analytic.seed, Draw::Features);
+        // Uniform of the variance that keeps an input's size: 1/n for n inputs that are not 0.
+        let bound = (3.0 / n_active as f32).sqrt();
+        let mut uniform = |n: usize, bound: f32| -> Vec<f32> {
+            (0..n).map(|_| draws.gen_range(-bound..=bound)).collect()
+        };
+        let (projection, shift) = (uniform(n_in * width, bound), uniform(width, 1.0));
+        let device = device.burn();
+        Self {
+            featurizer,
+            projection: matrix(projection, width, &device),
+            shift: matrix(shift, width, &device),
+        }
+    }
+
+    /// Features of the inputs at `indices`, `[indices, width + 1]`; the last is 1.
+    fn features(
+        &self,
+        inputs: &Inputs,
+        indices: impl ExactSizeIterator<Item = usize>,
+    ) -> Array2<f32> {
+        let (width, n) = (self.shift.dims()[1], indices.len());
+        let rows = self.featurizer.rows(inputs, indices);
+        let rows = matrix(rows, self.featurizer.width(), &self.shift.device());
+        let features = numbers(relu(rows.matmul(self.projection.clone()) + self.shift.clone()));
+        let features = ArrayView2::from_shape((n, width), &features).expect("whole rows");
+        let ones = Array2::ones((n, 1));
+        concatenate(Axis(1), &[features, ones.view()]).expect("as many ones as rows")
+    }
+}
+
+/// The solution, ready to answer.
+#[derive(Debug, Clone)]
+pub(super) struct ClosedForm {
+    map: FeatureMap,
+    /// `[features, labels]`, times the sharpness.
+    weights: Array2<f32>,
+}
+
+impl ClosedForm {
+    /// That of `analytic` on `device`.
+    pub(super) fn new(analytic: &Analytic, schema: &InputSchema, device: Device) -> Self {
+        let sharp = analytic.weights.iter().map(|weight| weight * analytic.sharpness).collect();
+        let weights = Array2::from_shape_vec(analytic.sums.targets.dim(), sharp);
+        let weights = weights.expect("as many weights as sums");
+        Self { map: FeatureMap::of(analytic, schema, device), weights }
+    }
+
+    /// Numbers that it keeps.
+    pub(super) fn n_parameters(&self) -> usize {
+        self.map.projection.shape().num_elements() + self.weights.len()
+    }
+
+    /// Logits of the inputs in `range`, `[range, labels]` row-major.
+    pub(super) fn logits(&self, inputs: &Inputs, range: Range<usize>) -> Vec<f32> {
+        self.map.features(inputs, range).dot(&self.weights).into_iter().collect()
+    }
+}

@@ -1,0 +1,156 @@
+//! Whether what inputs mean has moved, so that old samples mislead.
+//!
+//! The nearest old samples answer the new ones before the network learns them (test-then-train,
+//! Gama et al. 2013), in the network's last hidden layer: once the nearest of the newest alone, once
+//! the nearest of these and the history together. Where only inputs move, new samples find their like among the newest either
+//! way; where meanings stay, more neighbours are better; where the same input has come to mean
+//! something else, as in a market, the history misleads. Wins are counted over updates, older ones
+//! fading, and meanings are held to move only once that is beyond noise. Only samples whose label
+//! both sets have are counted: new labels say nothing here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::label::Label;
+
+use super::Lesson;
+use super::cluster::squared;
+use super::predict::largest;
+use super::space::{Points, describe};
+use super::state::LearnerState;
+use super::subset::Subset;
+
+/// What is left of earlier wins after an update.
+const MEMORY: f64 = 0.95;
+/// Standard errors that the lead must exceed for meanings to be held to move.
+const BEGINS: f64 = 1.5;
+/// And to still be held to.
+const ENDS: f64 = 0.0;
+/// Fewer answers than this prove nothing.
+const LEAST_ANSWERED: f64 = 1_000.0;
+/// Nearest that are asked.
+const NEAREST: usize = 15;
+/// Most samples that are looked at, of the new, the newest and the history each.
+const MAX_LOOKED_AT: usize = 2_000;
+/// Fewer samples than this teach a probe nothing.
+const LEAST_TAUGHT: usize = 100;
+
+/// What was seen so far: samples that only one of the two answered rightly.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Evidence {
+    /// Only by the newest alone.
+    pub(super) recent: f64,
+    /// Only by the newest and the history together.
+    pub(super) history: f64,
+    /// Samples answered.
+    pub(super) answered: f64,
+    /// Whether meanings are held to move.
+    pub(super) moves: bool,
+}
+
+impl Evidence {
+    /// Whether that is so after `moved` was held before.
+    fn judge(&self, moved: bool) -> bool {
+        let lead = self.recent - self.history;
+        let errors = if moved { ENDS } else { BEGINS };
+        self.answered >= LEAST_ANSWERED && lead > errors * (self.recent + self.history).sqrt()
+    }
+
+    /// Lets older evidence fade and takes in what the new samples show of `parent`.
+    pub(super) fn follow<'a>(
+        self,
+        lesson: &Lesson<'_>,
+        parent: &LearnerState,
+        new: &Subset<'a>,
+        (recent, history): (&Subset<'a>, &Subset<'a>),
+    ) -> Self {
+        let mut next = Self {
+            recent: MEMORY * self.recent,
+            history: MEMORY * self.history,
+            answered: MEMORY * self.answered,
+            moves: self.moves,
+        };
+        // In the order of the content hash any stretch is a fair draw.
+        let some = |subset: &Subset<'a>| {
+            subset.choose(&(0..subset.len().min(MAX_LOOKED_AT)).collect::<Vec<_>>())
+        };
+        let (new, recent, history) = (some(new), some(recent), some(history));
+        let labels = common_labels(&recent, &history);
+        if recent.len() < LEAST_TAUGHT || history.len() < LEAST_TAUGHT || labels.len() < 2 {
+            return next;
+        }
+        let points = |subset: &Subset<'_>| describe(lesson, parent, subset).points;
+        let (recent_points, history_points, new_points) =
+            (points(&recent), points(&history), points(&new));
+        let recent = Neighbours::of(&recent_points, &recent, &labels);
+        let history = Neighbours::of(&history_points, &history, &labels);
+        let alone = answers(&new_points, &[&recent], labels.len());
+        let together = answers(&new_points, &[&recent, &history], labels.len());
+        for ((label, alone), together) in new.labels().zip(alone).zip(together) {
+            let Some(&label) = labels.get(label) else { continue };
+            next.answered += 1.0;
+            match (alone == label, together == label) {
+                (true, false) => next.recent += 1.0,
+                (false, true) => next.history += 1.0,
+                _ => {}
+            }
+        }
+        next.moves = next.judge(self.moves);
+        next
+    }
+}
+
+/// Labels that come in both, each with a place.
+fn common_labels<'a>(a: &Subset<'a>, b: &Subset<'a>) -> BTreeMap<&'a Label, usize> {
+    let b: BTreeSet<&Label> = b.labels().collect();
+    let common: BTreeSet<&Label> = a.labels().filter(|label| b.contains(label)).collect();
+    common.into_iter().enumerate().map(|(place, label)| (label, place)).collect()
+}
+
+/// Points with the places of their labels.
+struct Neighbours<'a> {
+    points: Vec<(&'a [f32], usize)>,
+}
+
+impl<'a> Neighbours<'a> {
+    /// Those of `subset` that have one of `labels`.
+    fn of(points: &'a Points, subset: &Subset<'_>, labels: &BTreeMap<&Label, usize>) -> Self {
+        let known = subset.labels().enumerate();
+        let known = known.filter_map(|(row, label)| Some((points.get(row), *labels.get(label)?)));
+        Self { points: known.collect() }
+    }
+}
+
+/// What most of the nearest in `sets` say of each point.
+fn answers(points: &Points, sets: &[&Neighbours<'_>], n_labels: usize) -> Vec<usize> {
+    let n = points.numbers.len() / points.dimensions;
+    let answer = |row| {
+        let point = points.get(row);
+        let all = sets.iter().flat_map(|set| &set.points);
+        let mut near: Vec<(f32, usize)> =
+            all.map(|&(other, label)| (squared(point, other), label)).collect();
+        let k = NEAREST.min(near.len());
+        near.select_nth_unstable_by(k - 1, |a, b| a.0.total_cmp(&b.0));
+        let mut votes = vec![0.0; n_labels];
+        near[..k].iter().for_each(|&(_, label)| votes[label] += 1.0);
+        largest(&votes)
+    };
+    (0..n).map(answer).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lead_counts_only_beyond_noise() {
+        let judge = |recent, history, answered, moved| {
+            Evidence { recent, history, answered, moves: false }.judge(moved)
+        };
+        assert!(!Evidence::default().judge(true));
+        assert!(!judge(30.0, 20.0, 1_000.0, false), "1.5 standard errors are 10.6");
+        assert!(judge(40.0, 20.0, 1_000.0, false));
+        assert!(judge(30.0, 20.0, 1_000.0, true), "once held it takes less");
+        assert!(!judge(20.0, 40.0, 1_000.0, true));
+        assert!(!judge(40.0, 20.0, 500.0, false), "too few answers");
+    }
+}

@@ -1,0 +1,182 @@
+//! How long an update trains, and how fast.
+//!
+//! New labels take a number of steps, however few samples bring them; more samples of known labels
+//! take a few passes, or the newest would count for more than all the others.
+
+use std::f32::consts::PI;
+
+use crate::domain::settings::LearningSettings;
+
+use super::minibatch::HALF;
+
+/// Passes over all that is trained on, new and replayed,
+const PASSES: usize = 5;
+/// but at least this many steps,
+const LEAST_STEPS: usize = 500;
+/// and where there is something to forget about this many at most.
+const MOST_STEPS: usize = 850;
+/// The most passes over exemplars: they are few, and always the same.
+const EXEMPLAR_PASSES: usize = 30;
+/// The fewest steps beside exemplars.
+const EXEMPLAR_STEPS: usize = 150;
+/// The most passes over new samples of known labels,
+const KNOWN_PASSES: usize = 5;
+/// but at least this many steps.
+const KNOWN_STEPS: usize = 20;
+/// Peak learning rate where the settings give none.
+pub(super) const RATE: f32 = 1e-3;
+/// More passes over exemplars than this are many,
+const MANY_PASSES: usize = 20;
+/// and the peak rate is multiplied by this.
+const MANY_PASSES_RATE: f32 = 0.3;
+/// The share of the peak rate that the cosine ends at.
+const FINAL_RATE: f32 = 0.02;
+
+/// How long to train and how fast.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Schedule {
+    pub(super) epochs: usize,
+    pub(super) steps_per_epoch: usize,
+    /// Peak rate.
+    pub(super) rate: f32,
+    /// Steps in which the rate rises to its peak.
+    pub(super) warm_up: usize,
+    /// Whether it is long enough for exemplars to be learnt by heart.
+    pub(super) many: bool,
+}
+
+/// What an update has to learn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Task {
+    /// New samples, at least one.
+    pub(super) n_new: usize,
+    /// Old ones beside them.
+    pub(super) n_replayed: usize,
+    /// Whether these are few and the same each time.
+    pub(super) exemplars: bool,
+    /// Whether labels come that are not known.
+    pub(super) new_labels: bool,
+    /// Whether there is nothing to forget.
+    pub(super) first: bool,
+}
+
+impl Schedule {
+    /// For an update.
+    pub(super) fn of(settings: &LearningSettings, task: Task) -> Self {
+        let steps_per_epoch = task.n_new.div_ceil(HALF);
+        let passes = |steps: usize| (steps as f64 / steps_per_epoch as f64).round() as usize;
+        let fitting = passes(task.steps()).max(1).min(task.most_passes(&passes));
+        let epochs = settings.epochs.map_or(fitting, |epochs| epochs as usize);
+        let steps = epochs * steps_per_epoch;
+        let many = task.exemplars && steps * HALF > MANY_PASSES * task.n_replayed;
+        let rate = if many { RATE * MANY_PASSES_RATE } else { RATE };
+        Self {
+            epochs,
+            steps_per_epoch,
+            rate: settings.learning_rate.unwrap_or(rate),
+            warm_up: (steps as f32 * settings.warm_up.unwrap_or_default()) as usize,
+            many,
+        }
+    }
+
+    /// Steps over all epochs.
+    pub(super) fn steps(&self) -> usize {
+        self.epochs * self.steps_per_epoch
+    }
+
+    /// The rate at `step`: up to the peak in a straight line, then half a cosine down to 2 % of it
+    /// (Loshchilov & Hutter 2017).
+    pub(super) fn rate_at(&self, step: usize) -> f32 {
+        if step < self.warm_up {
+            return self.rate * (step + 1) as f32 / (self.warm_up + 1) as f32;
+        }
+        let done = (step - self.warm_up) as f32 / (self.steps() - self.warm_up) as f32;
+        self.rate * (FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + (PI * done).cos()))
+    }
+
+    /// The same at a tenth of the rate.
+    pub(super) fn slower(&self) -> Self {
+        Self { rate: self.rate / 10.0, ..self.clone() }
+    }
+}
+
+impl Task {
+    /// Steps to aim at.
+    fn steps(&self) -> usize {
+        if self.exemplars {
+            return (EXEMPLAR_PASSES * self.n_replayed / HALF).clamp(EXEMPLAR_STEPS, LEAST_STEPS);
+        }
+        match self.first {
+            true => (PASSES * self.n_new / HALF).max(LEAST_STEPS),
+            false => (PASSES * (self.n_new + self.n_replayed) / (2 * HALF))
+                .clamp(LEAST_STEPS, MOST_STEPS),
+        }
+    }
+
+    /// The most passes over the new samples, where `passes` takes a number of steps.
+    fn most_passes(&self, passes: impl Fn(usize) -> usize) -> usize {
+        match self.new_labels {
+            true => usize::MAX,
+            false => passes(KNOWN_STEPS).max(KNOWN_PASSES),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(n_new: usize, n_replayed: usize) -> Task {
+        Task { n_new, n_replayed, exemplars: false, new_labels: true, first: false }
+    }
+
+    fn steps(task: Task) -> usize {
+        Schedule::of(&LearningSettings::default(), task).steps()
+    }
+
+    #[test]
+    fn new_labels_take_as_many_steps_however_few_samples_bring_them() {
+        for (n_new, n_replayed, expected) in
+            [(1, 2_000, 500), (1_000, 2_000, 496), (10_800, 10_800, 845), (20_000, 20_000, 939)]
+        {
+            assert_eq!(steps(task(n_new, n_replayed)), expected, "{n_new}");
+        }
+        let first = |n_new| Task { first: true, ..task(n_new, 0) };
+        assert_eq!((steps(first(100)), steps(first(54_000))), (500, 4_220));
+        let settings = LearningSettings { epochs: Some(3), ..LearningSettings::default() };
+        assert_eq!(Schedule::of(&settings, task(640, 640)).steps(), 30);
+    }
+
+    #[test]
+    fn known_labels_take_a_few_passes() {
+        for (n_new, expected) in [(1, 20), (500, 40), (5_400, 425)] {
+            assert_eq!(
+                steps(Task { new_labels: false, ..task(n_new, 6_000) }),
+                expected,
+                "{n_new}"
+            );
+        }
+    }
+
+    #[test]
+    fn few_exemplars_are_not_learnt_by_heart() {
+        let beside = |n_replayed| Task { exemplars: true, ..task(10_800, n_replayed) };
+        assert_eq!((steps(beside(200)), steps(beside(2_000))), (169, 507));
+        let rate = |task| Schedule::of(&LearningSettings::default(), task).rate;
+        assert_eq!(rate(beside(1_000)), RATE * MANY_PASSES_RATE);
+        assert_eq!(rate(beside(2_000)), RATE);
+        assert_eq!(rate(task(10_800, 10_800)), RATE);
+        let settings = LearningSettings { learning_rate: Some(0.1), ..LearningSettings::default() };
+        assert_eq!(Schedule::of(&settings, beside(1_000)).rate, 0.1);
+    }
+
+    #[test]
+    fn the_rate_rises_to_the_peak_and_falls_to_a_fiftieth() {
+        let schedule =
+            Schedule { epochs: 10, steps_per_epoch: 100, rate: 0.5, warm_up: 100, many: false };
+        assert!(schedule.rate_at(0) < 0.01);
+        assert!((0..99).all(|step| schedule.rate_at(step) < schedule.rate_at(step + 1)));
+        assert_eq!(schedule.rate_at(100), 0.5);
+        assert!((schedule.rate_at(1_000) - 0.01).abs() < 1e-6);
+    }
+}
