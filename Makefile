@@ -22,7 +22,7 @@ test: tools ## every test
 	$(postgres) && cargo test $(ARGS)
 
 bench: tools ## every benchmark
-	$(postgres) && cargo bench $(ARGS)
+	$(postgres) && cargo bench --bench '*' $(ARGS)
 
 ci: fmt sqlx-check clippy doc test ## every check, the tests last
 
