@@ -6,7 +6,8 @@
 //! - Memory: the peak of a process that takes in 1 GiB of distinct samples as NDJSON.
 //! - Start: an empty directory to ready, and again.
 //!
-//! `cargo bench --bench end_to_end`; needs PostgreSQL's programs, as the tests do.
+//! `make bench`, or one of them: `make bench ARGS='-- memory'`. Needs PostgreSQL's programs, as the
+//! tests do.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -30,11 +31,21 @@ const DIM: usize = 784;
 
 fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let is_wanted = |name: &str| named.is_empty() || named.iter().any(|word| word == name);
     runtime.block_on(async {
-        start().await;
-        ingest().await;
-        predict().await;
-        memory().await;
+        if is_wanted("start") {
+            start().await;
+        }
+        if is_wanted("ingest") {
+            ingest().await;
+        }
+        if is_wanted("predict") {
+            predict().await;
+        }
+        if is_wanted("memory") {
+            memory().await;
+        }
     });
 }
 
