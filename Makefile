@@ -13,7 +13,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 22
 
 run: tools ## the service on 127.0.0.1:8080, in DATABASE_URL or else a private PostgreSQL
-	{ [ -n "$$DATABASE_URL" ] || { $(postgres); }; } && cargo run -- serve $(ARGS)
+	{ [ -n "$$DATABASE_URL" ] || { $(postgres); }; } && cargo run --release -- serve $(ARGS)
 
 demo: tools ## a model that learns handwritten digits, batch by batch
 	$(postgres) && cargo run --release -- demo $(ARGS)
@@ -22,7 +22,7 @@ test: tools ## every test
 	$(postgres) && cargo test $(ARGS)
 
 bench: tools ## every benchmark
-	$(postgres) && cargo bench $(ARGS)
+	$(postgres) && cargo bench --bench '*' $(ARGS)
 
 ci: fmt sqlx-check clippy doc test ## every check, the tests last
 

@@ -3,10 +3,11 @@
 //! - Ingest: NDJSON of 784 floats, against a bare COPY of the same blocks and rows.
 //! - Predict: one 784-vector as JSON on 16 connections, against a handler that parses the same JSON
 //!   and answers a constant.
-//! - Memory: the peak of a process that takes in 1 GiB of NDJSON.
+//! - Memory: the peak of a process that takes in 1 GiB of distinct samples as NDJSON.
 //! - Start: an empty directory to ready, and again.
 //!
-//! `cargo bench --bench end_to_end`; needs PostgreSQL's programs, as the tests do.
+//! `make bench`, or one of them: `make bench ARGS='-- memory'`. Needs PostgreSQL's programs, as the
+//! tests do.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -14,8 +15,7 @@
 mod support;
 
 use std::fmt::Write as _;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use axum::routing::post;
@@ -24,23 +24,34 @@ use perennial::domain::sample::ContentHash;
 use perennial::storage::block;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
+use support::process::{Process, free_address, ready};
 use support::{Api, Database, TestService, readable_dir};
 
 const DIM: usize = 784;
 
 fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let is_wanted = |name: &str| named.is_empty() || named.iter().any(|word| word == name);
     runtime.block_on(async {
-        start().await;
-        ingest().await;
-        predict().await;
-        memory().await;
+        if is_wanted("start") {
+            start().await;
+        }
+        if is_wanted("ingest") {
+            ingest().await;
+        }
+        if is_wanted("predict") {
+            predict().await;
+        }
+        if is_wanted("memory") {
+            memory().await;
+        }
     });
 }
 
-/// Images of which half the pixels are zero.
-fn images(n: usize) -> Vec<Vec<f32>> {
-    let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(7);
+/// Images of which half the pixels are zero; another seed gives others.
+fn images(n: usize, seed: u64) -> Vec<Vec<f32>> {
+    let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut pixel = || if random.gen_bool(0.5) { 0.0 } else { random.gen_range(0.0..1.0f32) };
     (0..n).map(|_| (0..DIM).map(|_| pixel()).collect()).collect()
 }
@@ -65,7 +76,7 @@ async fn create(api: &Api, name: &str) {
 async fn ingest() {
     const ROWS: usize = 10_000;
     let service = TestService::start_with(&["--no-worker", "--max-body-bytes", "1000000000"]).await;
-    let images = images(ROWS);
+    let images = images(ROWS, 7);
     let text = ndjson(&images);
     let pool = service.database.pool().await;
     let mut ratios = Vec::new();
@@ -144,7 +155,7 @@ struct Vectors {
 async fn predict() {
     let service = TestService::start().await;
     create(&service.api, "m").await;
-    let text = ndjson(&images(300));
+    let text = ndjson(&images(300, 7));
     service.api.post_text("/v1/models/m/batches", "application/x-ndjson", text).await.expect(202);
     assert_eq!(service.api.update("m").await["outcome"], "published");
 
@@ -156,7 +167,7 @@ async fn predict() {
     let router = axum::Router::new().route("/constant", post(constant));
     tokio::spawn(async move { axum::serve(listener, router).await });
 
-    let body = json!({"inputs": [images(1)[0]]}).to_string();
+    let body = json!({"inputs": [images(1, 7)[0]]}).to_string();
     let ours = format!("{}/v1/models/m/predict", service.api.address);
     let theirs = format!("http://{address}/constant");
     let mut ratios = Vec::new();
@@ -199,75 +210,53 @@ async fn load(url: &str, body: &str) -> f64 {
     f64::from(answered) / began.elapsed().as_secs_f64()
 }
 
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let pid = i32::try_from(self.0.id()).unwrap();
-        let _ = nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(pid),
-            nix::sys::signal::Signal::SIGTERM,
-        );
-        let _ = self.0.wait();
-    }
-}
-
 /// The built service in a process of its own, once it is ready.
 async fn spawn(more: &[&str]) -> (Process, Api) {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let address = free_address();
     let mut process = Command::new(env!("CARGO_BIN_EXE_perennial"));
-    process
-        .args(["serve", "--listen", &address])
-        .args(more)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let process = Process(process.env_remove("DATABASE_URL").spawn().unwrap());
-    let api = Api::new(format!("http://{address}"));
-    while !api
-        .client
-        .get(format!("http://{address}/readyz"))
-        .send()
-        .await
-        .is_ok_and(|a| a.status().is_success())
-    {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    process.args(["serve", "--listen", &address]).args(more);
+    process.env_remove("DATABASE_URL").stdout(Stdio::null()).stderr(Stdio::null());
+    let process = Process::start(&mut process);
+    let api = ready(&address).await;
     (process, api)
 }
 
 async fn memory() {
-    const BYTES: usize = 1 << 30;
     let (database, dir) = (Database::create().await, readable_dir());
     let dir_name = dir.path().to_str().unwrap();
-    let flags = [
-        "--database-url",
-        &database.url,
-        "--data-dir",
-        dir_name,
-        "--no-worker",
-        "--max-body-bytes",
-        "2000000000",
-    ];
-    let (process, api) = spawn(&flags).await;
+    let on_database = ["--database-url", &database.url, "--data-dir", dir_name, "--no-worker"];
+    let limit = ["--max-body-bytes", "2000000000"];
+    let (process, api) = spawn(&[&on_database[..], &limit].concat()).await;
     create(&api, "m").await;
-    let piece = bytes::Bytes::from(ndjson(&images(1000)));
-    // The same thousand samples again and again: read, checked and found known.
-    let pieces =
-        std::iter::repeat_n(piece.clone(), BYTES / piece.len() + 1).map(Ok::<_, std::io::Error>);
     let request = api
         .request(reqwest::Method::POST, "/v1/models/m/batches?update=never")
+        .timeout(Duration::from_secs(3600))
         .header("content-type", "application/x-ndjson")
-        .body(reqwest::Body::wrap_stream(futures_util::stream::iter(pieces)));
+        .body(reqwest::Body::wrap_stream(futures_util::stream::iter(distinct_samples(1 << 30))));
     let began = Instant::now();
-    let answer = api.send(request).await.expect(202);
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.0.id())).unwrap();
-    let peak =
-        status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM: ?").to_owned();
+    let batch = api.send(request).await.expect(202)["batch"].take();
+    assert_eq!(batch["accepted"], batch["received"], "all are distinct: {batch}");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
     println!(
-        "memory: 1 GiB of NDJSON, {} samples in {:.0} s; {peak} (to stay under: 300 MiB)",
-        answer["batch"]["received"],
+        "memory: 1 GiB of NDJSON, {} samples in {:.0} s: peak {peak} (to stay under: 307200 kB)",
+        batch["accepted"],
         began.elapsed().as_secs_f64()
     );
+    process.stop();
+}
+
+/// At least `n_bytes` of NDJSON in pieces, each made when it is asked for.
+fn distinct_samples(n_bytes: usize) -> impl Iterator<Item = std::io::Result<String>> {
+    let mut made = 0;
+    (0..)
+        .map(|seed| ndjson(&images(100, seed)))
+        .take_while(move |piece| {
+            let goes_on = made < n_bytes;
+            made += piece.len();
+            goes_on
+        })
+        .map(Ok)
 }
 
 async fn start() {
@@ -279,7 +268,7 @@ async fn start() {
             "start, {what}: {:.2} s to ready (to stay under: {limit} s)",
             began.elapsed().as_secs_f64()
         );
-        drop(process);
+        assert!(process.stop().success());
     }
     println!();
 }

@@ -67,8 +67,9 @@ impl Worker {
     async fn work(&self) {
         let mut notices = self.context.notices.subscribe();
         while !self.shutdown.is_cancelled() {
+            let asked_at = Instant::now();
             match self.claim().await {
-                Ok(Some(claim)) => self.run_job(claim).await,
+                Ok(Some(claim)) => self.run_job(claim, asked_at).await,
                 Ok(None) => self.until_queued(&mut notices).await,
                 Err(error) => {
                     tracing::warn!(%error, "no job can be claimed; trying again");
@@ -103,8 +104,8 @@ impl Worker {
         self.shutdown.run_until_cancelled(sleep(duration)).await;
     }
 
-    /// One run of a job, with its heartbeat beside it.
-    async fn run_job(&self, claim: Claim) {
+    /// One run of a job, with its heartbeat beside it. `asked_at`: when its claim was asked for.
+    async fn run_job(&self, claim: Claim, asked_at: Instant) {
         tracing::info!(update = %claim.id, attempt = claim.attempt, "update runs");
         let began = Instant::now();
         let run = Arc::new(Run::default());
@@ -112,7 +113,7 @@ impl Worker {
         tokio::pin!(update);
         let ended = tokio::select! {
             // The heartbeat returns only once the job is no longer this run's.
-            () = self.keep_alive(claim, &run) => (&mut update).await,
+            () = self.keep_alive(claim, asked_at, &run) => (&mut update).await,
             ended = &mut update => ended,
         };
         let seconds = began.elapsed().as_secs_f64();
@@ -131,14 +132,23 @@ impl Worker {
     }
 
     /// Renews the lease until it is lost, carrying progress up and the wish to stop down.
-    async fn keep_alive(&self, claim: Claim, run: &Run) {
+    ///
+    /// The lease counts from before the database was asked for it, so that it is over here no
+    /// later than there. A worker that is paused for longer cannot notice: for a moment two run
+    /// the same job then, until its next beat, and only the other's attempt may finish it.
+    async fn keep_alive(&self, claim: Claim, asked_at: Instant, run: &Run) {
+        let lease = self.settings.lease;
         let mut notices = self.context.notices.subscribe();
         let mut db = None;
-        let mut renewed = Instant::now();
+        let mut ends_at = asked_at + lease;
         loop {
-            match self.beat(&mut db, claim, run).await {
+            let asked_at = Instant::now();
+            // A connection that hangs is as good as none.
+            let patience = ends_at.saturating_duration_since(asked_at).clamp(lease / 10, lease / 3);
+            let beat = timeout(patience, self.beat(&mut db, claim, run)).await;
+            match beat.unwrap_or(Err(StorageError::Database(sqlx::Error::PoolTimedOut))) {
                 Ok(Some(cancel)) => {
-                    renewed = Instant::now();
+                    ends_at = asked_at + lease;
                     if cancel {
                         run.stop(Stop::Cancelled);
                     }
@@ -147,7 +157,7 @@ impl Worker {
                 Err(error) => {
                     tracing::warn!(%error, update = %claim.id, "the lease could not be renewed");
                     db = None;
-                    if renewed.elapsed() >= self.settings.lease {
+                    if Instant::now() >= ends_at {
                         return run.stop(Stop::Lost);
                     }
                 }
@@ -156,7 +166,7 @@ impl Worker {
                 while !matches!(notices.recv().await, Ok(Notice::Cancel(id)) if id == claim.id) {}
             };
             // Often enough for a third of the lease, and for a progress bar.
-            let pause = (self.settings.lease / 3).min(Duration::from_millis(500));
+            let pause = (lease / 3).min(Duration::from_millis(500));
             tokio::select! {
                 _ = timeout(pause, wait) => {}
                 () = self.shutdown.cancelled(), if run.stopping().is_none() => run.stop(Stop::HandBack),
@@ -170,19 +180,13 @@ impl Worker {
         claim: Claim,
         run: &Run,
     ) -> Result<Option<bool>, StorageError> {
-        let lease_s = self.settings.lease.as_secs_f64();
-        let (phase, progress, report) = run.snapshot();
-        let renew = async {
-            let db = match db {
-                Some(db) => db,
-                None => db.insert(notices::connect(&self.settings.database).await?),
-            };
-            jobs::heartbeat(db, claim, lease_s, phase, progress, &report).await
+        let db = match db {
+            Some(db) => db,
+            None => db.insert(notices::connect(&self.settings.database).await?),
         };
-        // A connection that hangs is as good as none.
-        timeout(self.settings.lease / 3, renew)
-            .await
-            .unwrap_or_else(|_| Err(StorageError::Database(sqlx::Error::PoolTimedOut)))
+        let (phase, progress, report) = run.snapshot();
+        let lease_s = self.settings.lease.as_secs_f64();
+        jobs::heartbeat(db, claim, lease_s, phase, progress, &report).await
     }
 
     /// Writes down how a run failed; what cannot be written the next sweep of leases will.

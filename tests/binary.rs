@@ -5,55 +5,18 @@
 
 mod support;
 
-use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::process::{Process, free_address, perennial, ready};
 use support::{Api, Database, blobs, readable_dir};
-
-/// A process that is killed, not asked, when it is dropped.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn perennial(command: &str, dir: &Path, more: &[&str]) -> Command {
-    let mut process = Command::new(env!("CARGO_BIN_EXE_perennial"));
-    process.arg(command).arg("--data-dir").arg(dir).args(more);
-    process.env_remove("DATABASE_URL").stderr(Stdio::null()).stdout(Stdio::null());
-    process
-}
-
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
-/// Waits until the service at `address` is ready.
-async fn ready(address: &str) -> Api {
-    let api = Api::new(format!("http://{address}"));
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(60) {
-        let ready = api.client.get(format!("http://{address}/readyz")).send().await;
-        if ready.is_ok_and(|answer| answer.status().is_success()) {
-            return api;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("{address} does not get ready");
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_service_comes_back_and_answers_the_same() {
     let dir = readable_dir();
     let address = free_address();
-    let start =
-        || Process(perennial("serve", dir.path(), &["--listen", &address]).spawn().unwrap());
+    let start = || Process::start(&mut perennial("serve", dir.path(), &["--listen", &address]));
     let inputs: Vec<Vec<f32>> =
         blobs(&["a", "b"], 5, 8, 9).into_iter().map(|(input, _)| input).collect();
     let request = json!({"inputs": inputs, "top_k": 2});
@@ -74,11 +37,7 @@ async fn a_killed_service_comes_back_and_answers_the_same() {
     assert_eq!(api.update("m").await["version"], 2);
 
     // Told to stop, it ends by itself and with success.
-    let mut service = service;
-    let pid = i32::try_from(service.0.id()).unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM)
-        .unwrap();
-    assert!(service.0.wait().unwrap().success());
+    assert!(service.stop().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +47,7 @@ async fn a_worker_that_dies_at_any_step_leaves_an_update_that_is_done_once() {
     let address = free_address();
     let on_database = ["--database-url", &database.url, "--lease-s", "2"];
     let flags = [&on_database[..], &["--listen", &address, "--no-worker"]].concat();
-    let _service = Process(perennial("serve", dir.path(), &flags).spawn().unwrap());
+    let _service = Process::start(&mut perennial("serve", dir.path(), &flags));
     let api = ready(&address).await;
     let steps =
         ["claimed", "gathered", "learnt", "checkpoint_written", "before_commit", "committed"];
@@ -106,7 +65,7 @@ async fn a_worker_that_dies_at_any_step_leaves_an_update_that_is_done_once() {
         let expected = if step == "committed" { "succeeded" } else { "running" };
         assert_eq!(left["status"], expected, "{step}");
 
-        let _next = Process(perennial("worker", dir.path(), &on_database).spawn().unwrap());
+        let _next = Process::start(&mut perennial("worker", dir.path(), &on_database));
         let done = api.wait(id).await;
         assert_eq!(
             (&done["outcome"], &done["version"]),
@@ -131,7 +90,7 @@ async fn two_workers_share_the_work_and_do_nothing_twice() {
     let address = free_address();
     let on_database = ["--database-url", &database.url];
     let flags = [&on_database[..], &["--listen", &address, "--no-worker"]].concat();
-    let _service = Process(perennial("serve", dir.path(), &flags).spawn().unwrap());
+    let _service = Process::start(&mut perennial("serve", dir.path(), &flags));
     let api = ready(&address).await;
     let mut updates = Vec::new();
     for number in 0..6 {
@@ -141,7 +100,7 @@ async fn two_workers_share_the_work_and_do_nothing_twice() {
         let update = api.post(&format!("/v1/models/{model}/updates"), json!({})).await.expect(202);
         updates.push(update["id"].as_str().unwrap().to_owned());
     }
-    let worker = || Process(perennial("worker", dir.path(), &on_database).spawn().unwrap());
+    let worker = || Process::start(&mut perennial("worker", dir.path(), &on_database));
     let _workers = [worker(), worker()];
     for id in &updates {
         let done: Value = api.wait(id).await;
@@ -159,7 +118,7 @@ async fn a_service_waits_for_its_database_and_says_so() {
     database.allow_connections(false).await;
     let address = free_address();
     let flags = ["--database-url", &database.url, "--listen", &address];
-    let _service = Process(perennial("serve", dir.path(), &flags).spawn().unwrap());
+    let _service = Process::start(&mut perennial("serve", dir.path(), &flags));
     let url = format!("http://{address}");
     let api = Api::new(url.clone());
     while api.client.get(format!("{url}/healthz")).send().await.is_err() {

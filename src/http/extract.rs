@@ -154,13 +154,15 @@ pub fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
 /// 400 with line and column when `body` is not JSON, 422 with a pointer when it is not a `T`.
 pub fn parse_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     // A derived struct would also take an array of its fields; the contract knows objects only.
-    let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     match serde_json::from_slice(body) {
-        Ok(value) if !is_array => Ok(value),
+        Ok(value) if is_object => Ok(value),
         Err(error) if !error.is_data() => Err(malformed(&error)),
-        Ok(_) => Err(Invalid::new("the body must be an object").into()),
         // Once more, slower, to learn where: only refusals pay for it.
-        Err(error) => Err(locate::<T>(body).unwrap_or_else(|| Invalid::new(words(&error))).into()),
+        Err(error) if is_object => {
+            Err(locate::<T>(body).unwrap_or_else(|| Invalid::new(words(&error))).into())
+        }
+        _ => Err(Invalid::new("the body must be an object").into()),
     }
 }
 
@@ -275,6 +277,15 @@ mod tests {
             let (code, pointer, detail) = refusal(body);
             assert_eq!((code, pointer.as_str()), (ProblemCode::Invalid, at), "{body}: {detail}");
             assert!(!detail.contains("line"), "{detail}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_told_in_the_contracts_words() {
+        for body in ["[1]", "7", "\"text\"", "null", " true"] {
+            let (code, pointer, detail) = refusal(body);
+            assert_eq!((code, pointer.as_str()), (ProblemCode::Invalid, ""), "{body}");
+            assert_eq!(detail, "the body must be an object", "{body}");
         }
     }
 

@@ -12,8 +12,13 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 /// The oldest PostgreSQL that is supported, as `server_version_num` says it.
 const MIN_SERVER_VERSION: i32 = 140_000;
 
+/// How long a transaction may be left alone before the server ends it. A process that is paused or
+/// cut off in the middle of one holds its model's lock, and nobody else can know that it is gone.
+const IDLE_IN_TRANSACTION: &str = "60s";
+
 /// A pool of at most `max_connections`; connects when first used.
 pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
+    let options = options.options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)]);
     PgPoolOptions::new()
         .max_connections(max_connections)
         // Longer than a busy moment, shorter than a client's patience.
@@ -78,11 +83,14 @@ pub(super) fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // Connection exceptions, serialisation failures, too many connections, a database that
-        // takes none or a lock that cannot be had, shutting down or starting up; and a schema that
-        // is still being made: the service answers while it waits for its database.
+        // Connection exceptions, a transaction left alone for too long, serialisation failures, too
+        // many connections, a database that takes none or a lock that cannot be had, shutting down
+        // or starting up; and a schema that is still being made: the service answers while it
+        // waits for its database.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "40", "42P01", "53", "55", "57P"].iter().any(|class| code.starts_with(class))
+            ["08", "25P03", "40", "42P01", "53", "55", "57P"]
+                .iter()
+                .any(|class| code.starts_with(class))
         }),
         _ => false,
     }

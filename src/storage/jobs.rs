@@ -282,6 +282,7 @@ pub async fn finish(
     let done = sqlx::query!(
         "UPDATE updates SET status = $3, outcome = $4, version = $5, error = $6,
                 report = coalesce($7, report), leased_until = NULL, finished_at = now(),
+                phase = CASE WHEN $3 = 'succeeded' THEN 'publish' ELSE phase END,
                 progress = CASE WHEN $3 = 'succeeded' THEN 1 ELSE progress END
          WHERE id = $1 AND attempt = $2 AND status = 'running'",
         claim.id,

@@ -1,8 +1,12 @@
 //! Operations: health, metrics, the document, and that every refusal is a problem.
 
-use serde_json::json;
+use std::str::FromStr;
 
-use crate::support::TestService;
+use perennial::storage::database;
+use serde_json::json;
+use sqlx::postgres::PgConnectOptions;
+
+use crate::support::{Database, TestService};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_metrics_and_documents_are_served() {
@@ -64,4 +68,15 @@ async fn a_database_that_goes_away_is_said_so_and_comes_back() {
     let sample = json!({"samples": [{"input": [1, 2], "label": "a"}]});
     api.post("/v1/models/m/batches", sample).await.expect(202);
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_ends_a_transaction_that_is_left_alone() {
+    let database = Database::create().await;
+    let pool = database::pool(PgConnectOptions::from_str(&database.url).unwrap(), 1);
+    let limit: String = sqlx::query_scalar("SHOW idle_in_transaction_session_timeout")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(limit, "1min");
 }

@@ -1,8 +1,9 @@
 //! Predictions: their form, their refusals, and that one answer is one version's.
 
+use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::support::{TestService, blobs};
+use crate::support::{Api, TestService, blobs};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_ranks_labels_by_probability() {
@@ -120,4 +121,49 @@ async fn versions_swap_without_a_failed_or_mixed_answer() {
     let ((), seen) = tokio::join!(swaps, asks);
     assert!(seen.iter().all(|&n| n > 0), "{seen:?}");
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_devices_learn_and_predict_the_same_labels() {
+    let flex = TestService::start_with(&["--device", "flex"]).await;
+    let ndarray = TestService::start_with(&["--device", "ndarray"]).await;
+    // Near enough to each other that some answers are wrong, and the same ones on both.
+    let near = |n, seed| -> Vec<(Vec<f32>, &str)> {
+        let points = blobs(&["a", "b", "c"], n, 8, seed).into_iter();
+        let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(seed);
+        points
+            .map(|(input, label)| {
+                let noisy = |x: f32| x * 0.2 + random.gen_range(-1.0..1.0);
+                (input.into_iter().map(noisy).collect(), label)
+            })
+            .collect()
+    };
+    let unseen = near(100, 9);
+    let inputs: Vec<Vec<f32>> = unseen.iter().map(|(input, _)| input.clone()).collect();
+    for api in [&flex.api, &ndarray.api] {
+        api.create_model("m", 8).await;
+        api.send_samples("m", &near(200, 1)).await;
+        assert_eq!(api.update("m").await["outcome"], "published");
+    }
+    let (one, other) =
+        (flex.api.labels("m", &inputs).await, ndarray.api.labels("m", &inputs).await);
+    assert_eq!(one, other);
+    let right = one.iter().zip(&unseen).filter(|(answer, (_, label))| answer == label).count();
+    assert!((200..300).contains(&right), "{right} of 300: neither guessed nor too easy");
+
+    // What one has learnt the other answers.
+    let learnt = probabilities(&ndarray.api, &inputs).await;
+    let (database, dir) = ndarray.stop().await;
+    let moved = TestService::start_on(database, dir, &["--device", "flex"]).await;
+    for (a, b) in learnt.iter().zip(probabilities(&moved.api, &inputs).await) {
+        assert!((a - b).abs() < 1e-4, "{a} {b}");
+    }
+    flex.stop().await;
+    moved.stop().await;
+}
+
+async fn probabilities(api: &Api, inputs: &[Vec<f32>]) -> Vec<f64> {
+    let answer = api.post("/v1/models/m/predict", json!({"inputs": inputs})).await.expect(200);
+    let probability = |prediction: &Value| prediction["probability"].as_f64().unwrap();
+    answer["predictions"].as_array().unwrap().iter().map(probability).collect()
 }

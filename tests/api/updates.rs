@@ -27,6 +27,8 @@ async fn an_update_tells_what_it_did() {
     assert_eq!(count("used") + count("held_out") + count("dropped"), 200, "{samples}");
     assert!(count("held_out") > 0 && count("used") > 100, "{samples}");
     assert_eq!((&update["status"], &update["attempt"]), (&json!("succeeded"), &json!(1)));
+    // However short it was: no heartbeat may have told its last phase.
+    assert_eq!((&update["phase"], &update["progress"]), (&json!("publish"), &json!(1.0)));
     for phase in ["preprocess", "select", "train", "evaluate", "publish"] {
         assert!(
             update["report"]["seconds"][phase].is_number(),
