@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use axum::http::Method;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::configurations::{Configuration, merge};
