@@ -7,7 +7,7 @@ export SQLX_OFFLINE = true
 postgres = PERENNIAL_PG_BIN_DIR=$$(scripts/ensure-postgres) && export PERENNIAL_PG_BIN_DIR
 
 .NOTPARALLEL:
-.PHONY: help run demo test bench ci fmt clippy doc sqlx-check sqlx-prepare openapi tools
+.PHONY: help run demo test bench bench-learning ci fmt clippy doc sqlx-check sqlx-prepare openapi tools
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 22
@@ -21,8 +21,11 @@ demo: tools ## a model that learns handwritten digits, batch by batch
 test: tools ## every test
 	$(postgres) && cargo test $(ARGS)
 
-bench: tools ## every benchmark
-	$(postgres) && cargo bench --bench '*' $(ARGS)
+bench: tools ## every benchmark of speed
+	$(postgres) && cargo bench --bench end_to_end $(ARGS)
+
+bench-learning: tools ## what updates learn and forget, in hours; ARGS='split --seeds 1 --only auto' for less
+	$(postgres) && cargo bench --bench learning -- $(ARGS)
 
 ci: fmt sqlx-check clippy doc test ## every check, the tests last
 
