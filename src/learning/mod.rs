@@ -5,8 +5,10 @@
 //! any number of threads. [`update`] is the whole of it, a line a stage; [`Predictor`] answers.
 
 mod categories;
+mod choose;
 mod clean;
 mod cluster;
+mod duplicate;
 mod evaluate;
 mod features;
 mod gate;
@@ -15,6 +17,7 @@ mod minibatch;
 mod network;
 mod normalize;
 mod optimizer;
+mod outlier;
 mod predict;
 mod report;
 mod seed;
@@ -134,6 +137,8 @@ pub struct SampleDecision {
     pub cluster: Option<u32>,
     /// Its distance to that cluster's centre.
     pub distance: Option<f32>,
+    /// Whether it lies far from all others of its label.
+    pub outlier: bool,
 }
 
 /// Why an update failed. None of these goes away by trying the same again.
@@ -176,7 +181,7 @@ pub fn update(
     let mut watch = Watch { observe };
     check_shapes(lesson)?;
     watch.phase(Phase::Preprocess)?;
-    let cleaned = clean::clean(&lesson.experience, lesson.settings.learning.missing);
+    let cleaned = clean::clean(&lesson.experience, &lesson.settings.learning);
     if cleaned.good.is_empty() {
         return Ok(report::nothing_to_learn(lesson, &cleaned));
     }
@@ -185,8 +190,8 @@ pub fn update(
 
     watch.phase(Phase::Select)?;
     let selection = select::select(lesson, &state, &cleaned.good);
-    let chosen = cleaned.good.choose(&selection.selected);
-    let replay = lesson.replay();
+    let chosen = selection.chosen(&cleaned.good);
+    let replay = lesson.replay(&cleaned.good);
     watch.progress(0.15)?;
 
     watch.phase(Phase::Train)?;
@@ -214,15 +219,15 @@ pub fn update(
 /// [`LearningError`] where the lesson itself is wrong.
 pub fn plan(lesson: &Lesson<'_>) -> Result<Plan, LearningError> {
     check_shapes(lesson)?;
-    let cleaned = clean::clean(&lesson.experience, lesson.settings.learning.missing);
+    let cleaned = clean::clean(&lesson.experience, &lesson.settings.learning);
     if cleaned.good.is_empty() {
         let Learnt { report, decisions, .. } = report::nothing_to_learn(lesson, &cleaned);
         return Ok(Plan { report, decisions });
     }
     let state = state::begin(lesson, &cleaned.good);
     let selection = select::select(lesson, &state, &cleaned.good);
-    let chosen = cleaned.good.choose(&selection.selected);
-    let replay = lesson.replay();
+    let chosen = selection.chosen(&cleaned.good);
+    let replay = lesson.replay(&cleaned.good);
     let new_labels = new_labels(&state, [&chosen, &replay])?;
     let (cleaned, selection) = (&cleaned, &selection);
     let chosen = Chosen { cleaned, selection, replay: &replay, new_labels: &new_labels };
@@ -230,12 +235,13 @@ pub fn plan(lesson: &Lesson<'_>) -> Result<Plan, LearningError> {
 }
 
 impl Lesson<'_> {
-    /// The old samples that the strategy replays, those that cannot be learnt from left out.
-    fn replay(&self) -> Subset<'_> {
+    /// The old samples that the strategy replays beside the `new` ones, those that cannot be learnt
+    /// from or that `new` ones contradict left out.
+    fn replay(&self, new: &Subset<'_>) -> Subset<'_> {
         match self.settings.learning.strategy {
             Strategy::Naive => Subset::none(&self.replay),
             Strategy::Auto | Strategy::Replay => {
-                clean::clean(&self.replay, self.settings.learning.missing).good
+                clean::clean_replay(&self.replay, self.settings.learning.missing, new)
             }
         }
     }

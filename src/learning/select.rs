@@ -1,33 +1,27 @@
-//! Selection: which samples of an update are trained on when the budget does not cover all.
+//! Selection: which samples of an update are trained on, and at what weight.
 //!
-//! Whatever the budget, samples are clustered label by label, so that every decision can be
-//! explained by where a sample lies; when nothing needs choosing only a part of them is.
+//! Whatever the budget, samples are clustered label by label and searched for near duplicates and
+//! outliers, so that every decision can be explained by where a sample lies; when nothing depends
+//! on it only a part of them is, which bounds the cost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rand::Rng;
-use rand::seq::SliceRandom;
-use rand_xoshiro::Xoshiro256PlusPlus;
-
 use crate::domain::label::Label;
-use crate::domain::settings::{Budget, SelectionSettings, SelectionStrategy};
+use crate::domain::settings::{Budget, Outliers, SelectionSettings, SelectionStrategy};
 use crate::domain::update::{Decision, SelectionReport};
 
-use super::cluster::{Member, cluster, squared};
+use super::choose::{Candidates, Group, choose};
+use super::cluster::{Member, cluster};
 use super::seed::{Draw, stream};
 use super::space::{Described, describe};
 use super::state::LearnerState;
 use super::subset::Subset;
-use super::{Lesson, SampleDecision};
+use super::{Lesson, SampleDecision, duplicate, outlier};
 
 /// Samples that an update takes whole; of more it takes less than linearly more.
 pub(super) const FULL_BUDGET: usize = 20_000;
-/// Samples clustered for the report alone, when nothing depends on it.
-const MAX_DESCRIBED: usize = 2_000;
-/// Two samples of a cluster are near duplicates below this share of the median distance.
-const DUPLICATE_SHARE: f32 = 1e-3;
-/// How many kept neighbours a sample is compared with in search of near duplicates.
-const MAX_COMPARED: usize = 32;
+/// Samples described for the report alone, when nothing depends on it.
+const MAX_DESCRIBED: usize = 5_000;
 
 /// What became of each sample of an update, by its place in the cleaned samples.
 #[derive(Debug)]
@@ -36,15 +30,24 @@ pub(super) struct Selection {
     pub(super) selected: Vec<usize>,
     /// For the report.
     pub(super) report: SelectionReport,
+    /// What each of the selected counts in training.
+    weights: Vec<f32>,
     decisions: Vec<Decision>,
     members: Vec<Option<Member>>,
+    outliers: BTreeSet<usize>,
 }
 
 impl Selection {
+    /// The selected of `subset`, which was selected from, at the weights that they are trained at.
+    pub(super) fn chosen<'a>(&self, subset: &Subset<'a>) -> Subset<'a> {
+        subset.choose(&self.selected).with_weights(self.weights.clone())
+    }
+
     /// Why each sample that was not selected was not.
     pub(super) fn drop_reasons(&self) -> impl Iterator<Item = &'static str> {
         self.decisions.iter().filter_map(|decision| match decision {
             Decision::Duplicate => Some("near duplicate"),
+            Decision::Outlier => Some("outlier"),
             Decision::Skipped => Some("over the budget"),
             _ => None,
         })
@@ -58,6 +61,7 @@ impl Selection {
             decision,
             cluster: member.map(|member| member.cluster),
             distance: member.map(|member| member.distance),
+            outlier: self.outliers.contains(&place),
         })
     }
 }
@@ -66,40 +70,57 @@ impl Selection {
 pub(super) fn select(lesson: &Lesson<'_>, state: &LearnerState, subset: &Subset<'_>) -> Selection {
     let settings = &lesson.settings.selection;
     let budget = budget(settings, subset.len());
-    let strategy = settings.strategy;
-    let by_cluster =
-        matches!(strategy, SelectionStrategy::Balanced | SelectionStrategy::Representative);
-    let n_described = match budget < subset.len() && by_cluster {
-        true => subset.len(),
-        false => subset.len().min(MAX_DESCRIBED),
-    };
     // In the order of the content hash any stretch is a fair draw.
-    let places: Vec<usize> = (0..n_described).collect();
+    let places: Vec<usize> = (0..n_to_describe(settings, budget, subset.len())).collect();
     let described = describe(lesson, state, &subset.choose(&places));
-    let mut groups = group(&described, subset, state, lesson.seed);
-    let report = SelectionReport { strategy, clusters: groups.iter().map(Group::n_clusters).sum() };
+    let groups = group(&described, subset, state, lesson.seed);
+
+    let outliers: BTreeMap<usize, f32> =
+        groups.iter().flat_map(|group| outlier::find(&group.members)).collect();
+    let twins = groups.iter().flat_map(|group| duplicate::find(&group.members, &described.points));
+    let duplicates: BTreeSet<usize> = twins.collect();
+    let mut decisions = vec![Decision::Skipped; subset.len()];
+    let mut weights = subset.weights.clone();
+    match settings.outliers {
+        Outliers::Keep => {}
+        Outliers::DownWeight => outliers.iter().for_each(|(&place, share)| weights[place] *= share),
+        Outliers::HoldBack => {
+            outliers.keys().for_each(|&place| decisions[place] = Decision::Outlier);
+        }
+    }
+    let n_left = decisions.iter().filter(|&&decision| decision == Decision::Skipped).count();
+    if budget < n_left && is_by_place(settings.strategy) {
+        duplicates.iter().for_each(|&place| decisions[place] = Decision::Duplicate);
+    }
+
+    let candidates = Candidates {
+        groups: undecided(&groups, &decisions),
+        margins: &described.margins,
+        weights: &weights,
+    };
+    let draws = &mut stream(lesson.seed, Draw::Selection);
+    let mut picks = choose(candidates, settings.strategy, budget, draws);
+    picks.sort_by_key(|pick| pick.place);
+    picks.iter().for_each(|pick| decisions[pick.place] = Decision::Selected);
+    let selected: Vec<usize> = picks.iter().map(|pick| pick.place).collect();
+
+    let labels = |subset: &Subset<'_>| subset.labels().collect::<BTreeSet<_>>().len();
+    let report = SelectionReport {
+        strategy: settings.strategy,
+        budget,
+        described: places.len(),
+        clusters: groups.iter().map(|group| group.n_clusters()).sum(),
+        near_duplicates: duplicates.len(),
+        outliers: outliers.len(),
+        labels_left_out: labels(subset) - labels(&subset.choose(&selected)),
+    };
     let mut members = vec![None; subset.len()];
     for (place, member) in groups.iter().flat_map(|group| &group.members) {
         members[*place] = Some(*member);
     }
-    let mut decisions = vec![Decision::Selected; subset.len()];
-    if budget < subset.len() {
-        decisions.fill(Decision::Skipped);
-        let mut draws = stream(lesson.seed, Draw::Selection);
-        if by_cluster {
-            drop_near_duplicates(&mut groups, &described, &mut decisions);
-        }
-        let chosen = match strategy {
-            SelectionStrategy::Balanced => balanced(groups, &described.margins, budget, &mut draws),
-            SelectionStrategy::Representative => representative(&groups, budget),
-            SelectionStrategy::Random | SelectionStrategy::All => {
-                rand::seq::index::sample(&mut draws, subset.len(), budget).into_vec()
-            }
-        };
-        chosen.into_iter().for_each(|place| decisions[place] = Decision::Selected);
-    }
-    let selected = (0..subset.len()).filter(|&place| decisions[place] == Decision::Selected);
-    Selection { selected: selected.collect(), report, decisions, members }
+    let weights = picks.iter().map(|pick| pick.weight).collect();
+    let outliers = outliers.into_keys().collect();
+    Selection { selected, report, weights, decisions, members, outliers }
 }
 
 /// How many of `n` samples to train on.
@@ -116,18 +137,18 @@ fn budget(settings: &SelectionSettings, n: usize) -> usize {
     }
 }
 
-/// The samples of one label.
-struct Group {
-    /// Whether the parent knows the label.
-    known: bool,
-    /// Place and cluster of each, by place.
-    members: Vec<(usize, Member)>,
+/// How many of `n` samples to look at. All, where what becomes of them depends on it.
+fn n_to_describe(settings: &SelectionSettings, budget: usize, n: usize) -> usize {
+    let must_choose = budget < n && is_by_place(settings.strategy);
+    match must_choose || settings.outliers != Outliers::Keep {
+        true => n,
+        false => n.min(MAX_DESCRIBED),
+    }
 }
 
-impl Group {
-    fn n_clusters(&self) -> usize {
-        self.members.iter().map(|(_, member)| member.cluster).collect::<BTreeSet<_>>().len()
-    }
+/// Whether a strategy asks where samples lie.
+fn is_by_place(strategy: SelectionStrategy) -> bool {
+    !matches!(strategy, SelectionStrategy::Random | SelectionStrategy::All)
 }
 
 /// Clusters the described samples label by label; clusters are numbered over all labels.
@@ -155,132 +176,23 @@ fn group(
     groups
 }
 
-/// Takes all but one of samples that lie almost on each other out of their group. Points at nearly
-/// the same place have nearly the same distance to the centre, so only neighbours in the order of
-/// that distance are compared.
-fn drop_near_duplicates(groups: &mut [Group], described: &Described, decisions: &mut [Decision]) {
-    for group in groups {
-        group.members.sort_by(|(_, a), (_, b)| {
-            (a.cluster, a.distance)
-                .partial_cmp(&(b.cluster, b.distance))
-                .unwrap_or(std::cmp::Ordering::Equal)
-        });
-        let mut distances: Vec<f32> = group.members.iter().map(|(_, m)| m.distance).collect();
-        distances.sort_by(f32::total_cmp);
-        let near = DUPLICATE_SHARE * distances[distances.len() / 2];
-        let mut kept: Vec<(usize, Member)> = Vec::with_capacity(group.members.len());
-        for &(place, member) in &group.members {
-            let point = described.points.get(place);
-            let mut neighbours = kept.iter().rev().take(MAX_COMPARED).take_while(|(_, other)| {
-                other.cluster == member.cluster && member.distance - other.distance < near
-            });
-            let twin = |&(other, _): &(usize, Member)| {
-                squared(point, described.points.get(other)) < near * near
-            };
-            match neighbours.any(twin) {
-                true => decisions[place] = Decision::Duplicate,
-                false => kept.push((place, member)),
-            }
-        }
-        group.members = kept;
-    }
-}
-
-/// New labels first, drawn over their clusters; of known labels half the samples that the parent
-/// is least sure of, and half drawn over the clusters.
-fn balanced(
-    groups: Vec<Group>,
-    margins: &[f32],
-    budget: usize,
-    draws: &mut Xoshiro256PlusPlus,
-) -> Vec<usize> {
-    let (mut known, new): (Vec<Group>, Vec<Group>) = groups.into_iter().partition(|g| g.known);
-    let mut chosen = drawn_over_clusters(&new, budget, draws);
-    let left = budget - chosen.len();
-    let mut unsure: Vec<usize> =
-        known.iter().flat_map(|group| &group.members).map(|&(place, _)| place).collect();
-    unsure.sort_by(|&a, &b| margins[a].total_cmp(&margins[b]).then(a.cmp(&b)));
-    unsure.truncate(left / 2);
-    let taken: BTreeSet<usize> = unsure.iter().copied().collect();
-    known.iter_mut().for_each(|group| group.members.retain(|(place, _)| !taken.contains(place)));
-    chosen.extend(drawn_over_clusters(&known, left - unsure.len(), draws));
-    chosen.extend(unsure);
-    chosen
-}
-
-/// A seeded draw from each group, each cluster by its size.
-fn drawn_over_clusters(
-    groups: &[Group],
-    budget: usize,
-    draws: &mut Xoshiro256PlusPlus,
-) -> Vec<usize> {
-    let mut chosen = Vec::with_capacity(budget);
-    for (group, quota) in groups.iter().zip(quotas(groups, budget)) {
-        let mut members = group.members.clone();
-        members.shuffle(draws);
-        members.sort_by_key(|(_, member)| member.cluster);
-        // Evenly spaced over the clusters laid end to end: each gets its share, to within one.
-        let start: f64 = draws.r#gen();
-        let spacing = members.len() as f64 / quota.max(1) as f64;
-        let positions = (0..quota).map(|i| ((i as f64 + start) * spacing) as usize);
-        chosen.extend(positions.map(|at| members[at.min(members.len() - 1)].0));
-    }
-    chosen
-}
-
-/// The nearest to each cluster's centre, round robin over the clusters.
-fn representative(groups: &[Group], budget: usize) -> Vec<usize> {
-    let mut chosen = Vec::with_capacity(budget);
-    for (group, quota) in groups.iter().zip(quotas(groups, budget)) {
-        let mut clusters: BTreeMap<u32, Vec<(usize, Member)>> = BTreeMap::new();
-        for &(place, member) in &group.members {
-            clusters.entry(member.cluster).or_default().push((place, member));
-        }
-        let mut ranked: Vec<(usize, usize)> = Vec::with_capacity(group.members.len());
-        for members in clusters.values_mut() {
-            members.sort_by(|(_, a), (_, b)| a.distance.total_cmp(&b.distance));
-            ranked.extend(members.iter().enumerate().map(|(rank, &(place, _))| (rank, place)));
-        }
-        ranked.sort_by_key(|&(rank, _)| rank);
-        chosen.extend(ranked.into_iter().take(quota).map(|(_, place)| place));
-    }
-    chosen
-}
-
-/// Shares `budget` among groups as evenly as their sizes allow.
-fn quotas(groups: &[Group], budget: usize) -> Vec<usize> {
-    let mut quotas = vec![0; groups.len()];
-    let mut smallest_first: Vec<usize> = (0..groups.len()).collect();
-    smallest_first.sort_by_key(|&index| groups[index].members.len());
-    let mut left = budget;
-    for (done, &index) in smallest_first.iter().enumerate() {
-        let share = left.div_ceil(groups.len() - done);
-        quotas[index] = groups[index].members.len().min(share);
-        left -= quotas[index];
-    }
-    quotas
+/// Of the samples that nothing is decided on yet, those of `groups`, and in a last group those that
+/// were not described.
+fn undecided(groups: &[Group], decisions: &[Decision]) -> Vec<Group> {
+    let is_undecided = |place: usize| decisions[place] == Decision::Skipped;
+    let mut undecided = groups.to_vec();
+    undecided.iter_mut().for_each(|group| group.members.retain(|&(place, _)| is_undecided(place)));
+    let n_described: usize = groups.iter().map(|group| group.members.len()).sum();
+    let others = (n_described..decisions.len()).filter(|&place| is_undecided(place));
+    let nowhere = Member { cluster: 0, distance: 0.0 };
+    let members = others.map(|place| (place, nowhere)).collect();
+    undecided.push(Group { known: false, members });
+    undecided
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn groups(sizes: &[(bool, usize)]) -> Vec<Group> {
-        let mut place = 0;
-        let mut one = |&(known, size): &(bool, usize)| {
-            let members = (0..size).map(|i| {
-                place += 1;
-                let member = Member { cluster: (i % 4) as u32, distance: i as f32 };
-                (place - 1, member)
-            });
-            Group { known, members: members.collect() }
-        };
-        sizes.iter().map(&mut one).collect()
-    }
-
-    fn distinct(chosen: &[usize]) -> usize {
-        chosen.iter().collect::<BTreeSet<_>>().len()
-    }
 
     #[test]
     fn the_budget_covers_all_until_it_grows_less_than_linearly() {
@@ -294,26 +206,13 @@ mod tests {
     }
 
     #[test]
-    fn quotas_are_even_and_spend_the_budget() {
-        assert_eq!(quotas(&groups(&[(true, 100), (true, 3), (true, 50)]), 60), [28, 3, 29]);
-        assert_eq!(quotas(&groups(&[(true, 2), (true, 2)]), 10), [2, 2]);
-        assert_eq!(quotas(&groups(&[(true, 5), (true, 5), (true, 5)]), 1).iter().sum::<usize>(), 1);
-    }
-
-    #[test]
-    fn new_labels_come_first_and_of_known_ones_half_are_the_least_sure() {
-        let margins: Vec<f32> = (0..120).map(|place| (120 - place) as f32).collect();
-        let mut draws = stream(1, Draw::Selection);
-        let chosen = balanced(groups(&[(true, 100), (false, 20)]), &margins, 60, &mut draws);
-        assert_eq!((chosen.len(), distinct(&chosen)), (60, 60));
-        assert_eq!(chosen.iter().filter(|&&place| place >= 100).count(), 20);
-        assert!((80..100).all(|place| chosen.contains(&place)), "the least sure are in");
-    }
-
-    #[test]
-    fn representatives_are_the_nearest_of_each_cluster() {
-        let mut chosen = representative(&groups(&[(true, 40)]), 8);
-        chosen.sort_unstable();
-        assert_eq!(chosen, [0, 1, 2, 3, 4, 5, 6, 7]);
+    fn only_what_something_depends_on_is_described_whole() {
+        let mut settings = SelectionSettings::default();
+        assert_eq!(n_to_describe(&settings, 20_000, 20_000), MAX_DESCRIBED);
+        assert_eq!(n_to_describe(&settings, 100, 20_000), 20_000);
+        settings.strategy = SelectionStrategy::Random;
+        assert_eq!(n_to_describe(&settings, 100, 20_000), MAX_DESCRIBED);
+        settings.outliers = Outliers::HoldBack;
+        assert_eq!(n_to_describe(&settings, 20_000, 20_000), 20_000);
     }
 }
