@@ -1,18 +1,16 @@
 //! Choosing: which samples are trained on, by the strategy, within a budget.
 //!
-//! Labels share the budget as evenly as their sizes allow. A draw takes a sample with a probability
-//! that grows with its weight, and what it then counts makes up for that (Horvitz & Thompson 1952),
-//! so that a label's samples count together what they would without a choice.
+//! Labels share the budget as evenly as their sizes allow: where it is scarce, a rare label's samples
+//! are worth more than a frequent one's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rand::Rng;
-use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::domain::settings::SelectionStrategy;
 
 use super::cluster::Member;
+use super::draw::{Pick, drawn};
 
 /// The samples of one label, and where each lies.
 #[derive(Debug, Clone)]
@@ -41,15 +39,6 @@ pub(super) struct Candidates<'a> {
     pub(super) weights: &'a [f32],
 }
 
-/// A sample that is to be trained on.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Pick {
-    /// Its place.
-    pub(super) place: usize,
-    /// What it counts in training, relative to 1.
-    pub(super) weight: f32,
-}
-
 /// Chooses `budget` of `candidates`, or all when there are no more.
 pub(super) fn choose(
     candidates: Candidates<'_>,
@@ -57,7 +46,7 @@ pub(super) fn choose(
     budget: usize,
     draws: &mut Xoshiro256PlusPlus,
 ) -> Vec<Pick> {
-    if candidates.groups.iter().map(|group| group.members.len()).sum::<usize>() <= budget {
+    if candidates.len() <= budget {
         return candidates.all();
     }
     match strategy {
@@ -68,12 +57,29 @@ pub(super) fn choose(
         SelectionStrategy::Random | SelectionStrategy::All => {
             let members = candidates.groups.iter().flat_map(|group| &group.members);
             let together = members.map(|&(place, member)| (place, Member { cluster: 0, ..member }));
-            candidates.drawn(&together.collect::<Vec<_>>(), budget, draws)
+            drawn(&together.collect::<Vec<_>>(), candidates.weights, budget, draws)
         }
     }
 }
 
+/// Draws `budget` of `candidates` of which nothing is known but the labels, or all when there are no
+/// more: new labels first.
+pub(super) fn choose_blindly(
+    candidates: Candidates<'_>,
+    budget: usize,
+    draws: &mut Xoshiro256PlusPlus,
+) -> Vec<Pick> {
+    if candidates.len() <= budget {
+        return candidates.all();
+    }
+    candidates.new_labels_and_doubts(budget, usize::MAX, draws)
+}
+
 impl Candidates<'_> {
+    fn len(&self) -> usize {
+        self.groups.iter().map(|group| group.members.len()).sum()
+    }
+
     fn all(&self) -> Vec<Pick> {
         let members = self.groups.iter().flat_map(|group| &group.members);
         members.map(|&(place, _)| self.pick(place)).collect()
@@ -98,7 +104,9 @@ impl Candidates<'_> {
         let left = budget - chosen.len();
         let unsure = self.least_sure(&known, left / one_in);
         let taken: BTreeSet<usize> = unsure.iter().copied().collect();
-        known.iter_mut().for_each(|group| group.members.retain(|(place, _)| !taken.contains(place)));
+        known
+            .iter_mut()
+            .for_each(|group| group.members.retain(|(place, _)| !taken.contains(place)));
         chosen.extend(self.drawn_over_clusters(&known, left - unsure.len(), draws));
         chosen.extend(unsure.into_iter().map(|place| self.pick(place)));
         chosen
@@ -124,7 +132,9 @@ impl Candidates<'_> {
     ) -> Vec<Pick> {
         let quotas = quotas(groups.iter().map(|group| group.members.len()), budget);
         let groups = groups.iter().zip(quotas);
-        groups.flat_map(|(group, quota)| self.drawn(&group.members, quota, draws)).collect()
+        groups
+            .flat_map(|(group, quota)| drawn(&group.members, self.weights, quota, draws))
+            .collect()
     }
 
     /// The nearest to each cluster's centre, round robin over the clusters.
@@ -151,74 +161,10 @@ impl Candidates<'_> {
             let clusters = by_cluster(&group.members);
             let shares = self::quotas(clusters.iter().map(Vec::len), quota);
             for (members, share) in clusters.iter().zip(shares) {
-                chosen.extend(self.drawn(members, share, draws));
+                chosen.extend(drawn(members, self.weights, share, draws));
             }
         }
         chosen
-    }
-
-    /// A seeded draw of `quota` of `members`, spread evenly over the clusters laid end to end, in
-    /// which each sample is as long as its weight. One that is longer than the way between two
-    /// picks is taken for certain.
-    fn drawn(
-        &self,
-        members: &[(usize, Member)],
-        quota: usize,
-        draws: &mut Xoshiro256PlusPlus,
-    ) -> Vec<Pick> {
-        if quota >= members.len() {
-            return members.iter().map(|&(place, _)| self.pick(place)).collect();
-        }
-        // What all count together is shared among fewer: of equal ones each counts what it did.
-        let scale = quota as f64 / members.len() as f64;
-        let mut laid_out = members.to_vec();
-        laid_out.shuffle(draws);
-        laid_out.sort_by_key(|(_, member)| member.cluster);
-        let (certain, spacing) = self.too_heavy_to_miss(members, quota);
-        let mut chosen: Vec<Pick> = certain
-            .iter()
-            .map(|&place| Pick { place, weight: (self.weight(place) * scale) as f32 })
-            .collect();
-        laid_out.retain(|(place, _)| !certain.contains(place));
-        let mut next = draws.r#gen::<f64>() * spacing;
-        let mut end = 0.0;
-        for (index, &(place, _)) in laid_out.iter().enumerate() {
-            end += self.weight(place);
-            // Rounding must not lose the last pick.
-            let all_needed = laid_out.len() - index == quota - chosen.len();
-            if chosen.len() < quota && (next < end || all_needed) {
-                chosen.push(Pick { place, weight: (spacing * scale) as f32 });
-                next += spacing;
-            }
-        }
-        chosen
-    }
-
-    /// Places of the samples that weigh more than the way between two of `quota` picks over the
-    /// others, and that way.
-    fn too_heavy_to_miss(&self, members: &[(usize, Member)], quota: usize) -> (BTreeSet<usize>, f64) {
-        let mut lightest_first: Vec<usize> = members.iter().map(|&(place, _)| place).collect();
-        lightest_first
-            .sort_by(|&a, &b| self.weight(a).total_cmp(&self.weight(b)).then(b.cmp(&a)));
-        let mut totals: Vec<f64> = Vec::with_capacity(members.len());
-        for &place in &lightest_first {
-            totals.push(totals.last().unwrap_or(&0.0) + self.weight(place));
-        }
-        let mut certain = BTreeSet::new();
-        while let (Some(&place), Some(&total)) = (lightest_first.last(), totals.last()) {
-            let left = quota - certain.len();
-            if left == 0 || self.weight(place) * (left as f64) < total {
-                return (certain, total / left.max(1) as f64);
-            }
-            certain.insert(place);
-            lightest_first.pop();
-            totals.pop();
-        }
-        (certain, 0.0)
-    }
-
-    fn weight(&self, place: usize) -> f64 {
-        f64::from(self.weights[place])
     }
 }
 
@@ -310,7 +256,7 @@ mod tests {
         assert_eq!(quotas(&[100, 3, 50], 60), [29, 3, 28]);
         assert_eq!(quotas(&[2, 2], 10), [2, 2]);
         assert_eq!(quotas(&[5, 9, 7], 2), [0, 1, 1], "the largest first");
-        assert_eq!(quotas(&[], 10), []);
+        assert!(quotas(&[], 10).is_empty());
     }
 
     #[test]
@@ -357,37 +303,6 @@ mod tests {
             let chosen = choose(candidates, strategy, 40, &mut stream(1, Draw::Selection));
             let n_rare = chosen.iter().filter(|pick| rare(pick.place)).count();
             assert_eq!(n_rare, expected, "{strategy:?}");
-        }
-    }
-
-    #[test]
-    fn what_a_draw_takes_counts_for_what_it_leaves() {
-        // One sample in ten counts as much as the nine others together.
-        let weights: Vec<f32> = (0..1_000).map(|i| if i % 10 == 0 { 9.0 } else { 1.0 }).collect();
-        let heavy = |pick: &&Pick| pick.place % 10 == 0;
-        for strategy in [SelectionStrategy::Random, SelectionStrategy::Balanced] {
-            let chosen = chosen(&[(false, 1_000)], (&[], &weights), strategy, 100);
-            let (n_heavy, n) = (chosen.iter().filter(heavy).count(), chosen.len());
-            assert!((35..=65).contains(&n_heavy), "half of {n}: {n_heavy}");
-            let total: f32 = chosen.iter().map(|pick| pick.weight).sum();
-            let of_heavy: f32 = chosen.iter().filter(heavy).map(|pick| pick.weight).sum();
-            assert!((0.35..0.65).contains(&(of_heavy / total)), "{strategy:?}");
-            assert!((total / 180.0 - 1.0).abs() < 1e-3, "the mean weight stays: {total}");
-        }
-    }
-
-    #[test]
-    fn a_sample_too_heavy_to_miss_is_taken_once_at_its_weight() {
-        for heavy in [1e3, 1e30, f32::MAX] {
-            let mut weights = vec![1.0; 100];
-            weights[42] = heavy;
-            let chosen = chosen(&[(false, 100)], (&[], &weights), SelectionStrategy::Random, 10);
-            assert_eq!(chosen.len(), 10);
-            let others = chosen.iter().filter(|pick| pick.place != 42).map(|pick| pick.weight);
-            let others: f32 = others.sum();
-            assert!((others - 9.9).abs() < 1e-3, "a tenth of all the others: {others}");
-            let pick = chosen.iter().find(|pick| pick.place == 42).unwrap();
-            assert!((pick.weight / (heavy / 10.0) - 1.0).abs() < 1e-6);
         }
     }
 }

@@ -151,9 +151,9 @@ fn label_that_counts(
         _ if of_labels.len() == 1 => of_labels.first(),
         Contradictory::Reject => None,
         Contradictory::Newest => of_labels.iter().max_by_key(|of_label| newest(of_label)),
-        Contradictory::Majority => of_labels.iter().max_by(|a, b| {
-            weight(a).total_cmp(&weight(b)).then_with(|| newest(a).cmp(&newest(b)))
-        }),
+        Contradictory::Majority => of_labels
+            .iter()
+            .max_by(|a, b| weight(a).total_cmp(&weight(b)).then_with(|| newest(a).cmp(&newest(b)))),
     };
     counts.map(|of_label| samples.hashes[of_label[0]])
 }

@@ -28,9 +28,8 @@ pub(super) fn find(members: &[(usize, Member)], points: &Points) -> Vec<usize> {
         let mut neighbours = kept.iter().rev().take(MAX_COMPARED).take_while(|(_, other)| {
             other.cluster == member.cluster && member.distance - other.distance < near
         });
-        let is_twin = |&(other, _): &(usize, Member)| {
-            squared(point, points.get(other)) < near * near
-        };
+        let is_twin =
+            |&(other, _): &(usize, Member)| squared(point, points.get(other)) < near * near;
         match neighbours.any(is_twin) {
             true => duplicates.push(place),
             false => kept.push((place, member)),

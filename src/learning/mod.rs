@@ -8,6 +8,7 @@ mod categories;
 mod choose;
 mod clean;
 mod cluster;
+mod draw;
 mod duplicate;
 mod evaluate;
 mod features;

@@ -41,7 +41,9 @@ pub(super) fn find(members: &[(usize, Member)]) -> Vec<(usize, f32)> {
         members.iter().filter(|(_, member)| member.distance > limit).collect();
     far.sort_by(|(a, one), (b, other)| other.distance.total_cmp(&one.distance).then(a.cmp(b)));
     far.truncate(members.len() / MOST_ONE_IN);
-    far.into_iter().map(|&(place, member)| (place, (limit / member.distance).max(LEAST_SHARE))).collect()
+    far.into_iter()
+        .map(|&(place, member)| (place, (limit / member.distance).max(LEAST_SHARE)))
+        .collect()
 }
 
 /// The middle one of `numbers`, of which there is at least one; sorts them.

@@ -1,16 +1,17 @@
 //! Selection: which samples of an update are trained on, and at what weight.
 //!
 //! Whatever the budget, samples are clustered label by label and searched for near duplicates and
-//! outliers, so that every decision can be explained by where a sample lies; when nothing depends
-//! on it only a part of them is, which bounds the cost.
+//! outliers, so that every decision can be explained by where a sample lies. Looking at a sample
+//! costs about a fifth of training on it, so only so many are looked at as is worth the time: of the
+//! others as many are drawn as are chosen of those, blindly.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::domain::label::Label;
 use crate::domain::settings::{Budget, Outliers, SelectionSettings, SelectionStrategy};
 use crate::domain::update::{Decision, SelectionReport};
 
-use super::choose::{Candidates, Group, choose};
+use super::choose::{Candidates, Group, choose, choose_blindly};
 use super::cluster::{Member, cluster};
 use super::seed::{Draw, stream};
 use super::space::{Described, describe};
@@ -20,8 +21,15 @@ use super::{Lesson, SampleDecision, duplicate, outlier};
 
 /// Samples that an update takes whole; of more it takes less than linearly more.
 pub(super) const FULL_BUDGET: usize = 20_000;
-/// Samples described for the report alone, when nothing depends on it.
-const MAX_DESCRIBED: usize = 5_000;
+/// Samples looked at for the report alone, when nothing depends on it.
+const MAX_REPORTED: usize = 5_000;
+/// Samples looked at in order to choose, where the budget is small: training takes as many steps
+/// for few samples as for so many.
+const LOOKED_AT: usize = 12_000;
+/// Samples looked at in order to choose, as a share of a larger budget.
+const LOOKED_AT_SHARE: f64 = 0.5;
+/// Of each label at least so many are looked at, so that none is missed for being rare.
+const LOOKED_AT_PER_LABEL: usize = 16;
 
 /// What became of each sample of an update, by its place in the cleaned samples.
 #[derive(Debug)]
@@ -70,57 +78,175 @@ impl Selection {
 pub(super) fn select(lesson: &Lesson<'_>, state: &LearnerState, subset: &Subset<'_>) -> Selection {
     let settings = &lesson.settings.selection;
     let budget = budget(settings, subset.len());
-    // In the order of the content hash any stretch is a fair draw.
-    let places: Vec<usize> = (0..n_to_describe(settings, budget, subset.len())).collect();
-    let described = describe(lesson, state, &subset.choose(&places));
-    let groups = group(&described, subset, state, lesson.seed);
+    let labels = Labels::of(subset, state);
+    let (looked_at, others) = divide(settings, budget, &labels);
+    let seen = look(lesson, state, subset, (&looked_at, &labels));
+    let unseen = labels.group(&others);
+    let mut decisions = left_out(settings, budget, &seen, subset.len());
+    let mut groups = seen.groups.clone();
+    let is_left = |place: usize| decisions[place] == Decision::Skipped;
+    groups.iter_mut().for_each(|group| group.members.retain(|&(place, _)| is_left(place)));
 
-    let outliers: BTreeMap<usize, f32> =
-        groups.iter().flat_map(|group| outlier::find(&group.members)).collect();
-    let twins = groups.iter().flat_map(|group| duplicate::find(&group.members, &described.points));
-    let duplicates: BTreeSet<usize> = twins.collect();
-    let mut decisions = vec![Decision::Skipped; subset.len()];
-    let mut weights = subset.weights.clone();
-    match settings.outliers {
-        Outliers::Keep => {}
-        Outliers::DownWeight => outliers.iter().for_each(|(&place, share)| weights[place] *= share),
-        Outliers::HoldBack => {
-            outliers.keys().for_each(|&place| decisions[place] = Decision::Outlier);
-        }
-    }
-    let n_left = decisions.iter().filter(|&&decision| decision == Decision::Skipped).count();
-    if budget < n_left && is_by_place(settings.strategy) {
-        duplicates.iter().for_each(|&place| decisions[place] = Decision::Duplicate);
-    }
-
-    let candidates = Candidates {
-        groups: undecided(&groups, &decisions),
-        margins: &described.margins,
-        weights: &weights,
-    };
+    let weights = weights(settings.outliers, &seen, subset);
+    let candidates = |groups| Candidates { groups, margins: &seen.margins, weights: &weights };
     let draws = &mut stream(lesson.seed, Draw::Selection);
-    let mut picks = choose(candidates, settings.strategy, budget, draws);
+    let mut picks = if is_by_place(settings.strategy) {
+        let of_seen = budget_of_seen(budget, looked_at.len(), others.len());
+        let mut picks = choose(candidates(groups), settings.strategy, of_seen, draws);
+        picks.extend(choose_blindly(candidates(unseen), budget - picks.len(), draws));
+        picks
+    } else {
+        groups.extend(unseen);
+        choose(candidates(groups), settings.strategy, budget, draws)
+    };
     picks.sort_by_key(|pick| pick.place);
     picks.iter().for_each(|pick| decisions[pick.place] = Decision::Selected);
     let selected: Vec<usize> = picks.iter().map(|pick| pick.place).collect();
 
-    let labels = |subset: &Subset<'_>| subset.labels().collect::<BTreeSet<_>>().len();
     let report = SelectionReport {
         strategy: settings.strategy,
         budget,
-        described: places.len(),
-        clusters: groups.iter().map(|group| group.n_clusters()).sum(),
-        near_duplicates: duplicates.len(),
-        outliers: outliers.len(),
-        labels_left_out: labels(subset) - labels(&subset.choose(&selected)),
+        described: looked_at.len(),
+        clusters: seen.groups.iter().map(Group::n_clusters).sum(),
+        near_duplicates: seen.duplicates.len(),
+        outliers: seen.outliers.len(),
+        labels_left_out: labels.n_missing(&selected),
     };
     let mut members = vec![None; subset.len()];
-    for (place, member) in groups.iter().flat_map(|group| &group.members) {
+    for (place, member) in seen.groups.iter().flat_map(|group| &group.members) {
         members[*place] = Some(*member);
     }
     let weights = picks.iter().map(|pick| pick.weight).collect();
-    let outliers = outliers.into_keys().collect();
+    let outliers = seen.outliers.into_keys().collect();
     Selection { selected, report, weights, decisions, members, outliers }
+}
+
+/// Decides on the outliers that are held back and, where not all can be chosen, on near duplicates;
+/// all others of the `n` samples are skipped so far.
+fn left_out(settings: &SelectionSettings, budget: usize, seen: &Seen, n: usize) -> Vec<Decision> {
+    let mut decisions = vec![Decision::Skipped; n];
+    let mut n_left = n;
+    if settings.outliers == Outliers::HoldBack {
+        seen.outliers.keys().for_each(|&place| decisions[place] = Decision::Outlier);
+        n_left -= seen.outliers.len();
+    }
+    if budget < n_left && is_by_place(settings.strategy) {
+        let others = seen.duplicates.iter().filter(|place| !seen.outliers.contains_key(place));
+        others.for_each(|&place| decisions[place] = Decision::Duplicate);
+    }
+    decisions
+}
+
+/// What each sample counts, outliers less if they are to.
+fn weights(outliers: Outliers, seen: &Seen, subset: &Subset<'_>) -> Vec<f32> {
+    let mut weights = subset.weights.clone();
+    if outliers == Outliers::DownWeight {
+        seen.outliers.iter().for_each(|(&place, share)| weights[place] *= share);
+    }
+    weights
+}
+
+/// What a look at some samples shows, all by place in the subset.
+struct Seen {
+    /// By label and cluster; clusters are numbered over all labels.
+    groups: Vec<Group>,
+    /// How sure the parent is of each; 1 for those not looked at.
+    margins: Vec<f32>,
+    /// Samples far from all others of their label, and what is left of their weight if they are to
+    /// count less.
+    outliers: BTreeMap<usize, f32>,
+    /// Of samples that lie almost on each other all but one.
+    duplicates: BTreeSet<usize>,
+}
+
+/// Clusters the samples at `places` of `subset` label by label, and searches them.
+fn look(
+    lesson: &Lesson<'_>,
+    state: &LearnerState,
+    subset: &Subset<'_>,
+    (places, labels): (&[usize], &Labels),
+) -> Seen {
+    let Described { points, margins: sure } = describe(lesson, state, &subset.choose(places));
+    let (mut margins, mut rows) = (vec![1.0; subset.len()], vec![0; subset.len()]);
+    for (row, (&place, margin)) in places.iter().zip(sure).enumerate() {
+        (margins[place], rows[place]) = (margin, row);
+    }
+    let draws = stream(lesson.seed, Draw::Clusters);
+    let mut groups = labels.group(places);
+    let (mut outliers, mut duplicates) = (BTreeMap::new(), BTreeSet::new());
+    let mut first = 0;
+    for group in &mut groups {
+        let of_group: Vec<usize> = group.members.iter().map(|(place, _)| rows[*place]).collect();
+        let (members, n_clusters) = cluster(&points, &of_group, &draws);
+        let clustered: Vec<(usize, Member)> = of_group.iter().copied().zip(members).collect();
+        let far = outlier::find(&clustered).into_iter();
+        outliers.extend(far.map(|(row, share)| (places[row], share)));
+        duplicates.extend(duplicate::find(&clustered, &points).into_iter().map(|row| places[row]));
+        let numbered = |member: Member| Member { cluster: first + member.cluster, ..member };
+        group.members =
+            clustered.into_iter().map(|(row, member)| (places[row], numbered(member))).collect();
+        first += n_clusters;
+    }
+    Seen { groups, margins, outliers, duplicates }
+}
+
+/// The labels of a subset by number, in their order, so that they are compared as text only once.
+struct Labels {
+    /// The number of the label at each place.
+    of_place: Vec<usize>,
+    /// Whether the parent knows the label of each number.
+    known: Vec<bool>,
+}
+
+impl Labels {
+    fn of(subset: &Subset<'_>, state: &LearnerState) -> Self {
+        let known: BTreeSet<&Label> = state.labels().iter().collect();
+        let hashed: HashSet<&Label> = subset.labels().collect();
+        let mut sorted: Vec<&Label> = hashed.into_iter().collect();
+        sorted.sort();
+        let numbers: HashMap<&Label, usize> =
+            sorted.iter().enumerate().map(|(number, &label)| (label, number)).collect();
+        Self {
+            of_place: subset.labels().map(|label| numbers[label]).collect(),
+            known: sorted.iter().map(|label| known.contains(label)).collect(),
+        }
+    }
+
+    /// The samples at `places` label by label, in one cluster; labels without one are left out.
+    fn group(&self, places: &[usize]) -> Vec<Group> {
+        let empty = |&known: &bool| Group { known, members: Vec::new() };
+        let mut groups: Vec<Group> = self.known.iter().map(empty).collect();
+        let nowhere = Member { cluster: 0, distance: 0.0 };
+        for &place in places {
+            groups[self.of_place[place]].members.push((place, nowhere));
+        }
+        groups.retain(|group| !group.members.is_empty());
+        groups
+    }
+
+    /// How many labels none of `places` has.
+    fn n_missing(&self, places: &[usize]) -> usize {
+        let mut missing = vec![true; self.known.len()];
+        places.iter().for_each(|&place| missing[self.of_place[place]] = false);
+        missing.into_iter().filter(|&missing| missing).count()
+    }
+}
+
+/// Places of the samples to look at, and of the others. In the order of the content hash any
+/// stretch is a fair draw.
+fn divide(
+    settings: &SelectionSettings,
+    budget: usize,
+    labels: &Labels,
+) -> (Vec<usize>, Vec<usize>) {
+    let n = n_to_look_at(settings, budget, labels.of_place.len());
+    let must_choose = budget < labels.of_place.len() && is_by_place(settings.strategy);
+    let mut n_of_label = vec![0; labels.known.len()];
+    (0..labels.of_place.len()).partition(|&place| {
+        let n_before = &mut n_of_label[labels.of_place[place]];
+        *n_before += 1;
+        place < n || (must_choose && *n_before <= LOOKED_AT_PER_LABEL)
+    })
 }
 
 /// How many of `n` samples to train on.
@@ -137,57 +263,28 @@ fn budget(settings: &SelectionSettings, n: usize) -> usize {
     }
 }
 
-/// How many of `n` samples to look at. All, where what becomes of them depends on it.
-fn n_to_describe(settings: &SelectionSettings, budget: usize, n: usize) -> usize {
-    let must_choose = budget < n && is_by_place(settings.strategy);
-    match must_choose || settings.outliers != Outliers::Keep {
-        true => n,
-        false => n.min(MAX_DESCRIBED),
+/// How many of `n` samples to look at: all where an outlier's fate depends on it.
+fn n_to_look_at(settings: &SelectionSettings, budget: usize, n: usize) -> usize {
+    let most = match budget < n && is_by_place(settings.strategy) {
+        _ if settings.outliers != Outliers::Keep => n,
+        true => LOOKED_AT.max((LOOKED_AT_SHARE * budget as f64) as usize),
+        false => MAX_REPORTED,
+    };
+    n.min(most)
+}
+
+/// How much of the budget is spent on samples that were looked at: all of it where they leave
+/// enough of a choice, else their share.
+fn budget_of_seen(budget: usize, n_seen: usize, n_unseen: usize) -> usize {
+    match n_seen >= 2 * budget {
+        true => budget,
+        false => (budget as f64 * n_seen as f64 / (n_seen + n_unseen) as f64).round() as usize,
     }
 }
 
 /// Whether a strategy asks where samples lie.
 fn is_by_place(strategy: SelectionStrategy) -> bool {
     !matches!(strategy, SelectionStrategy::Random | SelectionStrategy::All)
-}
-
-/// Clusters the described samples label by label; clusters are numbered over all labels.
-fn group(
-    described: &Described,
-    subset: &Subset<'_>,
-    state: &LearnerState,
-    seed: u64,
-) -> Vec<Group> {
-    let known: BTreeSet<&Label> = state.labels().iter().collect();
-    let mut by_label: BTreeMap<&Label, Vec<usize>> = BTreeMap::new();
-    for (place, label) in subset.labels().enumerate().take(described.margins.len()) {
-        by_label.entry(label).or_default().push(place);
-    }
-    let draws = stream(seed, Draw::Clusters);
-    let mut first = 0;
-    let mut groups = Vec::with_capacity(by_label.len());
-    for (label, places) in by_label {
-        let (members, n_clusters) = cluster(&described.points, &places, &draws);
-        let numbered = |member: Member| Member { cluster: first + member.cluster, ..member };
-        let members = places.into_iter().zip(members.into_iter().map(numbered)).collect();
-        groups.push(Group { known: known.contains(label), members });
-        first += n_clusters;
-    }
-    groups
-}
-
-/// Of the samples that nothing is decided on yet, those of `groups`, and in a last group those that
-/// were not described.
-fn undecided(groups: &[Group], decisions: &[Decision]) -> Vec<Group> {
-    let is_undecided = |place: usize| decisions[place] == Decision::Skipped;
-    let mut undecided = groups.to_vec();
-    undecided.iter_mut().for_each(|group| group.members.retain(|&(place, _)| is_undecided(place)));
-    let n_described: usize = groups.iter().map(|group| group.members.len()).sum();
-    let others = (n_described..decisions.len()).filter(|&place| is_undecided(place));
-    let nowhere = Member { cluster: 0, distance: 0.0 };
-    let members = others.map(|place| (place, nowhere)).collect();
-    undecided.push(Group { known: false, members });
-    undecided
 }
 
 #[cfg(test)]
@@ -206,13 +303,24 @@ mod tests {
     }
 
     #[test]
-    fn only_what_something_depends_on_is_described_whole() {
+    fn as_many_are_looked_at_as_is_worth_the_time() {
         let mut settings = SelectionSettings::default();
-        assert_eq!(n_to_describe(&settings, 20_000, 20_000), MAX_DESCRIBED);
-        assert_eq!(n_to_describe(&settings, 100, 20_000), 20_000);
+        assert_eq!(n_to_look_at(&settings, 20_000, 20_000), MAX_REPORTED);
+        assert_eq!(n_to_look_at(&settings, 100, 1_000), 1_000);
+        assert_eq!(n_to_look_at(&settings, 100, 100_000), LOOKED_AT);
+        assert_eq!(n_to_look_at(&settings, 40_000, 100_000), 20_000);
         settings.strategy = SelectionStrategy::Random;
-        assert_eq!(n_to_describe(&settings, 100, 20_000), MAX_DESCRIBED);
+        assert_eq!(n_to_look_at(&settings, 100, 20_000), MAX_REPORTED);
         settings.outliers = Outliers::HoldBack;
-        assert_eq!(n_to_describe(&settings, 20_000, 20_000), 20_000);
+        assert_eq!(n_to_look_at(&settings, 20_000, 20_000), 20_000);
+    }
+
+    #[test]
+    fn the_budget_goes_to_what_was_looked_at_while_that_leaves_a_choice() {
+        assert_eq!(budget_of_seen(100, 1_000, 0), 100);
+        assert_eq!(budget_of_seen(100, 200, 10_000), 100);
+        assert_eq!(budget_of_seen(100, 150, 50), 75);
+        assert_eq!(budget_of_seen(200, 150, 50), 150);
+        assert_eq!(budget_of_seen(200, 200, 0), 200);
     }
 }

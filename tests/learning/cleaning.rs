@@ -110,7 +110,8 @@ fn a_correction_in_a_later_update_is_learnt_and_what_it_corrects_is_not_replayed
     let learnt = life.learn(&correction);
     let replayed = hashes(&learnt, Decision::Replayed);
     assert!(replayed.len() > 500);
-    let inputs = |samples: &Samples, index| ContentHash::of_input(samples.inputs.numbers(index), &[]);
+    let inputs =
+        |samples: &Samples, index| ContentHash::of_input(samples.inputs.numbers(index), &[]);
     for index in 0..mistaken.len() {
         let is_corrected = is_wrong(&truth.labels[index]) && !inputs(&truth, index).is_held_out();
         assert!(!(is_corrected && replayed.contains(&mistaken.hashes[index])), "{index}");
@@ -123,10 +124,10 @@ fn a_correction_in_a_later_update_is_learnt_and_what_it_corrects_is_not_replayed
 /// Blobs of which `n_far` samples lie far out, each in a direction of its own.
 fn with_far_ones(n_far: usize) -> (Samples, BTreeSet<ContentHash>) {
     let mut samples = blobs(&["a", "b"], 200, 8, 1);
-    let mut draws = Xoshiro256PlusPlus::seed_from_u64(5);
     let n = samples.len();
-    for _ in 0..n_far {
-        let row: Vec<f32> = (0..8).map(|_| draws.gen_range(30.0..60.0)).collect();
+    for direction in 0..n_far {
+        let mut row = [0.0; 8];
+        row[direction] = 60.0;
         push(&mut samples, &row, &[], "a");
     }
     let far = samples.hashes[n..].iter().copied().collect();

@@ -15,10 +15,7 @@ pub(super) fn rows(
 ) -> Vec<DecisionRow> {
     let row = |(position, sample): (usize, &SampleDecision)| DecisionRow {
         position: position as i32,
-        sample_id: client_ids
-            .get(&sample.hash)
-            .cloned()
-            .unwrap_or_else(|| sample.hash.to_string()),
+        sample_id: client_ids.get(&sample.hash).cloned().unwrap_or_else(|| sample.hash.to_string()),
         decision: sample.decision.as_str().to_owned(),
         cluster: sample.cluster.map(|cluster| cluster as i32),
         distance: sample.distance,
