@@ -61,6 +61,9 @@ CREATE TABLE samples (
     fresh      boolean NOT NULL DEFAULT true,
     -- The version that first learnt it (or was first evaluated on it); null while pending.
     version    integer,
+    -- An update held it back, or a later one learnt its input with another label: it is neither
+    -- replayed nor evaluated on.
+    withheld   boolean NOT NULL DEFAULT false,
     hash       bytea NOT NULL,
     client_id  text,
     PRIMARY KEY (model_id, hash)
@@ -70,8 +73,10 @@ CREATE INDEX samples_of_block ON samples (block_id);
 CREATE INDEX samples_pending ON samples (model_id, block_id, position) WHERE version IS NULL;
 CREATE INDEX samples_fresh ON samples (model_id, block_id) WHERE fresh;
 -- Replay draws per label, evaluation per version and label, both by hash.
-CREATE INDEX samples_to_replay ON samples (model_id, label, hash) WHERE version IS NOT NULL AND NOT held_out;
-CREATE INDEX samples_to_evaluate ON samples (model_id, version, label, hash) WHERE held_out;
+CREATE INDEX samples_to_replay ON samples (model_id, label, hash)
+    WHERE version IS NOT NULL AND NOT held_out AND NOT withheld;
+CREATE INDEX samples_to_evaluate ON samples (model_id, version, label, hash)
+    WHERE held_out AND NOT withheld;
 
 -- An update job. `attempt` counts runs and fences them: only the run that holds the row's attempt
 -- may finish it. `failures` counts runs that failed, and drives back-off and the limit.
@@ -115,6 +120,7 @@ CREATE TABLE decisions (
     decision  text NOT NULL,
     cluster   integer,
     distance  real,
+    outlier   boolean NOT NULL DEFAULT false,
     PRIMARY KEY (update_id, position)
 );
 

@@ -7,12 +7,16 @@ use sha2::{Digest, Sha256};
 use super::input::{Category, InputSchema, Inputs};
 use super::label::Label;
 
-/// The first 128 bits of a SHA-256: names a sample within its model, by what it says.
+/// 128 bits of SHA-256: names a sample within its model, by what it says. The first 96 are of the
+/// input alone, so that samples of one input lie together in the order of their hashes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentHash(pub [u8; 16]);
 
 /// One input in this many is held out of training, for evaluation.
 pub const HELD_OUT_ONE_IN: u64 = 10;
+
+/// Bytes of a hash that are of the input alone; the others are of input and label.
+const INPUT_BYTES: usize = 12;
 
 impl ContentHash {
     /// The hash of an input alone. Minus zero counts as zero, every NaN (missing) as the same.
@@ -40,7 +44,22 @@ impl ContentHash {
         let mut hasher = Sha256::new();
         hasher.update(self.0);
         hasher.update(label.as_str());
-        Self::first_128_bits(hasher)
+        let mut bits = self.0;
+        bits[INPUT_BYTES..].copy_from_slice(&Self::first_128_bits(hasher).0[INPUT_BYTES..]);
+        Self(bits)
+    }
+
+    /// Whether both are of the same input, whatever their labels.
+    pub fn is_of_same_input(self, other: Self) -> bool {
+        self.0[..INPUT_BYTES] == other.0[..INPUT_BYTES]
+    }
+
+    /// The least and the greatest hash that a sample of the same input may have.
+    pub fn range_of_input(self) -> (Self, Self) {
+        let (mut least, mut greatest) = (self.0, self.0);
+        least[INPUT_BYTES..].fill(0);
+        greatest[INPUT_BYTES..].fill(u8::MAX);
+        (Self(least), Self(greatest))
     }
 
     /// Whether an input of this hash is held out of training: one in ten, by content alone, so
@@ -72,7 +91,7 @@ impl fmt::Debug for ContentHash {
     }
 }
 
-/// Labelled samples of one model: four columns of the same length.
+/// Labelled samples of one model: five columns of the same length.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Samples {
     /// The inputs.
@@ -83,6 +102,8 @@ pub struct Samples {
     pub weights: Vec<f32>,
     /// What names each within the model (input and label).
     pub hashes: Vec<ContentHash>,
+    /// When each came, as a number that grows: means something only beside those of the same model.
+    pub arrived: Vec<u64>,
 }
 
 impl Samples {
@@ -113,6 +134,7 @@ impl Samples {
         self.labels.push(other.labels[index].clone());
         self.weights.push(other.weights[index]);
         self.hashes.push(other.hashes[index]);
+        self.arrived.push(other.arrived[index]);
     }
 
     /// The samples at `indices`, in that order.
@@ -139,6 +161,20 @@ mod tests {
         };
         assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
         assert_ne!(of(&[""]), ContentHash::of_input(&[], &[None]));
+    }
+
+    #[test]
+    fn labels_of_one_input_share_its_range_of_hashes() {
+        let input = ContentHash::of_input(&[1.0], &[]);
+        let label = |text: &str| input.with_label(&Label::parse(text).unwrap());
+        let (cat, dog) = (label("cat"), label("dog"));
+        assert_ne!(cat, dog);
+        assert!(cat.is_of_same_input(dog));
+        let (least, greatest) = cat.range_of_input();
+        assert!((least..=greatest).contains(&dog));
+        let other = ContentHash::of_input(&[2.0], &[]).with_label(&Label::parse("cat").unwrap());
+        assert!(!cat.is_of_same_input(other));
+        assert!(!(least..=greatest).contains(&other));
     }
 
     #[test]

@@ -97,6 +97,10 @@ pub struct LearningSettings {
     pub strategy: Strategy,
     /// What happens to an input with a missing number.
     pub missing: Missing,
+    /// Which label counts where one update holds the same input with several. An input that comes
+    /// again in a later update takes its new label whatever this says: its old samples are not
+    /// replayed any more.
+    pub contradictory: Contradictory,
     /// What numbers are normalised by.
     pub normalize: Normalize,
     /// Decides every random draw: same samples, parent, settings and seed, same checkpoint.
@@ -166,6 +170,19 @@ pub enum Missing {
     Impute,
 }
 
+/// Which label counts where one update holds the same input with several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Contradictory {
+    /// The label of the most weight; of equal ones, the one that came last.
+    #[default]
+    Majority,
+    /// The label that came last.
+    Newest,
+    /// None: no sample of that input is learnt.
+    Reject,
+}
+
 impl LearningSettings {
     fn check(&self) -> Result<(), Invalid> {
         if self.epochs.is_some_and(|epochs| !(1..=1000).contains(&epochs)) {
@@ -195,9 +212,12 @@ pub struct SelectionSettings {
     pub strategy: SelectionStrategy,
     /// How many to choose; unset: all up to 20,000, and less than linearly more beyond.
     pub budget: Option<Budget>,
+    /// What happens to a sample that lies far from all others of its label.
+    pub outliers: Outliers,
 }
 
-/// How samples are chosen.
+/// How samples are chosen. Of near duplicates all but one are left out first, but by `random`. A
+/// draw prefers heavier samples, and what a drawn one counts makes up for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SelectionStrategy {
@@ -207,10 +227,31 @@ pub enum SelectionStrategy {
     Balanced,
     /// The nearest to each cluster's centre, round robin over the clusters.
     Representative,
+    /// A draw of equally many from each cluster: rare kinds count as much as frequent ones.
+    Diverse,
+    /// The samples that the parent is least sure of, all labels together; samples of new labels,
+    /// of which it knows nothing, are drawn over the clusters, and first.
+    Uncertain,
     /// A seeded draw.
     Random,
     /// Every sample, whatever the budget.
     All,
+}
+
+/// What happens to a sample that lies far from all others of its label: further from the nearest
+/// of the label's clusters than the median by six times the spread (the median absolute deviation,
+/// scaled to a normal distribution), and among the farthest twentieth of a label of 20 samples or
+/// more. Whatever happens, they are counted and marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outliers {
+    /// It is trained on as any other.
+    #[default]
+    Keep,
+    /// It is trained on at less weight, the less the further it lies.
+    DownWeight,
+    /// It is not trained on, neither now nor in replay; it stays stored.
+    HoldBack,
 }
 
 /// How many samples to choose.

@@ -73,10 +73,14 @@ words! {
         Replayed = "replayed",
         /// Kept for evaluation, never trained on.
         HeldOut = "held_out",
-        /// Too close to another one to teach anything.
+        /// So close to another one that it teaches nothing more.
         Duplicate = "duplicate",
-        /// Far from everything of its label.
+        /// Held back: far from all others of its label.
         Outlier = "outlier",
+        /// The same input came with another label, which counts instead.
+        Contradictory = "contradictory",
+        /// It has no weight, or a number that is missing or infinite.
+        Malformed = "malformed",
         /// Over the budget.
         Skipped = "skipped",
     }
@@ -131,15 +135,31 @@ pub struct SampleCounts {
     pub dropped: usize,
     /// The dropped ones by reason.
     pub dropped_by_reason: std::collections::BTreeMap<String, usize>,
+    /// Samples of earlier updates whose input came again with another label: they are not
+    /// replayed and not evaluated on any more.
+    pub superseded: usize,
 }
 
 /// How samples were chosen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
 pub struct SelectionReport {
     /// The strategy applied.
     pub strategy: SelectionStrategy,
+    /// The most samples that were to be chosen.
+    pub budget: usize,
+    /// Samples that were clustered and searched for near duplicates and outliers: all of them, or
+    /// as many as are worth it where nothing depends on it.
+    pub described: usize,
     /// Clusters found, over all labels.
     pub clusters: usize,
+    /// Samples found so close to another one that they teach nothing more. They are left out where
+    /// the budget does not cover all.
+    pub near_duplicates: usize,
+    /// Samples found far from all others of their label.
+    pub outliers: usize,
+    /// Labels of which no sample was chosen: the budget is smaller than their number.
+    pub labels_left_out: usize,
 }
 
 /// How the network was trained.

@@ -129,6 +129,7 @@ impl Gatherer {
                 chunk.samples.hashes.push(input.with_label(&label));
                 chunk.samples.labels.push(label);
                 chunk.samples.weights.push(weight);
+                chunk.samples.arrived.push(index);
                 chunk.client_ids.push(id);
                 chunk.indices.push(index);
             }

@@ -110,12 +110,14 @@ pub struct SampleDecision {
     /// Its distance to that cluster's centre.
     #[schema(required = true)]
     distance: Option<f32>,
+    /// Whether it lies far from all others of its label, whatever was decided for it.
+    outlier: bool,
 }
 
 impl From<DecisionRow> for SampleDecision {
     fn from(row: DecisionRow) -> Self {
-        let DecisionRow { sample_id, decision, cluster, distance, .. } = row;
-        Self { id: sample_id, decision, cluster, distance }
+        let DecisionRow { sample_id, decision, cluster, distance, outlier, .. } = row;
+        Self { id: sample_id, decision, cluster, distance, outlier }
     }
 }
 

@@ -83,7 +83,7 @@ mod tests {
         words.iter().for_each(|word| inputs.push(&[], &[word.map(Into::into)]));
         let samples = Samples { inputs, ..Samples::default() };
         let indices = (0..words.len()).collect();
-        dictionary.learn(&Subset { samples: &samples, indices }, 0);
+        dictionary.learn(&Subset { samples: &samples, indices, weights: vec![] }, 0);
     }
 
     #[test]

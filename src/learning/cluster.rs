@@ -20,6 +20,9 @@ const MAX_PASSES: u64 = 10;
 const TOLERANCE: f32 = 1e-3;
 /// Fewer points than this make one cluster.
 const MIN_DIVIDED: usize = 4;
+/// A cluster of less than this share of the mean size is none: a centre that fell on an outlier
+/// must not make it look like the middle of something.
+const MIN_SHARE: f64 = 0.125;
 
 /// Which cluster a point fell into.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,8 +33,8 @@ pub(super) struct Member {
     pub(super) distance: f32,
 }
 
-/// Clusters the points at `rows`, √(n/2) clusters but 2 to 64, each of at least one point; answers
-/// for each row, and how many clusters there are.
+/// Clusters the points at `rows`, √(n/2) clusters but 2 to 64, or fewer where some would be nearly
+/// empty; answers for each row, and how many clusters there are.
 pub(super) fn cluster(
     points: &Points,
     rows: &[usize],
@@ -41,7 +44,19 @@ pub(super) fn cluster(
     let wanted = (((rows.len() / 2) as f64).sqrt() as usize).clamp(2, 64);
     let n_clusters = if rows.len() < MIN_DIVIDED { 1 } else { wanted };
     let centres = centres(points, fitted, n_clusters, draws);
-    let members = rows.iter().map(|&row| nearest(points.get(row), &centres)).collect();
+    let all: Vec<u32> = (0..n_clusters as u32).collect();
+    let mut members: Vec<Member> =
+        rows.iter().map(|&row| nearest(points.get(row), &centres, &all)).collect();
+    let mut sizes = vec![0_usize; n_clusters];
+    members.iter().for_each(|member| sizes[member.cluster as usize] += 1);
+    let least = MIN_SHARE * rows.len() as f64 / n_clusters as f64;
+    let is_large = |cluster: u32| sizes[cluster as usize] as f64 >= least;
+    let large: Vec<u32> = all.into_iter().filter(|&cluster| is_large(cluster)).collect();
+    for (member, &row) in members.iter_mut().zip(rows) {
+        if !is_large(member.cluster) {
+            *member = nearest(points.get(row), &centres, &large);
+        }
+    }
     without_empty(members, n_clusters)
 }
 
@@ -70,12 +85,15 @@ fn centres(
     }
 }
 
-fn nearest(point: &[f32], centres: &Array2<f32>) -> Member {
-    let mut best = Member { cluster: 0, distance: f32::INFINITY };
-    for (cluster, centre) in centres.rows().into_iter().enumerate() {
+/// The nearest of the centres at `clusters`.
+fn nearest(point: &[f32], centres: &Array2<f32>, clusters: &[u32]) -> Member {
+    let first = clusters.first().copied().unwrap_or_default();
+    let mut best = Member { cluster: first, distance: f32::INFINITY };
+    for &cluster in clusters {
+        let centre = centres.row(cluster as usize);
         let distance = centre.as_slice().map_or(f32::INFINITY, |centre| squared(point, centre));
         if distance < best.distance {
-            best = Member { cluster: cluster as u32, distance };
+            best = Member { cluster, distance };
         }
     }
     Member { distance: best.distance.sqrt(), ..best }
@@ -180,6 +198,17 @@ mod tests {
         };
         assert!(clusters(0..100).is_disjoint(&clusters(100..200)));
         assert_eq!(clusters(0..200).len(), n_clusters as usize);
+    }
+
+    #[test]
+    fn a_point_far_from_all_others_is_no_cluster_of_its_own() {
+        for far in 0..20 {
+            let mut points = random_points(100, 8);
+            points.numbers[far * 8..(far + 1) * 8].fill(50.0);
+            let rows: Vec<usize> = (0..100).collect();
+            let (members, _) = cluster(&points, &rows, &draws());
+            assert!(members[far].distance > 100.0, "{far}: {}", members[far].distance);
+        }
     }
 
     #[test]

@@ -42,11 +42,11 @@ impl Half<'_> {
         (rows, targets): (&mut Vec<f32>, &mut Targets),
     ) {
         let samples = self.subset.samples;
-        let indices = places.iter().map(|&place| self.subset.indices[place]);
-        let total: f32 = indices.clone().map(|index| samples.weights[index]).sum();
-        for index in indices {
-            featurizer.append(&samples.inputs, index, rows);
-            targets.shares.push(share * samples.weights[index] / total);
+        let weights = places.iter().map(|&place| self.subset.weights[place]);
+        let total: f32 = weights.clone().sum();
+        for (&place, weight) in places.iter().zip(weights) {
+            featurizer.append(&samples.inputs, self.subset.indices[place], rows);
+            targets.shares.push(share * weight / total);
         }
         targets.labels.extend(places.iter().map(|&place| self.labels[place]));
     }

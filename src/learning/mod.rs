@@ -6,18 +6,23 @@
 
 mod analytic;
 mod categories;
+mod choose;
 mod clean;
 mod cluster;
 mod consolidate;
 mod drift;
+mod draw;
+mod duplicate;
 mod evaluate;
 mod features;
 mod gate;
+mod given;
 mod loss;
 mod minibatch;
 mod network;
 mod normalize;
 mod optimizer;
+mod outlier;
 mod predict;
 mod recipe;
 mod report;
@@ -42,9 +47,8 @@ use crate::domain::settings::{ModelSettings, Strategy};
 use crate::domain::update::{Decision, EpochReport, Phase, Report};
 use crate::domain::words;
 
-use clean::Cleaned;
-use drift::Evidence;
-use recipe::{Recipe, Replay};
+use given::{Given, pooled};
+use recipe::Recipe;
 use report::Chosen;
 use subset::Subset;
 use train::Material;
@@ -168,6 +172,8 @@ pub struct SampleDecision {
     pub cluster: Option<u32>,
     /// Its distance to that cluster's centre.
     pub distance: Option<f32>,
+    /// Whether it lies far from all others of its label.
+    pub outlier: bool,
 }
 
 /// Why an update failed. None of these goes away by trying the same again.
@@ -220,7 +226,7 @@ pub fn update(
 
     watch.phase(Phase::Select)?;
     let selection = select::select(lesson, &state, &given.new.good);
-    let chosen = given.new.good.choose(&selection.selected);
+    let chosen = selection.chosen(&given.new.good);
     let replay = given.replay(&recipe);
     let replay = Subset::all(&replay);
     watch.progress(0.15)?;
@@ -264,61 +270,13 @@ pub fn plan(lesson: &Lesson<'_>) -> Result<Plan, LearningError> {
     let recipe = Recipe::of(&lesson.settings.learning, given.drift.moves);
     let state = state::begin(lesson, &given, &recipe);
     let selection = select::select(lesson, &state, &given.new.good);
-    let chosen = given.new.good.choose(&selection.selected);
+    let chosen = selection.chosen(&given.new.good);
     let replay = given.replay(&recipe);
     let replay = Subset::all(&replay);
     let new_labels = new_labels(&state, [&chosen, &replay])?;
     let (cleaned, selection) = (&given.new, &selection);
     let chosen = Chosen { cleaned, selection, replay: &replay, new_labels: &new_labels };
     Ok(report::planned(lesson, &chosen))
-}
-
-/// The lesson's samples, cleaned, and what they say of meanings that move.
-struct Given<'a> {
-    new: Cleaned<'a>,
-    history: Subset<'a>,
-    recent: Subset<'a>,
-    drift: Evidence,
-}
-
-impl<'a> Given<'a> {
-    fn of(lesson: &'a Lesson<'_>) -> Self {
-        let missing = lesson.settings.learning.missing;
-        let new = clean::clean(&lesson.experience, missing);
-        let history = clean::clean(&lesson.history, missing).good;
-        let recent = clean::clean(&lesson.recent, missing).good;
-        let drift = match lesson.parent {
-            Some(parent) => parent.drift.follow(lesson, parent, &new.good, (&recent, &history)),
-            None => Evidence::default(),
-        };
-        Self { new, history, recent, drift }
-    }
-
-    /// The old samples that are replayed.
-    fn replay(&self, recipe: &Recipe) -> Samples {
-        match recipe.replay {
-            Replay::Nothing => self.history.samples.empty_like(),
-            Replay::History => self.history.to_samples(),
-            Replay::Recent => {
-                let mut replay = self.recent.to_samples();
-                let recent: BTreeSet<&Label> = self.recent.labels().collect();
-                // Labels that have not come of late are not to be forgotten either.
-                let missing = self.history.indices.iter().copied();
-                let labels = &self.history.samples.labels;
-                missing
-                    .filter(|&index| !recent.contains(&labels[index]))
-                    .for_each(|index| replay.push_from(self.history.samples, index));
-                replay
-            }
-        }
-    }
-}
-
-/// Both as one set, to train on alike.
-fn pooled(new: &Subset<'_>, old: &Subset<'_>) -> Samples {
-    let mut pool = new.to_samples();
-    old.indices.iter().for_each(|&index| pool.push_from(old.samples, index));
-    pool
 }
 
 /// Passes events on, and turns a `Break` into [`LearningError::Cancelled`].

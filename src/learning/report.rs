@@ -75,7 +75,7 @@ fn first_report(
         dropped: lesson.experience.len() - used,
         ..SampleCounts::default()
     };
-    let reasons = cleaned.dropped.iter().map(|&(_, reason)| reason);
+    let reasons = cleaned.dropped.iter().map(|(_, fault)| fault.reason());
     for reason in reasons.chain(selection.iter().flat_map(|selection| selection.drop_reasons())) {
         *counts.dropped_by_reason.entry(reason.to_owned()).or_default() += 1;
     }
@@ -91,7 +91,7 @@ fn first_decisions(
 ) -> Vec<SampleDecision> {
     let dropped = cleaned.dropped.iter();
     let mut decisions: Vec<SampleDecision> =
-        dropped.map(|&(hash, _)| bare(hash, Decision::Skipped)).collect();
+        dropped.map(|&(hash, fault)| bare(hash, fault.decision())).collect();
     if let Some(selection) = selection {
         decisions.extend(selection.decisions(&cleaned.good));
     }
@@ -101,5 +101,5 @@ fn first_decisions(
 }
 
 fn bare(hash: ContentHash, decision: Decision) -> SampleDecision {
-    SampleDecision { hash, decision, cluster: None, distance: None }
+    SampleDecision { hash, decision, cluster: None, distance: None, outlier: false }
 }

@@ -1,33 +1,35 @@
-//! Selection: which samples of an update are trained on when the budget does not cover all.
+//! Selection: which samples of an update are trained on, and at what weight.
 //!
-//! Whatever the budget, samples are clustered label by label, so that every decision can be
-//! explained by where a sample lies; when nothing needs choosing only a part of them is.
+//! Whatever the budget, samples are clustered label by label and searched for near duplicates and
+//! outliers, so that every decision can be explained by where a sample lies. Looking at a sample
+//! costs about a fifth of training on it, so only so many are looked at as is worth the time: of the
+//! others as many are drawn as are chosen of those, blindly.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use rand::Rng;
-use rand::seq::SliceRandom;
-use rand_xoshiro::Xoshiro256PlusPlus;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::domain::label::Label;
-use crate::domain::settings::{Budget, SelectionSettings, SelectionStrategy};
+use crate::domain::settings::{Budget, Outliers, SelectionSettings, SelectionStrategy};
 use crate::domain::update::{Decision, SelectionReport};
 
-use super::cluster::{Member, cluster, squared};
+use super::choose::{Candidates, Group, choose, choose_blindly};
+use super::cluster::{Member, cluster};
 use super::seed::{Draw, stream};
 use super::space::{Described, describe};
 use super::state::LearnerState;
 use super::subset::Subset;
-use super::{Lesson, SampleDecision};
+use super::{Lesson, SampleDecision, duplicate, outlier};
 
 /// Samples that an update takes whole; of more it takes less than linearly more.
 pub(super) const FULL_BUDGET: usize = 20_000;
-/// Samples clustered for the report alone, when nothing depends on it.
-const MAX_DESCRIBED: usize = 2_000;
-/// Two samples of a cluster are near duplicates below this share of the median distance.
-const DUPLICATE_SHARE: f32 = 1e-3;
-/// How many kept neighbours a sample is compared with in search of near duplicates.
-const MAX_COMPARED: usize = 32;
+/// Samples looked at for the report alone, when nothing depends on it.
+const MAX_REPORTED: usize = 5_000;
+/// Samples looked at in order to choose, where the budget is small: training takes as many steps
+/// for few samples as for so many.
+const LOOKED_AT: usize = 12_000;
+/// Samples looked at in order to choose, as a share of a larger budget.
+const LOOKED_AT_SHARE: f64 = 0.5;
+/// Of each label at least so many are looked at, so that none is missed for being rare.
+const LOOKED_AT_PER_LABEL: usize = 16;
 
 /// What became of each sample of an update, by its place in the cleaned samples.
 #[derive(Debug)]
@@ -36,15 +38,24 @@ pub(super) struct Selection {
     pub(super) selected: Vec<usize>,
     /// For the report.
     pub(super) report: SelectionReport,
+    /// What each of the selected counts in training.
+    weights: Vec<f32>,
     decisions: Vec<Decision>,
     members: Vec<Option<Member>>,
+    outliers: BTreeSet<usize>,
 }
 
 impl Selection {
+    /// The selected of `subset`, which was selected from, at the weights that they are trained at.
+    pub(super) fn chosen<'a>(&self, subset: &Subset<'a>) -> Subset<'a> {
+        subset.choose(&self.selected).with_weights(self.weights.clone())
+    }
+
     /// Why each sample that was not selected was not.
     pub(super) fn drop_reasons(&self) -> impl Iterator<Item = &'static str> {
         self.decisions.iter().filter_map(|decision| match decision {
             Decision::Duplicate => Some("near duplicate"),
+            Decision::Outlier => Some("outlier"),
             Decision::Skipped => Some("over the budget"),
             _ => None,
         })
@@ -58,6 +69,7 @@ impl Selection {
             decision,
             cluster: member.map(|member| member.cluster),
             distance: member.map(|member| member.distance),
+            outlier: self.outliers.contains(&place),
         })
     }
 }
@@ -66,40 +78,175 @@ impl Selection {
 pub(super) fn select(lesson: &Lesson<'_>, state: &LearnerState, subset: &Subset<'_>) -> Selection {
     let settings = &lesson.settings.selection;
     let budget = budget(settings, subset.len());
-    let strategy = settings.strategy;
-    let by_cluster =
-        matches!(strategy, SelectionStrategy::Balanced | SelectionStrategy::Representative);
-    let n_described = match budget < subset.len() && by_cluster {
-        true => subset.len(),
-        false => subset.len().min(MAX_DESCRIBED),
+    let labels = Labels::of(subset, state);
+    let (looked_at, others) = divide(settings, budget, &labels);
+    let seen = look(lesson, state, subset, (&looked_at, &labels));
+    let unseen = labels.group(&others);
+    let mut decisions = left_out(settings, budget, &seen, subset.len());
+    let mut groups = seen.groups.clone();
+    let is_left = |place: usize| decisions[place] == Decision::Skipped;
+    groups.iter_mut().for_each(|group| group.members.retain(|&(place, _)| is_left(place)));
+
+    let weights = weights(settings.outliers, &seen, subset);
+    let candidates = |groups| Candidates { groups, margins: &seen.margins, weights: &weights };
+    let draws = &mut stream(lesson.seed, Draw::Selection);
+    let mut picks = if is_by_place(settings.strategy) {
+        let of_seen = budget_of_seen(budget, looked_at.len(), others.len());
+        let mut picks = choose(candidates(groups), settings.strategy, of_seen, draws);
+        picks.extend(choose_blindly(candidates(unseen), budget - picks.len(), draws));
+        picks
+    } else {
+        groups.extend(unseen);
+        choose(candidates(groups), settings.strategy, budget, draws)
     };
-    // In the order of the content hash any stretch is a fair draw.
-    let places: Vec<usize> = (0..n_described).collect();
-    let described = describe(lesson, state, &subset.choose(&places));
-    let mut groups = group(&described, subset, state, lesson.seed);
-    let report = SelectionReport { strategy, clusters: groups.iter().map(Group::n_clusters).sum() };
+    picks.sort_by_key(|pick| pick.place);
+    picks.iter().for_each(|pick| decisions[pick.place] = Decision::Selected);
+    let selected: Vec<usize> = picks.iter().map(|pick| pick.place).collect();
+
+    let report = SelectionReport {
+        strategy: settings.strategy,
+        budget,
+        described: looked_at.len(),
+        clusters: seen.groups.iter().map(Group::n_clusters).sum(),
+        near_duplicates: seen.duplicates.len(),
+        outliers: seen.outliers.len(),
+        labels_left_out: labels.n_missing(&selected),
+    };
     let mut members = vec![None; subset.len()];
-    for (place, member) in groups.iter().flat_map(|group| &group.members) {
+    for (place, member) in seen.groups.iter().flat_map(|group| &group.members) {
         members[*place] = Some(*member);
     }
-    let mut decisions = vec![Decision::Selected; subset.len()];
-    if budget < subset.len() {
-        decisions.fill(Decision::Skipped);
-        let mut draws = stream(lesson.seed, Draw::Selection);
-        if by_cluster {
-            drop_near_duplicates(&mut groups, &described, &mut decisions);
-        }
-        let chosen = match strategy {
-            SelectionStrategy::Balanced => balanced(groups, &described.margins, budget, &mut draws),
-            SelectionStrategy::Representative => representative(&groups, budget),
-            SelectionStrategy::Random | SelectionStrategy::All => {
-                rand::seq::index::sample(&mut draws, subset.len(), budget).into_vec()
-            }
-        };
-        chosen.into_iter().for_each(|place| decisions[place] = Decision::Selected);
+    let weights = picks.iter().map(|pick| pick.weight).collect();
+    let outliers = seen.outliers.into_keys().collect();
+    Selection { selected, report, weights, decisions, members, outliers }
+}
+
+/// Decides on the outliers that are held back and, where not all can be chosen, on near duplicates;
+/// all others of the `n` samples are skipped so far.
+fn left_out(settings: &SelectionSettings, budget: usize, seen: &Seen, n: usize) -> Vec<Decision> {
+    let mut decisions = vec![Decision::Skipped; n];
+    let mut n_left = n;
+    if settings.outliers == Outliers::HoldBack {
+        seen.outliers.keys().for_each(|&place| decisions[place] = Decision::Outlier);
+        n_left -= seen.outliers.len();
     }
-    let selected = (0..subset.len()).filter(|&place| decisions[place] == Decision::Selected);
-    Selection { selected: selected.collect(), report, decisions, members }
+    if budget < n_left && is_by_place(settings.strategy) {
+        let others = seen.duplicates.iter().filter(|place| !seen.outliers.contains_key(place));
+        others.for_each(|&place| decisions[place] = Decision::Duplicate);
+    }
+    decisions
+}
+
+/// What each sample counts, outliers less if they are to.
+fn weights(outliers: Outliers, seen: &Seen, subset: &Subset<'_>) -> Vec<f32> {
+    let mut weights = subset.weights.clone();
+    if outliers == Outliers::DownWeight {
+        seen.outliers.iter().for_each(|(&place, share)| weights[place] *= share);
+    }
+    weights
+}
+
+/// What a look at some samples shows, all by place in the subset.
+struct Seen {
+    /// By label and cluster; clusters are numbered over all labels.
+    groups: Vec<Group>,
+    /// How sure the parent is of each; 1 for those not looked at.
+    margins: Vec<f32>,
+    /// Samples far from all others of their label, and what is left of their weight if they are to
+    /// count less.
+    outliers: BTreeMap<usize, f32>,
+    /// Of samples that lie almost on each other all but one.
+    duplicates: BTreeSet<usize>,
+}
+
+/// Clusters the samples at `places` of `subset` label by label, and searches them.
+fn look(
+    lesson: &Lesson<'_>,
+    state: &LearnerState,
+    subset: &Subset<'_>,
+    (places, labels): (&[usize], &Labels),
+) -> Seen {
+    let Described { points, margins: sure } = describe(lesson, state, &subset.choose(places));
+    let (mut margins, mut rows) = (vec![1.0; subset.len()], vec![0; subset.len()]);
+    for (row, (&place, margin)) in places.iter().zip(sure).enumerate() {
+        (margins[place], rows[place]) = (margin, row);
+    }
+    let draws = stream(lesson.seed, Draw::Clusters);
+    let mut groups = labels.group(places);
+    let (mut outliers, mut duplicates) = (BTreeMap::new(), BTreeSet::new());
+    let mut first = 0;
+    for group in &mut groups {
+        let of_group: Vec<usize> = group.members.iter().map(|(place, _)| rows[*place]).collect();
+        let (members, n_clusters) = cluster(&points, &of_group, &draws);
+        let clustered: Vec<(usize, Member)> = of_group.iter().copied().zip(members).collect();
+        let far = outlier::find(&clustered).into_iter();
+        outliers.extend(far.map(|(row, share)| (places[row], share)));
+        duplicates.extend(duplicate::find(&clustered, &points).into_iter().map(|row| places[row]));
+        let numbered = |member: Member| Member { cluster: first + member.cluster, ..member };
+        group.members =
+            clustered.into_iter().map(|(row, member)| (places[row], numbered(member))).collect();
+        first += n_clusters;
+    }
+    Seen { groups, margins, outliers, duplicates }
+}
+
+/// The labels of a subset by number, in their order, so that they are compared as text only once.
+struct Labels {
+    /// The number of the label at each place.
+    of_place: Vec<usize>,
+    /// Whether the parent knows the label of each number.
+    known: Vec<bool>,
+}
+
+impl Labels {
+    fn of(subset: &Subset<'_>, state: &LearnerState) -> Self {
+        let known: BTreeSet<&Label> = state.labels().iter().collect();
+        let hashed: HashSet<&Label> = subset.labels().collect();
+        let mut sorted: Vec<&Label> = hashed.into_iter().collect();
+        sorted.sort();
+        let numbers: HashMap<&Label, usize> =
+            sorted.iter().enumerate().map(|(number, &label)| (label, number)).collect();
+        Self {
+            of_place: subset.labels().map(|label| numbers[label]).collect(),
+            known: sorted.iter().map(|label| known.contains(label)).collect(),
+        }
+    }
+
+    /// The samples at `places` label by label, in one cluster; labels without one are left out.
+    fn group(&self, places: &[usize]) -> Vec<Group> {
+        let empty = |&known: &bool| Group { known, members: Vec::new() };
+        let mut groups: Vec<Group> = self.known.iter().map(empty).collect();
+        let nowhere = Member { cluster: 0, distance: 0.0 };
+        for &place in places {
+            groups[self.of_place[place]].members.push((place, nowhere));
+        }
+        groups.retain(|group| !group.members.is_empty());
+        groups
+    }
+
+    /// How many labels none of `places` has.
+    fn n_missing(&self, places: &[usize]) -> usize {
+        let mut missing = vec![true; self.known.len()];
+        places.iter().for_each(|&place| missing[self.of_place[place]] = false);
+        missing.into_iter().filter(|&missing| missing).count()
+    }
+}
+
+/// Places of the samples to look at, and of the others. In the order of the content hash any
+/// stretch is a fair draw.
+fn divide(
+    settings: &SelectionSettings,
+    budget: usize,
+    labels: &Labels,
+) -> (Vec<usize>, Vec<usize>) {
+    let n = n_to_look_at(settings, budget, labels.of_place.len());
+    let must_choose = budget < labels.of_place.len() && is_by_place(settings.strategy);
+    let mut n_of_label = vec![0; labels.known.len()];
+    (0..labels.of_place.len()).partition(|&place| {
+        let n_before = &mut n_of_label[labels.of_place[place]];
+        *n_before += 1;
+        place < n || (must_choose && *n_before <= LOOKED_AT_PER_LABEL)
+    })
 }
 
 /// How many of `n` samples to train on.
@@ -116,171 +263,33 @@ fn budget(settings: &SelectionSettings, n: usize) -> usize {
     }
 }
 
-/// The samples of one label.
-struct Group {
-    /// Whether the parent knows the label.
-    known: bool,
-    /// Place and cluster of each, by place.
-    members: Vec<(usize, Member)>,
+/// How many of `n` samples to look at: all where an outlier's fate depends on it.
+fn n_to_look_at(settings: &SelectionSettings, budget: usize, n: usize) -> usize {
+    let most = match budget < n && is_by_place(settings.strategy) {
+        _ if settings.outliers != Outliers::Keep => n,
+        true => LOOKED_AT.max((LOOKED_AT_SHARE * budget as f64) as usize),
+        false => MAX_REPORTED,
+    };
+    n.min(most)
 }
 
-impl Group {
-    fn n_clusters(&self) -> usize {
-        self.members.iter().map(|(_, member)| member.cluster).collect::<BTreeSet<_>>().len()
+/// How much of the budget is spent on samples that were looked at: all of it where they leave
+/// enough of a choice, else their share.
+fn budget_of_seen(budget: usize, n_seen: usize, n_unseen: usize) -> usize {
+    match n_seen >= 2 * budget {
+        true => budget,
+        false => (budget as f64 * n_seen as f64 / (n_seen + n_unseen) as f64).round() as usize,
     }
 }
 
-/// Clusters the described samples label by label; clusters are numbered over all labels.
-fn group(
-    described: &Described,
-    subset: &Subset<'_>,
-    state: &LearnerState,
-    seed: u64,
-) -> Vec<Group> {
-    let known: BTreeSet<&Label> = state.labels().iter().collect();
-    let mut by_label: BTreeMap<&Label, Vec<usize>> = BTreeMap::new();
-    for (place, label) in subset.labels().enumerate().take(described.margins.len()) {
-        by_label.entry(label).or_default().push(place);
-    }
-    let draws = stream(seed, Draw::Clusters);
-    let mut first = 0;
-    let mut groups = Vec::with_capacity(by_label.len());
-    for (label, places) in by_label {
-        let (members, n_clusters) = cluster(&described.points, &places, &draws);
-        let numbered = |member: Member| Member { cluster: first + member.cluster, ..member };
-        let members = places.into_iter().zip(members.into_iter().map(numbered)).collect();
-        groups.push(Group { known: known.contains(label), members });
-        first += n_clusters;
-    }
-    groups
-}
-
-/// Takes all but one of samples that lie almost on each other out of their group. Points at nearly
-/// the same place have nearly the same distance to the centre, so only neighbours in the order of
-/// that distance are compared.
-fn drop_near_duplicates(groups: &mut [Group], described: &Described, decisions: &mut [Decision]) {
-    for group in groups {
-        group.members.sort_by(|(_, a), (_, b)| {
-            (a.cluster, a.distance)
-                .partial_cmp(&(b.cluster, b.distance))
-                .unwrap_or(std::cmp::Ordering::Equal)
-        });
-        let mut distances: Vec<f32> = group.members.iter().map(|(_, m)| m.distance).collect();
-        distances.sort_by(f32::total_cmp);
-        let near = DUPLICATE_SHARE * distances[distances.len() / 2];
-        let mut kept: Vec<(usize, Member)> = Vec::with_capacity(group.members.len());
-        for &(place, member) in &group.members {
-            let point = described.points.get(place);
-            let mut neighbours = kept.iter().rev().take(MAX_COMPARED).take_while(|(_, other)| {
-                other.cluster == member.cluster && member.distance - other.distance < near
-            });
-            let twin = |&(other, _): &(usize, Member)| {
-                squared(point, described.points.get(other)) < near * near
-            };
-            match neighbours.any(twin) {
-                true => decisions[place] = Decision::Duplicate,
-                false => kept.push((place, member)),
-            }
-        }
-        group.members = kept;
-    }
-}
-
-/// New labels first, drawn over their clusters; of known labels half the samples that the parent
-/// is least sure of, and half drawn over the clusters.
-fn balanced(
-    groups: Vec<Group>,
-    margins: &[f32],
-    budget: usize,
-    draws: &mut Xoshiro256PlusPlus,
-) -> Vec<usize> {
-    let (mut known, new): (Vec<Group>, Vec<Group>) = groups.into_iter().partition(|g| g.known);
-    let mut chosen = drawn_over_clusters(&new, budget, draws);
-    let left = budget - chosen.len();
-    let mut unsure: Vec<usize> =
-        known.iter().flat_map(|group| &group.members).map(|&(place, _)| place).collect();
-    unsure.sort_by(|&a, &b| margins[a].total_cmp(&margins[b]).then(a.cmp(&b)));
-    unsure.truncate(left / 2);
-    let taken: BTreeSet<usize> = unsure.iter().copied().collect();
-    known.iter_mut().for_each(|group| group.members.retain(|(place, _)| !taken.contains(place)));
-    chosen.extend(drawn_over_clusters(&known, left - unsure.len(), draws));
-    chosen.extend(unsure);
-    chosen
-}
-
-/// A seeded draw from each group, each cluster by its size.
-fn drawn_over_clusters(
-    groups: &[Group],
-    budget: usize,
-    draws: &mut Xoshiro256PlusPlus,
-) -> Vec<usize> {
-    let mut chosen = Vec::with_capacity(budget);
-    for (group, quota) in groups.iter().zip(quotas(groups, budget)) {
-        let mut members = group.members.clone();
-        members.shuffle(draws);
-        members.sort_by_key(|(_, member)| member.cluster);
-        // Evenly spaced over the clusters laid end to end: each gets its share, to within one.
-        let start: f64 = draws.r#gen();
-        let spacing = members.len() as f64 / quota.max(1) as f64;
-        let positions = (0..quota).map(|i| ((i as f64 + start) * spacing) as usize);
-        chosen.extend(positions.map(|at| members[at.min(members.len() - 1)].0));
-    }
-    chosen
-}
-
-/// The nearest to each cluster's centre, round robin over the clusters.
-fn representative(groups: &[Group], budget: usize) -> Vec<usize> {
-    let mut chosen = Vec::with_capacity(budget);
-    for (group, quota) in groups.iter().zip(quotas(groups, budget)) {
-        let mut clusters: BTreeMap<u32, Vec<(usize, Member)>> = BTreeMap::new();
-        for &(place, member) in &group.members {
-            clusters.entry(member.cluster).or_default().push((place, member));
-        }
-        let mut ranked: Vec<(usize, usize)> = Vec::with_capacity(group.members.len());
-        for members in clusters.values_mut() {
-            members.sort_by(|(_, a), (_, b)| a.distance.total_cmp(&b.distance));
-            ranked.extend(members.iter().enumerate().map(|(rank, &(place, _))| (rank, place)));
-        }
-        ranked.sort_by_key(|&(rank, _)| rank);
-        chosen.extend(ranked.into_iter().take(quota).map(|(_, place)| place));
-    }
-    chosen
-}
-
-/// Shares `budget` among groups as evenly as their sizes allow.
-fn quotas(groups: &[Group], budget: usize) -> Vec<usize> {
-    let mut quotas = vec![0; groups.len()];
-    let mut smallest_first: Vec<usize> = (0..groups.len()).collect();
-    smallest_first.sort_by_key(|&index| groups[index].members.len());
-    let mut left = budget;
-    for (done, &index) in smallest_first.iter().enumerate() {
-        let share = left.div_ceil(groups.len() - done);
-        quotas[index] = groups[index].members.len().min(share);
-        left -= quotas[index];
-    }
-    quotas
+/// Whether a strategy asks where samples lie.
+fn is_by_place(strategy: SelectionStrategy) -> bool {
+    !matches!(strategy, SelectionStrategy::Random | SelectionStrategy::All)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn groups(sizes: &[(bool, usize)]) -> Vec<Group> {
-        let mut place = 0;
-        let mut one = |&(known, size): &(bool, usize)| {
-            let members = (0..size).map(|i| {
-                place += 1;
-                let member = Member { cluster: (i % 4) as u32, distance: i as f32 };
-                (place - 1, member)
-            });
-            Group { known, members: members.collect() }
-        };
-        sizes.iter().map(&mut one).collect()
-    }
-
-    fn distinct(chosen: &[usize]) -> usize {
-        chosen.iter().collect::<BTreeSet<_>>().len()
-    }
 
     #[test]
     fn the_budget_covers_all_until_it_grows_less_than_linearly() {
@@ -294,26 +303,24 @@ mod tests {
     }
 
     #[test]
-    fn quotas_are_even_and_spend_the_budget() {
-        assert_eq!(quotas(&groups(&[(true, 100), (true, 3), (true, 50)]), 60), [28, 3, 29]);
-        assert_eq!(quotas(&groups(&[(true, 2), (true, 2)]), 10), [2, 2]);
-        assert_eq!(quotas(&groups(&[(true, 5), (true, 5), (true, 5)]), 1).iter().sum::<usize>(), 1);
+    fn as_many_are_looked_at_as_is_worth_the_time() {
+        let mut settings = SelectionSettings::default();
+        assert_eq!(n_to_look_at(&settings, 20_000, 20_000), MAX_REPORTED);
+        assert_eq!(n_to_look_at(&settings, 100, 1_000), 1_000);
+        assert_eq!(n_to_look_at(&settings, 100, 100_000), LOOKED_AT);
+        assert_eq!(n_to_look_at(&settings, 40_000, 100_000), 20_000);
+        settings.strategy = SelectionStrategy::Random;
+        assert_eq!(n_to_look_at(&settings, 100, 20_000), MAX_REPORTED);
+        settings.outliers = Outliers::HoldBack;
+        assert_eq!(n_to_look_at(&settings, 20_000, 20_000), 20_000);
     }
 
     #[test]
-    fn new_labels_come_first_and_of_known_ones_half_are_the_least_sure() {
-        let margins: Vec<f32> = (0..120).map(|place| (120 - place) as f32).collect();
-        let mut draws = stream(1, Draw::Selection);
-        let chosen = balanced(groups(&[(true, 100), (false, 20)]), &margins, 60, &mut draws);
-        assert_eq!((chosen.len(), distinct(&chosen)), (60, 60));
-        assert_eq!(chosen.iter().filter(|&&place| place >= 100).count(), 20);
-        assert!((80..100).all(|place| chosen.contains(&place)), "the least sure are in");
-    }
-
-    #[test]
-    fn representatives_are_the_nearest_of_each_cluster() {
-        let mut chosen = representative(&groups(&[(true, 40)]), 8);
-        chosen.sort_unstable();
-        assert_eq!(chosen, [0, 1, 2, 3, 4, 5, 6, 7]);
+    fn the_budget_goes_to_what_was_looked_at_while_that_leaves_a_choice() {
+        assert_eq!(budget_of_seen(100, 1_000, 0), 100);
+        assert_eq!(budget_of_seen(100, 200, 10_000), 100);
+        assert_eq!(budget_of_seen(100, 150, 50), 75);
+        assert_eq!(budget_of_seen(200, 150, 50), 150);
+        assert_eq!(budget_of_seen(200, 200, 0), 200);
     }
 }

@@ -12,13 +12,14 @@ use super::analytic::Analytic;
 use super::categories::{Dictionary, UNSEEN};
 use super::drift::Evidence;
 use super::features::{self, Featurizer};
+use super::given::Given;
 use super::minibatch::places;
 use super::network::Dense;
 use super::normalize::{Moments, Scale, compensate, compensate_importance};
 use super::recipe::Recipe;
 use super::seed::{Draw, stream};
 use super::subset::Subset;
-use super::{Device, Given, Lesson, consolidate};
+use super::{Device, Lesson, consolidate};
 
 /// Everything that a version has learnt: statistics of its inputs, labels, and weights.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,4 +1,4 @@
-//! Some of a set of samples, in an order of their own, without a copy of them.
+//! Some of a set of samples, in an order of their own, without a copy of them, and what each counts.
 
 use crate::domain::label::Label;
 use crate::domain::sample::{ContentHash, Samples};
@@ -10,28 +10,42 @@ pub(super) struct Subset<'a> {
     pub(super) samples: &'a Samples,
     /// Which are chosen.
     pub(super) indices: Vec<usize>,
+    /// What each counts in training, relative to 1.
+    pub(super) weights: Vec<f32>,
 }
 
 impl<'a> Subset<'a> {
     /// All of `samples`.
     pub(super) fn all(samples: &'a Samples) -> Self {
-        Self { samples, indices: (0..samples.len()).collect() }
+        Self::of(samples, (0..samples.len()).collect())
     }
 
     /// None of `samples`.
     pub(super) fn none(samples: &'a Samples) -> Self {
-        Self { samples, indices: Vec::new() }
+        Self::of(samples, Vec::new())
+    }
+
+    /// Those at `indices`, at their own weights.
+    pub(super) fn of(samples: &'a Samples, indices: Vec<usize>) -> Self {
+        let weights = indices.iter().map(|&index| samples.weights[index]).collect();
+        Self { samples, indices, weights }
     }
 
     /// Those at `places` of this subset, in that order.
     pub(super) fn choose(&self, places: &[usize]) -> Self {
         let indices = places.iter().map(|&place| self.indices[place]).collect();
-        Self { samples: self.samples, indices }
+        let weights = places.iter().map(|&place| self.weights[place]).collect();
+        Self { samples: self.samples, indices, weights }
+    }
+
+    /// The same at other weights.
+    pub(super) fn with_weights(self, weights: Vec<f32>) -> Self {
+        Self { weights, ..self }
     }
 
     /// A copy of the chosen ones.
     pub(super) fn to_samples(&self) -> Samples {
-        self.samples.select(&self.indices)
+        Samples { weights: self.weights.clone(), ..self.samples.select(&self.indices) }
     }
 
     /// How many are chosen.
@@ -51,7 +65,7 @@ impl<'a> Subset<'a> {
 
     /// Their weights in order.
     pub(super) fn weights(&self) -> impl Iterator<Item = f32> {
-        self.indices.iter().map(|&index| self.samples.weights[index])
+        self.weights.iter().copied()
     }
 
     /// What names the one at `place`.

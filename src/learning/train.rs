@@ -216,6 +216,7 @@ mod tests {
             experience.labels.push(Label::parse(label).unwrap());
             experience.weights.push(1.0);
             experience.hashes.push(ContentHash::of_input(&[number], &[]));
+            experience.arrived.push(0);
         }
         let mut lesson = Lesson {
             settings: &settings,

@@ -19,13 +19,14 @@ use crate::domain::update::{Outcome, Phase, Report, UpdateStatus};
 use crate::domain::version::VersionStatus;
 use crate::learning::{self, LearnerState, LearningError, Learnt, Lesson, checkpoint};
 use crate::storage::StorageError;
-use crate::storage::decisions::{self, DecisionRow};
+use crate::storage::decisions;
 use crate::storage::jobs::{self, Claim, Ending};
 use crate::storage::models::{self, Model, ModelId};
 use crate::storage::notices::{self, Notice};
 use crate::storage::samples::{self, SampleRow};
 use crate::storage::versions::{self, NewVersion};
 
+mod decided;
 mod run;
 
 pub use run::{Run, Stop};
@@ -320,18 +321,7 @@ async fn publish(
         Some(VersionStatus::Published) => Outcome::Published,
         Some(VersionStatus::Rejected) => Outcome::Rejected,
     };
-    let ids = material.sample_ids();
-    let rows: Vec<DecisionRow> = decided
-        .iter()
-        .enumerate()
-        .map(|(position, sample)| DecisionRow {
-            position: position as i32,
-            sample_id: ids.get(&sample.hash).cloned().unwrap_or_else(|| sample.hash.to_string()),
-            decision: sample.decision.as_str().to_owned(),
-            cluster: sample.cluster.map(|cluster| cluster as i32),
-            distance: sample.distance,
-        })
-        .collect();
+    let rows = decided::rows(&decided, &material.sample_ids());
     report.seconds = run.seconds();
     report.seconds.insert(Phase::Publish.to_string(), began.elapsed().as_secs_f64());
 
@@ -346,6 +336,10 @@ async fn publish(
             let live = AliasName::parse(LIVE).map_err(StorageError::from)?;
             versions::put_alias(&mut tx, id, &live, number).await?;
             samples::mark_learnt(&mut tx, id, number, &material.pending_hashes()).await?;
+            samples::withhold(&mut tx, id, &decided::held_back(&decided)).await?;
+            let that_count = decided::that_count(&decided);
+            let superseded = samples::supersede(&mut tx, id, number, &that_count).await?;
+            report.samples.superseded = superseded as usize;
         }
         version = Some(number);
     }

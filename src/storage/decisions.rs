@@ -18,6 +18,8 @@ pub struct DecisionRow {
     pub cluster: Option<i32>,
     /// Its distance to that cluster's centre.
     pub distance: Option<f32>,
+    /// Whether it lies far from all others of its label.
+    pub outlier: bool,
 }
 
 /// Keeps an update's decisions; those of an earlier attempt go.
@@ -30,17 +32,20 @@ pub async fn insert(
         rows.iter().map(of).collect()
     }
     sqlx::query!(
-        "INSERT INTO decisions (update_id, position, sample_id, decision, cluster, distance)
-         SELECT $1, * FROM unnest($2::int[], $3::text[], $4::text[], $5::int[], $6::real[])
+        "INSERT INTO decisions (update_id, position, sample_id, decision, cluster, distance, outlier)
+         SELECT $1, *
+         FROM unnest($2::int[], $3::text[], $4::text[], $5::int[], $6::real[], $7::bool[])
          ON CONFLICT (update_id, position) DO UPDATE
          SET sample_id = excluded.sample_id, decision = excluded.decision,
-             cluster = excluded.cluster, distance = excluded.distance",
+             cluster = excluded.cluster, distance = excluded.distance,
+             outlier = excluded.outlier",
         id,
         &column(rows, |row| row.position),
         &column(rows, |row| row.sample_id.clone()),
         &column(rows, |row| row.decision.clone()),
         &column(rows, |row| row.cluster) as &[Option<i32>],
         &column(rows, |row| row.distance) as &[Option<f32>],
+        &column(rows, |row| row.outlier),
     )
     .execute(db)
     .await?;
@@ -56,7 +61,7 @@ pub async fn list(
 ) -> Result<Vec<DecisionRow>, StorageError> {
     Ok(sqlx::query_as!(
         DecisionRow,
-        "SELECT position, sample_id, decision, cluster, distance FROM decisions
+        "SELECT position, sample_id, decision, cluster, distance, outlier FROM decisions
          WHERE update_id = $1 AND ($2::int IS NULL OR position > $2) ORDER BY position LIMIT $3",
         id,
         after,

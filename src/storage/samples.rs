@@ -192,11 +192,11 @@ pub async fn draw(
            FROM labels l CROSS JOIN LATERAL (
                (SELECT 0 AS turn, * FROM samples
                 WHERE model_id = $1 AND label = l.label AND version IS NOT NULL AND NOT held_out
-                      AND hash >= $3 ORDER BY hash LIMIT $2)
+                      AND NOT withheld AND hash >= $3 ORDER BY hash LIMIT $2)
                UNION ALL
                (SELECT 1 AS turn, * FROM samples
                 WHERE model_id = $1 AND label = l.label AND version IS NOT NULL AND NOT held_out
-                      AND hash < $3 ORDER BY hash LIMIT $2)
+                      AND NOT withheld AND hash < $3 ORDER BY hash LIMIT $2)
                ORDER BY turn, hash LIMIT $2
            ) s
            WHERE l.model_id = $1"#,
@@ -241,6 +241,7 @@ pub async fn held_out(
            FROM labels l CROSS JOIN LATERAL (
                SELECT * FROM samples
                WHERE model_id = $1 AND version = $2 AND label = l.label AND held_out
+                     AND NOT withheld
                ORDER BY hash LIMIT $3
            ) s
            WHERE l.model_id = $1"#,
@@ -304,6 +305,8 @@ fn take(
         samples.labels.push(labels.get(&row.label)?.clone());
         samples.weights.push(row.weight);
         samples.hashes.push(row.hash);
+        // Blocks are numbered in the order in which a model's batches were stored.
+        samples.arrived.push(row.block_id as u64 * block::MAX_INPUTS as u64 + row.position as u64);
     }
     Some(())
 }
@@ -324,6 +327,49 @@ pub async fn mark_learnt(
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Records that these samples are neither to be replayed nor to be evaluated on.
+pub async fn withhold(
+    db: &mut PgConnection,
+    model: ModelId,
+    hashes: &[Vec<u8>],
+) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE samples SET withheld = true WHERE model_id = $1 AND hash = ANY($2)",
+        model.0,
+        hashes,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Withholds the samples of other versions than `version` whose input is that of one of `learnt`,
+/// but not their label. Answers how many.
+pub async fn supersede(
+    db: &mut PgConnection,
+    model: ModelId,
+    version: i32,
+    learnt: &[ContentHash],
+) -> Result<u64, StorageError> {
+    let column = |of: fn(&ContentHash) -> ContentHash| -> Vec<Vec<u8>> {
+        learnt.iter().map(|hash| of(hash).0.to_vec()).collect()
+    };
+    let superseded = sqlx::query!(
+        "UPDATE samples AS old SET withheld = true
+         FROM unnest($3::bytea[], $4::bytea[], $5::bytea[]) AS new (hash, least, greatest)
+         WHERE old.model_id = $1 AND old.version <> $2 AND NOT old.withheld
+               AND old.hash BETWEEN new.least AND new.greatest AND old.hash <> new.hash",
+        model.0,
+        version,
+        &column(|hash| *hash),
+        &column(|hash| hash.range_of_input().0),
+        &column(|hash| hash.range_of_input().1),
+    )
+    .execute(db)
+    .await?;
+    Ok(superseded.rows_affected())
 }
 
 /// Records that an update has taken these samples up: until it publishes they stay pending, but

@@ -9,6 +9,7 @@ mod batches;
 mod models;
 mod operations;
 mod predictions;
+mod selection;
 mod story;
 mod updates;
 mod versions;

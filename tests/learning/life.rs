@@ -51,6 +51,7 @@ pub(crate) fn push(samples: &mut Samples, numbers: &[f32], categories: &[Categor
     samples.inputs.push(numbers, categories);
     samples.labels.push(label);
     samples.weights.push(1.0);
+    samples.arrived.push(samples.arrived.len() as u64);
 }
 
 pub(crate) fn filter(samples: &Samples, keep: impl Fn(usize) -> bool) -> Samples {

@@ -5,6 +5,8 @@
 
 mod answers;
 mod awkward;
+mod choosing;
+mod cleaning;
 mod invariants;
 mod life;
 mod stopping;
