@@ -14,8 +14,8 @@ use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use rand::Rng;
 
 use crate::domain::input::{InputSchema, Inputs};
+use crate::domain::sample::{ContentHash, Samples};
 
-use super::Device;
 use super::categories::Dictionary;
 use super::features::Featurizer;
 use super::minibatch::places;
@@ -26,15 +26,16 @@ use super::ridge::Sums;
 use super::seed::{Draw, stream};
 use super::state::LearnerState;
 use super::subset::Subset;
+use super::{Device, Lesson};
 
 /// Random features.
 const WIDTH: usize = 2_000;
 /// Rows computed at once.
 const CHUNK: usize = 1_024;
-/// Ridges tried, as powers of ten.
-const RIDGES: std::ops::RangeInclusive<i32> = -1..=4;
-/// One sample in this many judges the ridge.
-const JUDGES: usize = 5;
+/// Ridges tried, as shares of the mean of the Gram matrix's diagonal; the first without judges.
+const RIDGES: [f64; 4] = [1e-3, 1e-4, 1e-2, 1e-1];
+/// The most held-out samples that judge the ridge.
+const MAX_JUDGES: usize = 2_000;
 
 /// What was learnt in closed form.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +46,7 @@ pub(super) struct Analytic {
     pub(super) moments: Moments,
     /// Its categories; later ones count as unseen.
     pub(super) dictionaries: Vec<Dictionary>,
-    /// λ.
+    /// λ, as a share of the mean of the Gram matrix's diagonal.
     pub(super) ridge: f64,
     /// What the samples add up to.
     pub(super) sums: Sums,
@@ -63,7 +64,7 @@ impl Analytic {
             seed,
             moments: state.moments.clone(),
             dictionaries: state.dictionaries.clone(),
-            ridge: 0.0,
+            ridge: RIDGES[0],
             sums: Sums::none(WIDTH + 1, state.labels.len()),
             weights: Vec::new(),
             sharpness: 1.0,
@@ -73,17 +74,14 @@ impl Analytic {
     /// With the samples of `sets` taken in, each once, and solved anew. `state` has their labels.
     pub(super) fn learnt(
         mut self,
-        device: Device,
+        lesson: &Lesson<'_>,
         state: &LearnerState,
         sets: &[&Subset<'_>],
     ) -> Self {
-        let map = FeatureMap::of(&self, &state.input, device);
+        let map = FeatureMap::of(&self, &state.input, lesson.device);
         self.sums.grow(state.labels.len());
-        if self.ridge == 0.0 {
-            self.ridge = self.choose_ridge(&map, state, sets[0]);
-        }
         sets.iter().for_each(|samples| self.add(&map, state, samples, 1.0));
-        self.solve();
+        self.choose_ridge(&map, lesson, state);
         self
     }
 
@@ -114,30 +112,42 @@ impl Analytic {
     }
 
     fn solve(&mut self) {
-        if let Some(weights) = self.sums.solve(self.ridge) {
+        let mean = self.sums.gram.diag().mean().unwrap_or_default();
+        if let Some(weights) = self.sums.solve(self.ridge * mean.max(f64::MIN_POSITIVE)) {
             self.weights = weights.iter().map(|&weight| weight as f32).collect();
         }
     }
 
-    /// The ridge that serves best on a fifth of the first samples when the others are learnt.
-    fn choose_ridge(&self, map: &FeatureMap, state: &LearnerState, samples: &Subset<'_>) -> f64 {
-        let (judges, pupils): (Vec<usize>, Vec<usize>) =
-            (0..samples.len()).partition(|place| place % JUDGES == 0);
-        let (judges, pupils) = (samples.choose(&judges), samples.choose(&pupils));
-        let mut trial = Self { ridge: 1.0, ..self.clone() };
-        trial.add(map, state, &pupils, 1.0);
-        let features = map.features(&judges.samples.inputs, judges.indices.iter().copied());
+    /// Solves with each ridge and keeps the one that answers the held-out samples best: they are
+    /// the same in whatever order the batches came.
+    fn choose_ridge(&mut self, map: &FeatureMap, lesson: &Lesson<'_>, state: &LearnerState) {
         let places = places(state);
-        let n_right = |ridge: f64| {
-            let weights = trial.sums.solve(ridge)?.mapv(|weight| weight as f32);
+        let held_out = lesson.held_out.iter();
+        let mut ranked: Vec<(ContentHash, &Samples, usize)> = held_out
+            .flat_map(|set| (0..set.len()).map(move |index| (set.hashes[index], set, index)))
+            .filter(|(_, set, index)| places.contains_key(&set.labels[*index]))
+            .collect();
+        ranked.sort_unstable_by_key(|&(hash, ..)| hash);
+        let mut judges = lesson.experience.empty_like();
+        ranked.iter().take(MAX_JUDGES).for_each(|(_, set, index)| judges.push_from(set, *index));
+        let features = map.features(&judges.inputs, 0..judges.len());
+        let mut best: Option<(usize, Self)> = None;
+        for ridge in RIDGES {
+            let mut trial = Self { ridge, weights: Vec::new(), ..self.clone() };
+            trial.solve();
+            let shape = trial.sums.targets.dim();
+            let Ok(weights) = ArrayView2::from_shape(shape, &trial.weights) else { continue };
             let scores = features.dot(&weights);
-            let right = scores.rows().into_iter().zip(judges.labels());
-            Some(right.filter(|(row, label)| largest(&row.to_vec()) == places[label]).count())
-        };
-        let ridges = RIDGES.map(|power| 10_f64.powi(power));
-        let judged = ridges.filter_map(|ridge| Some((n_right(ridge)?, ridge)));
-        // Of equals the larger: it errs on the side of smoothness.
-        judged.fold((0, 1.0), |best, next| if next.0 >= best.0 { next } else { best }).1
+            let answers = scores.rows().into_iter().map(|row| largest(&row.to_vec()));
+            let right = answers.zip(&judges.labels);
+            let n_right = right.filter(|(answer, label)| places.get(label) == Some(answer)).count();
+            if best.as_ref().is_none_or(|&(most, _)| n_right > most) {
+                best = Some((n_right, trial));
+            }
+        }
+        if let Some((_, best)) = best {
+            (self.ridge, self.weights) = (best.ridge, best.weights);
+        }
     }
 }
 

@@ -16,8 +16,9 @@ const MAX_MEASURED: usize = 1_000;
 /// Samples a gradient is taken of at a time: a square of so small a mean is, times their number,
 /// close to the mean square of each.
 const AT_ONCE: usize = 4;
-/// λ: what staying where it is counts.
-const STRENGTH: f32 = 1_000.0;
+/// λ, where importance is 1 in the mean: a well-learnt sample has small slopes, and what matters is
+/// which weights hold it more than others.
+const STRENGTH: f64 = 0.01;
 /// What is left of earlier importance after an update.
 const FADING: f32 = 0.9;
 
@@ -32,7 +33,11 @@ pub(super) struct Anchor {
 impl Anchor {
     /// Holds on to `layers` by their `importance`.
     pub(super) fn new(layers: &[Dense], importance: &[Dense]) -> Self {
-        let scaled = |numbers: &Vec<f32>| numbers.iter().map(|x| x * STRENGTH).collect();
+        let n: usize = parameters(importance).map(Vec::len).sum();
+        let sum = |numbers: &Vec<f32>| numbers.iter().map(|&x| f64::from(x)).sum::<f64>();
+        let mean = parameters(importance).map(sum).sum::<f64>() / n as f64;
+        let strength = if mean > 0.0 { (STRENGTH / mean) as f32 } else { 0.0 };
+        let scaled = |numbers: &Vec<f32>| numbers.iter().map(|x| x * strength).collect();
         let pull = parameters(importance).map(scaled).collect();
         Self { layers: layers.to_vec(), pull }
     }

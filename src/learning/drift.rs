@@ -83,8 +83,9 @@ impl Evidence {
             (points(&recent), points(&history), points(&new));
         let recent = Neighbours::of(&recent_points, &recent, &labels);
         let history = Neighbours::of(&history_points, &history, &labels);
-        let alone = answers(&new_points, &[&recent], labels.len());
-        let together = answers(&new_points, &[&recent, &history], labels.len());
+        let (ones, votes) = (vec![1.0; labels.len()], history.votes(&recent));
+        let alone = answers(&new_points, &[(&recent, &ones)]);
+        let together = answers(&new_points, &[(&recent, &ones), (&history, &votes)]);
         for ((label, alone), together) in new.labels().zip(alone).zip(together) {
             let Some(&label) = labels.get(label) else { continue };
             next.answered += 1.0;
@@ -109,6 +110,8 @@ fn common_labels<'a>(a: &Subset<'a>, b: &Subset<'a>) -> BTreeMap<&'a Label, usiz
 /// Points with the places of their labels.
 struct Neighbours<'a> {
     points: Vec<(&'a [f32], usize)>,
+    /// How often each label comes among them.
+    shares: Vec<f32>,
 }
 
 impl<'a> Neighbours<'a> {
@@ -116,23 +119,35 @@ impl<'a> Neighbours<'a> {
     fn of(points: &'a Points, subset: &Subset<'_>, labels: &BTreeMap<&Label, usize>) -> Self {
         let known = subset.labels().enumerate();
         let known = known.filter_map(|(row, label)| Some((points.get(row), *labels.get(label)?)));
-        Self { points: known.collect() }
+        let points: Vec<(&[f32], usize)> = known.collect();
+        let mut shares = vec![0.0; labels.len()];
+        points.iter().for_each(|&(_, label)| shares[label] += 1.0 / points.len() as f32);
+        Self { points, shares }
+    }
+
+    /// What the vote of each label counts, so that labels come as often as among `others`: the
+    /// history is drawn evenly over labels, and labels may come unevenly.
+    fn votes(&self, others: &Self) -> Vec<f32> {
+        others.shares.iter().zip(&self.shares).map(|(theirs, own)| theirs / own).collect()
     }
 }
 
-/// What most of the nearest in `sets` say of each point.
-fn answers(points: &Points, sets: &[&Neighbours<'_>], n_labels: usize) -> Vec<usize> {
+/// What most of the nearest in `sets` say of each point; each set with what its votes count.
+fn answers(points: &Points, sets: &[(&Neighbours<'_>, &[f32])]) -> Vec<usize> {
     let n = points.numbers.len() / points.dimensions;
     let answer = |row| {
         let point = points.get(row);
-        let all = sets.iter().flat_map(|set| &set.points);
-        let mut near: Vec<(f32, usize)> =
-            all.map(|&(other, label)| (squared(point, other), label)).collect();
+        let of_set = |&(set, votes): &(&Neighbours<'_>, &[f32])| -> Vec<(f32, usize, f32)> {
+            let near =
+                |&(other, label): &(&[f32], usize)| (squared(point, other), label, votes[label]);
+            set.points.iter().map(near).collect()
+        };
+        let mut near: Vec<(f32, usize, f32)> = sets.iter().flat_map(of_set).collect();
         let k = NEAREST.min(near.len());
         near.select_nth_unstable_by(k - 1, |a, b| a.0.total_cmp(&b.0));
-        let mut votes = vec![0.0; n_labels];
-        near[..k].iter().for_each(|&(_, label)| votes[label] += 1.0);
-        largest(&votes)
+        let mut counts = vec![0.0; sets[0].1.len()];
+        near[..k].iter().for_each(|&(_, label, vote)| counts[label] += vote);
+        largest(&counts)
     };
     (0..n).map(answer).collect()
 }

@@ -72,7 +72,7 @@ impl Recipe {
 
     /// Whether the loss makes up for labels being unequally frequent in what is trained on.
     pub(super) fn levels(&self) -> bool {
-        self.replay == Replay::History
+        !matches!(self.strategy, Strategy::Naive | Strategy::Ewc)
     }
 
     /// λ; 0 where the parent is not to be agreed with.

@@ -20,9 +20,9 @@ const EXEMPLAR_PASSES: usize = 30;
 /// The fewest steps beside exemplars.
 const EXEMPLAR_STEPS: usize = 150;
 /// The most passes over new samples of known labels,
-const KNOWN_PASSES: usize = 5;
+const KNOWN_PASSES: usize = 10;
 /// but at least this many steps.
-const KNOWN_STEPS: usize = 20;
+const KNOWN_STEPS: usize = 50;
 /// Peak learning rate where the settings give none.
 pub(super) const RATE: f32 = 1e-3;
 /// More passes over exemplars than this are many,
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn known_labels_take_a_few_passes() {
-        for (n_new, expected) in [(1, 20), (500, 40), (5_400, 425)] {
+        for (n_new, expected) in [(1, 50), (500, 80), (5_400, 510)] {
             assert_eq!(
                 steps(Task { new_labels: false, ..task(n_new, 6_000) }),
                 expected,

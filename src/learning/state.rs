@@ -178,12 +178,10 @@ impl LearnerState {
         match recipe.strategy {
             Strategy::Analytic => {
                 let learner = match self.analytic.take() {
-                    Some(learner) => learner.learnt(lesson.device, self, &[new]),
-                    None => Analytic::begin(self, lesson.seed).learnt(
-                        lesson.device,
-                        self,
-                        &[new, history],
-                    ),
+                    Some(learner) => learner.learnt(lesson, self, &[new]),
+                    None => {
+                        Analytic::begin(self, lesson.seed).learnt(lesson, self, &[new, history])
+                    }
                 };
                 self.analytic = Some(learner);
                 self.answered_by = AnsweredBy::Analytic;
@@ -277,11 +275,9 @@ pub(super) fn begin(lesson: &Lesson<'_>, given: &Given<'_>, recipe: &Recipe) -> 
     if state.layers.is_empty() {
         state.layers = hidden_layers(&state, &mut stream(lesson.seed, Draw::Layers));
     }
-    if recipe.strategy == Strategy::Retrain {
-        let labels = lesson.parent.map(|parent| parent.labels.as_slice()).unwrap_or_default();
-        state.grow_head(labels, lesson.seed);
-        state.frequencies =
-            lesson.parent.map(|parent| parent.frequencies.clone()).unwrap_or_default();
+    if let (Strategy::Retrain, Some(parent)) = (recipe.strategy, lesson.parent) {
+        state.grow_head(&parent.labels, lesson.seed);
+        state.frequencies.clone_from(&parent.frequencies);
     }
     state.drift = given.drift;
     state.lineage.updates = lesson.parent.map_or(0, |parent| parent.lineage.updates) + 1;
