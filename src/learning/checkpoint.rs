@@ -19,6 +19,7 @@ use super::categories::Dictionary;
 use super::features;
 use super::network::Dense;
 use super::normalize::Moments;
+use super::predict::TEMPERATURES;
 use super::state::Lineage;
 
 /// The metadata entry that holds the manifest.
@@ -58,7 +59,7 @@ struct Manifest {
     seed: u64,
     /// SHA-256 of the parent's checkpoint, hexadecimal.
     parent: Option<String>,
-    /// What logits are divided by before the softmax; 1 so far.
+    /// What logits are divided by before the softmax.
     temperature: f32,
 }
 
@@ -107,9 +108,10 @@ pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
             3 + 2 * layers.len()
         ));
     }
-    let Manifest { input, hidden, labels, updates, steps, seed, parent, .. } = manifest;
+    let Manifest { input, hidden, labels, updates, steps, seed, parent, temperature, .. } =
+        manifest;
     let lineage = Lineage { updates, steps, seed, parent };
-    Ok(LearnerState { input, hidden, labels, moments, dictionaries, layers, lineage })
+    Ok(LearnerState { input, hidden, labels, moments, dictionaries, layers, temperature, lineage })
 }
 
 fn manifest(state: &LearnerState) -> Manifest {
@@ -124,7 +126,7 @@ fn manifest(state: &LearnerState) -> Manifest {
         steps,
         seed,
         parent,
-        temperature: 1.0,
+        temperature: state.temperature,
     }
 }
 
@@ -150,9 +152,9 @@ fn check(manifest: &Manifest) -> Result<Vec<Dictionary>, CheckpointError> {
     let Some(dictionaries) = dictionaries else {
         return inconsistent("a dictionary is too long or repeats a category");
     };
-    match manifest.temperature == 1.0 {
+    match TEMPERATURES.contains(&manifest.temperature) {
         true => Ok(dictionaries),
-        false => inconsistent("a temperature other than 1 is not known"),
+        false => inconsistent("the temperature is out of range"),
     }
 }
 

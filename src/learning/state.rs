@@ -29,6 +29,9 @@ pub struct LearnerState {
     pub(super) dictionaries: Vec<Dictionary>,
     /// The hidden layers, then the head, which is missing as long as there is no label.
     pub(super) layers: Vec<Dense>,
+    /// What logits are divided by before the softmax, in predictions only: training, distillation
+    /// and selection read the logits as they are.
+    pub(super) temperature: f32,
     /// How it came to be.
     pub(super) lineage: Lineage,
 }
@@ -136,6 +139,7 @@ fn blank(settings: &ModelSettings) -> LearnerState {
         moments: Moments::none(settings.input.n_numeric()),
         dictionaries: vec![Dictionary::default(); settings.input.n_categorical()],
         layers: Vec::new(),
+        temperature: 1.0,
         lineage: Lineage::default(),
     }
 }

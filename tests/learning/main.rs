@@ -5,6 +5,8 @@
 
 mod answers;
 mod awkward;
+mod evaluation;
+mod gate;
 mod invariants;
 mod life;
 mod stopping;
