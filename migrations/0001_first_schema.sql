@@ -72,11 +72,11 @@ CREATE UNIQUE INDEX samples_by_client_id ON samples (model_id, client_id) WHERE 
 CREATE INDEX samples_of_block ON samples (block_id);
 CREATE INDEX samples_pending ON samples (model_id, block_id, position) WHERE version IS NULL;
 CREATE INDEX samples_fresh ON samples (model_id, block_id) WHERE fresh;
--- Replay draws per label, evaluation per version and label, both by hash.
+-- Replay and evaluation draw per label, by hash.
 CREATE INDEX samples_to_replay ON samples (model_id, label, hash)
     WHERE version IS NOT NULL AND NOT held_out AND NOT withheld;
-CREATE INDEX samples_to_evaluate ON samples (model_id, version, label, hash)
-    WHERE held_out AND NOT withheld;
+CREATE INDEX samples_to_evaluate ON samples (model_id, label, hash)
+    WHERE version IS NOT NULL AND held_out AND NOT withheld;
 
 -- An update job. `attempt` counts runs and fences them: only the run that holds the row's attempt
 -- may finish it. `failures` counts runs that failed, and drives back-off and the limit.

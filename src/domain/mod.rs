@@ -47,6 +47,7 @@ pub mod batch;
 pub mod evaluation;
 pub mod input;
 pub mod label;
+pub mod matrix;
 pub mod name;
 pub mod sample;
 pub mod settings;

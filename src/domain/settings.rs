@@ -304,7 +304,8 @@ impl ScheduleSettings {
 }
 
 /// What a version must show on held-out samples to be published. Each limit is a share, 0 to 1;
-/// null switches it off. A drop counts only where it is beyond the noise of the held-out set.
+/// null switches it off. A figure counts against a version only where it is beyond the noise of
+/// the held-out set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GateSettings {
@@ -312,13 +313,24 @@ pub struct GateSettings {
     pub min_accuracy: Option<f64>,
     /// Most that accuracy may fall below the parent's.
     pub max_drop: Option<f64>,
-    /// Most that one label's recall may fall below the parent's.
+    /// Most that accuracy on held-out samples of earlier updates may fall below the parent's:
+    /// what this update brings has no say in it, so wrong labels cannot vouch for themselves.
+    pub max_forgetting: Option<f64>,
+    /// Most that one label's recall on held-out samples of earlier updates may fall below the
+    /// parent's.
     pub max_class_drop: Option<f64>,
 }
 
 impl Default for GateSettings {
     fn default() -> Self {
-        Self { min_accuracy: None, max_drop: Some(0.02), max_class_drop: Some(0.2) }
+        Self {
+            min_accuracy: None,
+            max_drop: Some(0.02),
+            // New labels that resemble old ones cost those some accuracy even where everything is
+            // trained again from scratch; wrong labels in earnest cost more than this.
+            max_forgetting: Some(0.1),
+            max_class_drop: Some(0.2),
+        }
     }
 }
 
@@ -327,6 +339,7 @@ impl GateSettings {
         let limits = [
             ("/min_accuracy", self.min_accuracy),
             ("/max_drop", self.max_drop),
+            ("/max_forgetting", self.max_forgetting),
             ("/max_class_drop", self.max_class_drop),
         ];
         let outside = |limit: Option<f64>| limit.is_some_and(|limit| !(0.0..=1.0).contains(&limit));

@@ -34,6 +34,8 @@ const WIDTH: usize = 2_000;
 const CHUNK: usize = 1_024;
 /// Ridges tried, as shares of the mean of the Gram matrix's diagonal; the first without judges.
 const RIDGES: [f64; 4] = [1e-3, 1e-4, 1e-2, 1e-1];
+/// What scores, which are about 0 to 1, are multiplied by to be logits.
+const SHARPNESS: f32 = 10.0;
 /// The most held-out samples that judge the ridge.
 const MAX_JUDGES: usize = 2_000;
 
@@ -67,7 +69,7 @@ impl Analytic {
             ridge: RIDGES[0],
             sums: Sums::none(WIDTH + 1, state.labels.len()),
             weights: Vec::new(),
-            sharpness: 1.0,
+            sharpness: SHARPNESS,
         }
     }
 

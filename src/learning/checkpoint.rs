@@ -22,6 +22,7 @@ use super::drift::Evidence;
 use super::features;
 use super::network::Dense;
 use super::normalize::Moments;
+use super::predict::TEMPERATURES;
 use super::ridge::Sums;
 use super::state::{AnsweredBy, Lineage};
 
@@ -74,7 +75,7 @@ struct Manifest {
     seed: u64,
     /// SHA-256 of the parent's checkpoint, hexadecimal.
     parent: Option<String>,
-    /// What logits are divided by before the softmax; 1 so far.
+    /// What logits are divided by before the softmax.
     temperature: f32,
     /// What was seen of meanings that move: only the newest right, only the history, of how many.
     drift: [f64; 3],
@@ -161,6 +162,7 @@ pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
         steps,
         seed,
         parent,
+        temperature,
         drift,
         moves,
         answered_by,
@@ -178,6 +180,7 @@ pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
         moments,
         dictionaries,
         layers,
+        temperature,
         importance,
         drift,
         analytic,
@@ -200,7 +203,7 @@ fn manifest(state: &LearnerState) -> Manifest {
         steps,
         seed,
         parent,
-        temperature: 1.0,
+        temperature: state.temperature,
         drift: [state.drift.recent, state.drift.history, state.drift.answered],
         moves: state.drift.moves,
         frequencies: state.frequencies.clone(),
@@ -246,8 +249,8 @@ fn check(manifest: &Manifest) -> Result<Vec<Dictionary>, CheckpointError> {
     if !manifest.drift.iter().all(|count| count.is_finite() && *count >= 0.0) {
         return inconsistent("what was seen of drift is no count");
     }
-    if manifest.temperature != 1.0 {
-        return inconsistent("a temperature other than 1 is not known");
+    if !TEMPERATURES.contains(&manifest.temperature) {
+        return inconsistent("the temperature is out of range");
     }
     dictionaries(&manifest.categories, &manifest.input)
 }

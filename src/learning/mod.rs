@@ -20,6 +20,7 @@ mod given;
 mod loss;
 mod minibatch;
 mod network;
+mod noise;
 mod normalize;
 mod optimizer;
 mod outlier;
@@ -53,6 +54,7 @@ use report::Chosen;
 use subset::Subset;
 use train::Material;
 
+pub use evaluate::{MOST_HELD_OUT, held_out_per_label};
 pub use predict::{PredictError, Predictor};
 pub use state::LearnerState;
 
@@ -115,7 +117,8 @@ pub struct Lesson<'a> {
     pub parent: Option<&'a LearnerState>,
     /// SHA-256 of the parent's checkpoint, hexadecimal: kept in the new state as its lineage.
     pub parent_digest: Option<&'a str>,
-    /// The accuracy matrix of the parent's lineage so far.
+    /// The accuracy matrix of the parent's lineage so far, in spans that go with as many
+    /// experiences as there are in `held_out` ([`matrix`](crate::domain::matrix)).
     pub parent_matrix: &'a AccuracyMatrix,
     /// The pending samples that are not held out, in any order.
     pub experience: Samples,
@@ -123,7 +126,9 @@ pub struct Lesson<'a> {
     pub history: Samples,
     /// The newest old samples, as [`Wanted`], in any order.
     pub recent: Samples,
-    /// Held-out samples, a set an experience in order; the last belongs to this experience.
+    /// Held-out samples, a set an experience in order, which may be empty; the last belongs to
+    /// this experience. [`held_out_per_label`] of each label are evaluated on, those with the
+    /// lowest content hashes.
     pub held_out: Vec<Samples>,
     /// Decides every random draw.
     pub seed: u64,
@@ -247,7 +252,9 @@ pub fn update(
     watch.phase(Phase::Evaluate)?;
     let answers = evaluate::compare(lesson, &state, &mut watch)?;
     let evaluation = evaluate::evaluate(lesson, &state, &answers);
-    let gate = gate::decide(&lesson.settings.gate, &evaluation, &answers, lesson.parent);
+    let gate = gate::decide(&lesson.settings.gate, &answers, lesson.parent);
+    state.temperature =
+        evaluation.calibration.as_ref().map_or(1.0, |calibration| calibration.temperature);
     watch.progress(1.0)?;
 
     let (cleaned, selection) = (&given.new, &selection);

@@ -1,6 +1,6 @@
 //! The predictor: only what is needed to answer, shared by any number of threads.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use crate::domain::input::Inputs;
 use crate::domain::label::Label;
@@ -12,9 +12,11 @@ use super::state::AnsweredBy;
 use super::{Device, LearnerState};
 
 /// Rows computed at once: large enough to be fast, small enough to stay in the cache.
-const CHUNK: usize = 512;
+pub(super) const CHUNK: usize = 512;
+/// Temperatures that a version may have: beyond them there is nothing left to calibrate.
+pub(super) const TEMPERATURES: RangeInclusive<f32> = 0.1..=10.0;
 
-/// AnsweredBy for one version. Cheap to share: put it in an `Arc`.
+/// Answers for one version. Cheap to share: put it in an `Arc`.
 #[derive(Debug)]
 pub struct Predictor {
     labels: Vec<Label>,
@@ -22,6 +24,7 @@ pub struct Predictor {
     featurizer: Featurizer,
     network: Network,
     closed_form: Option<ClosedForm>,
+    temperature: f32,
     size_bytes: usize,
 }
 
@@ -59,6 +62,7 @@ impl Predictor {
             featurizer: state.featurizer(),
             network: Network::new(&state.answering_layers(), device),
             closed_form,
+            temperature: state.temperature,
             size_bytes: parameters * size_of::<f32>(),
         }
     }
@@ -68,14 +72,16 @@ impl Predictor {
         &self.labels
     }
 
-    /// Probabilities, `[n, labels]` row-major; each row adds up to 1. A missing number counts as
-    /// the mean, a category never seen as such.
+    /// Probabilities, `[n, labels]` row-major; each row adds up to 1. They are calibrated: logits
+    /// are divided by the version's temperature (Guo et al. 2017). A missing number counts as the
+    /// mean, a category never seen as such.
     ///
     /// # Errors
     /// [`PredictError`] when the inputs have another shape, or a probability is not a number.
     pub fn predict(&self, inputs: &Inputs) -> Result<Vec<f32>, PredictError> {
         let mut probabilities = self.logits(inputs)?;
         for row in probabilities.chunks_exact_mut(self.labels.len()) {
+            row.iter_mut().for_each(|logit| *logit /= self.temperature);
             softmax(row);
         }
         match probabilities.iter().all(|probability| probability.is_finite()) {
@@ -89,7 +95,7 @@ impl Predictor {
         self.size_bytes
     }
 
-    /// What the network says before the softmax, `[n, labels]` row-major.
+    /// What the network says before temperature and softmax, `[n, labels]` row-major.
     pub(super) fn logits(&self, inputs: &Inputs) -> Result<Vec<f32>, PredictError> {
         if !self.featurizer.fits(inputs) {
             let (n_numeric, n_categorical) = (inputs.n_numeric(), inputs.n_categorical());

@@ -49,6 +49,9 @@ pub struct LearnerState {
     pub(super) analytic: Option<Analytic>,
     /// Which of the two answers.
     pub(super) answered_by: AnsweredBy,
+    /// What logits are divided by before the softmax, in predictions only: training, distillation
+    /// and selection read the logits as they are.
+    pub(super) temperature: f32,
     /// How it came to be.
     pub(super) lineage: Lineage,
 }
@@ -300,6 +303,7 @@ fn blank(settings: &ModelSettings) -> LearnerState {
         drift: Evidence::default(),
         analytic: None,
         answered_by: AnsweredBy::default(),
+        temperature: 1.0,
         lineage: Lineage::default(),
     }
 }

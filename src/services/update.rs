@@ -11,8 +11,10 @@ use std::time::Instant;
 use sqlx::PgConnection;
 
 use super::{Context, ServiceError};
-use crate::domain::evaluation::{AccuracyMatrix, GateDecision};
+use crate::domain::evaluation::{AccuracyMatrix, Evaluation, GateDecision};
+use crate::domain::input::InputSchema;
 use crate::domain::label::Label;
+use crate::domain::matrix::{span_of, widened};
 use crate::domain::name::{AliasName, LIVE};
 use crate::domain::sample::{ContentHash, Samples};
 use crate::domain::update::{Outcome, Phase, Report, UpdateStatus};
@@ -27,6 +29,7 @@ use crate::storage::samples::{self, SampleRow};
 use crate::storage::versions::{self, NewVersion};
 
 mod decided;
+mod held_out;
 mod run;
 
 pub use run::{Run, Stop};
@@ -135,8 +138,6 @@ struct Parent {
 
 /// Most bytes of new inputs that one update takes; the rest waits for the next.
 const MAX_EXPERIENCE_BYTES: usize = 256 << 20;
-/// Held-out samples a label, shared out among the experiences.
-const HELD_OUT_PER_LABEL: usize = 1_000;
 
 impl Material {
     /// Reads what the update learns from. Each read is a statement of its own: what changes in
@@ -149,18 +150,17 @@ impl Material {
         let mut db = context.pool.acquire().await?;
         let model = models::get(&mut db, id).await?.ok_or(UpdateError::Stopped(Stop::Lost))?;
         let settings = &model.settings;
-        let parent = Parent::load(context, &mut db, &model).await?;
+        let experiences = versions::published(&mut db, id).await?;
+        let parent = Parent::load(context, &mut db, &model, experiences.len() + 1).await?;
         let labels: HashMap<i32, Label> =
             models::labels(&mut db, id).await?.into_iter().map(|(label, n)| (n, label)).collect();
         let empty = Samples::empty(&settings.input);
 
-        let row_bytes = 64 + settings.input.n_numeric() * 4 + settings.input.n_categorical() * 32;
-        let limit = (MAX_EXPERIENCE_BYTES / row_bytes).max(1);
+        let limit = (MAX_EXPERIENCE_BYTES / row_bytes(&settings.input)).max(1);
         let pending = samples::pending(&mut db, id, limit as i64).await?;
         let (own_held_out, new): (Vec<_>, Vec<_>) =
             pending.iter().cloned().partition(|row| row.held_out);
 
-        let experiences = versions::published(&mut db, id).await?;
         let seed = u64::from(settings.learning.seed) << 32 | experiences.len() as u64;
         let state = parent.as_ref().map(|parent| &parent.state);
         let wanted = learning::Wanted::by(settings, state, new.len());
@@ -177,12 +177,7 @@ impl Material {
             false => samples::load(&mut db, new, &labels, empty.clone()).await?,
         };
 
-        let share = (HELD_OUT_PER_LABEL / (experiences.len() + 1)).max(10) as i64;
-        let mut held_out = Vec::with_capacity(experiences.len() + 1);
-        for version in experiences {
-            let rows = samples::held_out(&mut db, id, version, share).await?;
-            held_out.push(samples::load(&mut db, rows, &labels, empty.clone()).await?);
-        }
+        let mut held_out = held_out::of_experiences(&mut db, &model, &experiences, &labels).await?;
         held_out.push(samples::load(&mut db, own_held_out, &labels, empty).await?);
         let sets = Sets { experience, history, recent, held_out };
         let drawn = [drawn, newest].concat();
@@ -220,11 +215,17 @@ impl Material {
     }
 }
 
+/// About how many bytes a sample takes in memory.
+fn row_bytes(input: &InputSchema) -> usize {
+    64 + input.n_numeric() * 4 + input.n_categorical() * 32
+}
+
 impl Parent {
     async fn load(
         context: &Context,
         db: &mut PgConnection,
         model: &Model,
+        n_experiences: usize,
     ) -> Result<Option<Self>, UpdateError> {
         let Some(version) = live_version(db, model.id).await? else { return Ok(None) };
         let row = versions::find(db, model.id, version)
@@ -234,7 +235,8 @@ impl Parent {
         let state = checkpoint::decode(&file).map_err(|error| {
             StorageError::damaged(format!("checkpoint of version {version}"), error)
         })?;
-        let matrix = row.evaluation.matrix;
+        let Evaluation { matrix, span, .. } = row.evaluation;
+        let matrix = widened(matrix, span, span_of(n_experiences));
         Ok(Some(Self { version, sha256: row.checkpoint.sha256, state, matrix }))
     }
 }
@@ -367,7 +369,7 @@ async fn write_checkpoint(
 ) -> Result<NewVersion, UpdateError> {
     let checkpoint =
         context.checkpoints.write(material.model.id, checkpoint::encode(state)).await?;
-    let passed = GateDecision { passed: true, reasons: vec![] };
+    let passed = GateDecision { passed: true, ..GateDecision::default() };
     let gate = report.gate.clone().unwrap_or(passed);
     Ok(NewVersion {
         parent: material.parent.as_ref().map(|parent| parent.version),

@@ -218,7 +218,7 @@ pub async fn newest(
     let rows = sqlx::query!(
         "SELECT s.block_id, s.position, s.label, s.weight, s.held_out, s.hash, s.client_id
          FROM blocks b JOIN samples s ON s.block_id = b.id
-         WHERE b.model_id = $1 AND s.version IS NOT NULL AND NOT s.held_out
+         WHERE b.model_id = $1 AND s.version IS NOT NULL AND NOT s.held_out AND NOT s.withheld
          ORDER BY b.id DESC, s.position DESC LIMIT $2",
         model.0,
         limit,
@@ -228,30 +228,30 @@ pub async fn newest(
     rows.into_iter().map(|row| Ok(sample!(row))).collect()
 }
 
-/// Up to `per_label` held-out samples of each label that came with `version`, the same ones
-/// whenever it is asked.
+/// Up to `per_label` learnt held-out samples of each label, each with the version that it came
+/// with: those with the lowest content hashes, a random draw that stays the same but for what comes
+/// in, and an index scan whatever the history's length.
 pub async fn held_out(
     db: &mut PgConnection,
     model: ModelId,
-    version: i32,
     per_label: i64,
-) -> Result<Vec<SampleRow>, StorageError> {
+) -> Result<Vec<(i32, SampleRow)>, StorageError> {
     let rows = sqlx::query!(
-        r#"SELECT s.block_id, s.position, s.label, s.weight, s.held_out, s.hash, s.client_id
+        r#"SELECT s.version AS "version!", s.block_id, s.position, s.label, s.weight, s.held_out,
+                  s.hash, s.client_id
            FROM labels l CROSS JOIN LATERAL (
                SELECT * FROM samples
-               WHERE model_id = $1 AND version = $2 AND label = l.label AND held_out
+               WHERE model_id = $1 AND label = l.label AND version IS NOT NULL AND held_out
                      AND NOT withheld
-               ORDER BY hash LIMIT $3
+               ORDER BY hash LIMIT $2
            ) s
            WHERE l.model_id = $1"#,
         model.0,
-        version,
         per_label,
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(|row| Ok(sample!(row))).collect()
+    rows.into_iter().map(|row| Ok((row.version, sample!(row)))).collect()
 }
 
 /// Reads the inputs of `rows` and puts the samples together, block by block.

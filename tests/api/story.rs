@@ -47,7 +47,8 @@ async fn plain_fine_tuning_forgets_so_the_test_above_can_fail() {
     let service = TestService::start().await;
     let api = &service.api;
     api.create_model("naive", 8).await;
-    let naive = json!({"learning": {"strategy": "naive"}, "gate": {"max_drop": null, "max_class_drop": null}});
+    let no_limit = json!({"max_drop": null, "max_forgetting": null, "max_class_drop": null});
+    let naive = json!({"learning": {"strategy": "naive"}, "gate": no_limit});
     api.patch("/v1/models/naive", naive).await.expect(200);
     for (step, labels) in [["a", "b"], ["c", "d"]].iter().enumerate() {
         api.send_samples("naive", &blobs(labels, 200, 8, step as u64 + 1)).await;

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use perennial::domain::evaluation::AccuracyMatrix;
+use perennial::domain::evaluation::{AccuracyMatrix, Evaluation};
 use perennial::domain::input::{Category, InputSchema, Inputs, TabularSchema};
 use perennial::domain::label::Label;
+use perennial::domain::matrix::{span_of, widened};
 use perennial::domain::sample::{ContentHash, Samples};
 use perennial::domain::settings::{
     GateSettings, LearningSettings, MlpSettings, ModelSettings, NetworkSettings, RetentionSettings,
@@ -176,8 +177,9 @@ impl Life {
         if let Some(state) = &learnt.state {
             self.digest = Some(hex(&Sha256::digest(checkpoint::encode(state))));
             self.state = Some(state.clone());
-            self.matrix = learnt.report.evaluation.as_ref().unwrap().matrix.clone();
             self.held_out.push(held_out.pop().unwrap());
+            let Evaluation { matrix, span, .. } = learnt.report.evaluation.clone().unwrap();
+            self.matrix = widened(matrix, span, span_of(self.held_out.len() + 1));
             (0..experience.len()).for_each(|index| self.history.push_from(&experience, index));
         }
         learnt

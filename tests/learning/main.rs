@@ -7,6 +7,8 @@ mod answers;
 mod awkward;
 mod choosing;
 mod cleaning;
+mod evaluation;
+mod gate;
 mod invariants;
 mod life;
 mod stopping;

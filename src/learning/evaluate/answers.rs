@@ -1,0 +1,147 @@
+//! Which held-out samples are asked, and what two networks answer to each.
+//!
+//! Of each label the samples with the lowest content hashes are asked: a random draw that is the
+//! same in any order of arrival, and that at the next update differs only by what came in between.
+//! There are about [`MOST_HELD_OUT`] in all, whatever the number of updates and of labels.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::input::Inputs;
+use crate::domain::label::Label;
+use crate::domain::sample::ContentHash;
+
+use super::super::predict::{CHUNK, Predictor, largest};
+use super::super::{LearnerState, LearningError, Lesson, Watch};
+use super::calibrate::Scores;
+
+/// The most held-out samples that an update is evaluated on: enough to know a share to a point and
+/// a half, 19 times in 20.
+pub const MOST_HELD_OUT: usize = 5_000;
+/// The most logits that are kept for calibration.
+const MOST_LOGITS: usize = 1 << 20;
+/// Evaluation begins and ends at these shares of the whole update.
+const PROGRESS: (f32, f32) = (0.9, 1.0);
+
+/// How many held-out samples of each label are evaluated on when there are `n_labels`; at least 1.
+pub fn held_out_per_label(n_labels: usize) -> usize {
+    (MOST_HELD_OUT / n_labels.max(1)).max(1)
+}
+
+/// What two networks answered to the held-out samples, in the order of their content hashes.
+#[derive(Debug, Default)]
+pub(in crate::learning) struct Answers<'a> {
+    /// An answer a sample.
+    pub(in crate::learning) answers: Vec<Answer<'a>>,
+    /// How sure the new network was.
+    pub(super) scores: Scores,
+}
+
+/// What two networks answered to one held-out sample.
+#[derive(Debug)]
+pub(in crate::learning) struct Answer<'a> {
+    /// What it is.
+    pub(in crate::learning) label: &'a Label,
+    /// What the new network says.
+    pub(in crate::learning) given: &'a Label,
+    /// What the parent says, if there is one.
+    pub(in crate::learning) parent: Option<&'a Label>,
+    /// Which experience it came with.
+    pub(in crate::learning) experience: usize,
+    /// Whether it came before the experience that is being learnt.
+    pub(in crate::learning) is_earlier: bool,
+}
+
+impl Answer<'_> {
+    /// Whether the new network is right.
+    pub(in crate::learning) fn is_right(&self) -> bool {
+        self.given == self.label
+    }
+
+    /// Whether the parent is; none without a parent.
+    pub(in crate::learning) fn parent_is_right(&self) -> Option<bool> {
+        self.parent.map(|given| given == self.label)
+    }
+}
+
+/// Lets `state` and the lesson's parent answer the held-out samples.
+pub(in crate::learning) fn compare<'a>(
+    lesson: &'a Lesson<'_>,
+    state: &'a LearnerState,
+    watch: &mut Watch<'_>,
+) -> Result<Answers<'a>, LearningError> {
+    let places = choose(lesson);
+    let own = Predictor::new(state, lesson.device);
+    let parent = lesson.parent.map(|parent| (Predictor::new(parent, lesson.device), parent));
+    let mut answers = Answers::default();
+    let mut n_scored = MOST_LOGITS / state.labels.len();
+    for (index, chunk) in places.chunks(CHUNK).enumerate() {
+        let inputs = inputs(lesson, chunk);
+        let logits = logits(&own, &inputs);
+        let given = best(&logits, state);
+        let before = parent
+            .as_ref()
+            .map(|(predictor, parent)| best(&self::logits(predictor, &inputs), parent));
+        let rows = logits.chunks_exact(state.labels.len());
+        for ((nth, place), row) in chunk.iter().enumerate().zip(rows) {
+            let label = &lesson.held_out[place.experience].labels[place.index];
+            answers.answers.push(Answer {
+                label,
+                given: given[nth],
+                parent: before.as_ref().map(|before| before[nth]),
+                experience: place.experience,
+                is_earlier: place.experience + 1 < lesson.held_out.len(),
+            });
+            if n_scored > 0 {
+                n_scored -= 1;
+                answers.scores.add(place.hash, row, state.labels.iter().position(|l| l == label));
+            }
+        }
+        let done = (index + 1) * CHUNK;
+        let (begin, end) = PROGRESS;
+        watch.progress(
+            begin + (end - begin) * done.min(places.len()) as f32 / places.len() as f32,
+        )?;
+    }
+    Ok(answers)
+}
+
+/// Where a held-out sample lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    hash: ContentHash,
+    experience: usize,
+    index: usize,
+}
+
+/// The samples to be asked, in the order of their content hashes.
+fn choose(lesson: &Lesson<'_>) -> Vec<Place> {
+    let mut of_label = BTreeMap::<&Label, BTreeSet<Place>>::new();
+    for (experience, samples) in lesson.held_out.iter().enumerate() {
+        for (index, (label, &hash)) in samples.labels.iter().zip(&samples.hashes).enumerate() {
+            of_label.entry(label).or_default().insert(Place { hash, experience, index });
+        }
+    }
+    let per_label = held_out_per_label(of_label.len());
+    let mut places: Vec<Place> =
+        of_label.into_values().flat_map(|places| places.into_iter().take(per_label)).collect();
+    places.sort_unstable();
+    places
+}
+
+fn inputs(lesson: &Lesson<'_>, places: &[Place]) -> Inputs {
+    let mut inputs = Inputs::new(&lesson.settings.input);
+    for place in places {
+        inputs.push_from(&lesson.held_out[place.experience].inputs, place.index);
+    }
+    inputs
+}
+
+fn logits(predictor: &Predictor, inputs: &Inputs) -> Vec<f32> {
+    // The lesson's shapes were checked: there is none to be wrong.
+    predictor.logits(inputs).unwrap_or_default()
+}
+
+/// The likeliest label of each row.
+fn best<'a>(logits: &[f32], state: &'a LearnerState) -> Vec<&'a Label> {
+    logits.chunks_exact(state.labels.len()).map(|row| &state.labels[largest(row)]).collect()
+}
