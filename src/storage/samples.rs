@@ -109,13 +109,19 @@ pub async fn insert_rows(
 }
 
 /// Which of these content hashes the model has already.
+///
+/// One look into the index for each, written so that no other plan is possible: while a long batch
+/// is stored the planner knows nothing of the rows that it has written, and would compare each of
+/// them with each hash.
 pub async fn known_hashes(
     db: &mut PgConnection,
     model: ModelId,
     hashes: &[Vec<u8>],
 ) -> Result<Vec<ContentHash>, StorageError> {
     let known = sqlx::query_scalar!(
-        "SELECT hash FROM samples WHERE model_id = $1 AND hash = ANY($2)",
+        "SELECT known.hash FROM unnest($2::bytea[]) AS new (hash) CROSS JOIN LATERAL (
+             SELECT hash FROM samples WHERE model_id = $1 AND hash = new.hash LIMIT 1
+         ) known",
         model.0,
         hashes,
     )
@@ -124,14 +130,17 @@ pub async fn known_hashes(
     known.iter().map(|hash| to_hash(hash)).collect()
 }
 
-/// Which of these client ids the model has already.
+/// Which of these client ids the model has already; looked up as content hashes are.
 pub async fn known_client_ids(
     db: &mut PgConnection,
     model: ModelId,
     client_ids: &[String],
 ) -> Result<Vec<String>, StorageError> {
     let known = sqlx::query_scalar!(
-        r#"SELECT client_id AS "client_id!" FROM samples WHERE model_id = $1 AND client_id = ANY($2)"#,
+        r#"SELECT known.client_id AS "client_id!"
+           FROM unnest($2::text[]) AS new (client_id) CROSS JOIN LATERAL (
+               SELECT client_id FROM samples WHERE model_id = $1 AND client_id = new.client_id LIMIT 1
+           ) known"#,
         model.0,
         client_ids,
     )
@@ -319,7 +328,8 @@ pub async fn mark_learnt(
     hashes: &[Vec<u8>],
 ) -> Result<(), StorageError> {
     sqlx::query!(
-        "UPDATE samples SET version = $2, fresh = false WHERE model_id = $1 AND hash = ANY($3)",
+        "UPDATE samples SET version = $2, fresh = false FROM unnest($3::bytea[]) AS learnt (hash)
+         WHERE samples.model_id = $1 AND samples.hash = learnt.hash",
         model.0,
         version,
         hashes,
@@ -380,7 +390,8 @@ pub async fn mark_offered(
     hashes: &[Vec<u8>],
 ) -> Result<(), StorageError> {
     sqlx::query!(
-        "UPDATE samples SET fresh = false WHERE model_id = $1 AND hash = ANY($2)",
+        "UPDATE samples SET fresh = false FROM unnest($2::bytea[]) AS offered (hash)
+         WHERE samples.model_id = $1 AND samples.hash = offered.hash",
         model.0,
         hashes,
     )

@@ -1,5 +1,7 @@
 //! Batches: what is accepted, what is not and why, and that accepted means kept once.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::TestService;
@@ -197,5 +199,32 @@ async fn compressed_bodies_are_read_and_their_expanded_size_is_bounded() {
     };
     post("{\"input\": [1, 2], \"label\": \"a\"}\n").await.expect(202);
     post(&" ".repeat(10_000_000)).await.problem(413);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_long_batch_costs_no_more_than_its_beginning() {
+    const SAMPLES: i64 = 30_000;
+    let service = TestService::start_with(&["--no-worker"]).await;
+    let api = &service.api;
+    api.create_model("m", 1).await;
+    let line = |i| format!("{{\"input\": [{i}], \"label\": \"a\", \"id\": \"{i}\"}}\n");
+    let lines: String = (0..SAMPLES).map(line).collect();
+    let path = "/v1/models/m/batches?update=never";
+    let batch = api.post_text(path, "application/x-ndjson", lines).await.expect(202);
+    assert_eq!(batch["batch"]["accepted"], SAMPLES);
+
+    // The server tells what a transaction read once it is over: all at once, soon after.
+    let pool = service.database.pool().await;
+    let told = "SELECT n_tup_ins, seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables
+                WHERE relname = 'samples'";
+    let read = loop {
+        let (stored, read): (i64, i64) = sqlx::query_as(told).fetch_one(&pool).await.unwrap();
+        if stored == SAMPLES {
+            break read;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert!(read <= SAMPLES, "{read} rows were read to store {SAMPLES}");
     service.stop().await;
 }
