@@ -162,12 +162,12 @@ pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
         steps,
         seed,
         parent,
-        temperature,
         drift,
         moves,
         answered_by,
         frequencies,
         levelled,
+        temperature,
         ..
     } = manifest;
     let lineage = Lineage { updates, steps, seed, parent };
@@ -180,13 +180,13 @@ pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
         moments,
         dictionaries,
         layers,
-        temperature,
         importance,
         drift,
         analytic,
         frequencies,
         levelled,
         answered_by,
+        temperature,
         lineage,
     })
 }

@@ -24,7 +24,7 @@ pub(super) fn evaluate(
 ) -> Evaluation {
     let span = span_of(lesson.held_out.len());
     let row = transfer::accuracies(answers, lesson.held_out.len(), span);
-    let per_label = figures::per_label(state, answers);
+    let per_label = figures::per_label(state.labels(), answers);
     let recalls: Vec<Option<f64>> = per_label.values().map(|figures| figures.recall).collect();
     let (confusion_matrix, confusions) = figures::confusion(answers, &per_label);
     let parent_right = answers.answers.iter().filter_map(Answer::parent_is_right);

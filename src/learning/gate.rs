@@ -16,22 +16,20 @@ use crate::domain::evaluation::{GateCheck, GateDecision, GateRule};
 use crate::domain::label::Label;
 use crate::domain::settings::GateSettings;
 
-use super::LearnerState;
 use super::evaluate::{Answer, Answers};
 use super::noise::{Drop, LEVEL, margin_of_share, quantile};
 
 /// The most labels whose fall is listed; the reason tells how many more there are.
 const MOST_LISTED: usize = 10;
 
-/// Decides on a version by its `answers`.
+/// Decides on a version by its `answers`, whose parent knew the labels `known`.
 pub(super) fn decide(
     settings: &GateSettings,
     answers: &Answers<'_>,
-    parent: Option<&LearnerState>,
+    known: &[Label],
 ) -> GateDecision {
     let answers = &answers.answers;
     let earlier = || answers.iter().filter(|answer| answer.is_earlier);
-    let known = parent.map_or(&[][..], LearnerState::labels);
     let mut checked: Vec<Checked> = Vec::new();
     if let Some(limit) = settings.min_accuracy {
         checked.push(least_accuracy(limit, answers));
@@ -190,22 +188,7 @@ mod tests {
         let mut known: Vec<Label> = labels.clone();
         known.sort();
         known.dedup();
-        let parent = knowing(known);
-        decide(&settings, &answers, Some(&parent))
-    }
-
-    fn knowing(labels: Vec<Label>) -> LearnerState {
-        use crate::domain::input::{InputSchema, TabularSchema};
-        LearnerState {
-            input: InputSchema::Tabular(TabularSchema { dim: Some(1), features: None }),
-            hidden: vec![],
-            labels,
-            moments: super::super::normalize::Moments::none(1),
-            dictionaries: vec![],
-            layers: vec![],
-            temperature: 1.0,
-            lineage: Default::default(),
-        }
+        decide(&settings, &answers, &known)
     }
 
     #[test]
@@ -320,7 +303,7 @@ mod tests {
         assert!(nothing.passed);
         assert_eq!(nothing.checks.len(), 4);
         assert!(nothing.checks.iter().all(|c| c.passed && c.value.is_none() && c.margin.is_none()));
-        assert!(decide(&all, &Answers::default(), None).passed);
+        assert!(decide(&all, &Answers::default(), &[]).passed);
         let all = GateSettings { min_accuracy: Some(0.7), ..all };
         assert!(decision(all, &[(true, "a", [1, 0, 0])]).passed, "one sample proves nothing");
         assert_eq!(decision(NONE, &[(true, "a", [500, 0, 0])]).checks, []);

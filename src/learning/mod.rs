@@ -252,7 +252,8 @@ pub fn update(
     watch.phase(Phase::Evaluate)?;
     let answers = evaluate::compare(lesson, &state, &mut watch)?;
     let evaluation = evaluate::evaluate(lesson, &state, &answers);
-    let gate = gate::decide(&lesson.settings.gate, &answers, lesson.parent);
+    let known = lesson.parent.map_or(&[][..], LearnerState::labels);
+    let gate = gate::decide(&lesson.settings.gate, &answers, known);
     state.temperature =
         evaluation.calibration.as_ref().map_or(1.0, |calibration| calibration.temperature);
     watch.progress(1.0)?;

@@ -30,6 +30,7 @@ use crate::storage::versions::{self, NewVersion};
 
 mod decided;
 mod held_out;
+mod history;
 mod run;
 
 pub use run::{Run, Stop};
@@ -164,11 +165,12 @@ impl Material {
         let seed = u64::from(settings.learning.seed) << 32 | experiences.len() as u64;
         let state = parent.as_ref().map(|parent| &parent.state);
         let wanted = learning::Wanted::by(settings, state, new.len());
-        let from =
-            start_of_draw(if wanted.exemplars { u64::from(settings.learning.seed) } else { seed });
+        let of_draw = if wanted.exemplars { u64::from(settings.learning.seed) } else { seed };
+        let from = history::start_of_draw(of_draw);
         let most = wanted.history.min(limit);
         let per_label = most.div_ceil(labels.len().max(1));
-        let drawn = evenly(samples::draw(&mut db, id, per_label as i64, from).await?, most);
+        let drawn = samples::draw(&mut db, id, per_label as i64, from).await?;
+        let drawn = history::evenly(drawn, most);
         let history = samples::load(&mut db, drawn.clone(), &labels, empty.clone()).await?;
         let newest = samples::newest(&mut db, id, wanted.recent as i64).await?;
         let recent = samples::load(&mut db, newest.clone(), &labels, empty.clone()).await?;
@@ -244,26 +246,6 @@ impl Parent {
 async fn live_version(db: &mut PgConnection, id: ModelId) -> Result<Option<i32>, StorageError> {
     let aliases = versions::aliases(db, id).await?;
     Ok(aliases.iter().find(|alias| alias.alias.is_live()).map(|alias| alias.version))
-}
-
-/// The first `most` rows, one of each label in turn: where there are too many, every label gives up
-/// its last ones.
-fn evenly(rows: Vec<SampleRow>, most: usize) -> Vec<SampleRow> {
-    let mut of_label: HashMap<i32, usize> = HashMap::new();
-    let mut ranked: Vec<(usize, SampleRow)> = Vec::with_capacity(rows.len());
-    for row in rows {
-        let rank = of_label.entry(row.label).or_default();
-        ranked.push((*rank, row));
-        *rank += 1;
-    }
-    ranked.sort_by_key(|&(rank, _)| rank);
-    ranked.truncate(most);
-    ranked.into_iter().map(|(_, row)| row).collect()
-}
-
-/// Where in the circle of content hashes this update's draw begins.
-fn start_of_draw(seed: u64) -> ContentHash {
-    ContentHash::of_input(&[], &[Some(format!("replay {seed}").into_boxed_str())])
 }
 
 /// Learns on a thread of its own, within the pool that bounds the cores that training takes.

@@ -60,7 +60,8 @@ fn at_equal_budget_the_default_learns_no_less_than_a_random_draw() {
     let default = mean(SelectionStrategy::default());
     let random = mean(SelectionStrategy::Random);
     println!("a tenth of each update: by default {default:.4}, drawn {random:.4}");
-    assert!(default >= random, "{default} {random}");
+    // Four times 367 answers: half a point is noise.
+    assert!(default >= random - 0.005, "{default} {random}");
 }
 
 #[test]

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, HashMap};
 use crate::domain::evaluation::{Confusion, ConfusionMatrix, LabelFigures};
 use crate::domain::label::Label;
 
-use super::super::LearnerState;
 use super::{Answer, Answers};
 
 /// The most labels for which every pair is counted.
@@ -15,10 +14,7 @@ const MOST_LABELS: usize = 50;
 const MOST_CONFUSIONS: usize = 50;
 
 /// The figures of each label that is known or was held out.
-pub(super) fn per_label(
-    state: &LearnerState,
-    answers: &Answers<'_>,
-) -> BTreeMap<String, LabelFigures> {
+pub(super) fn per_label(known: &[Label], answers: &Answers<'_>) -> BTreeMap<String, LabelFigures> {
     #[derive(Default)]
     struct Counts {
         support: usize,
@@ -26,7 +22,7 @@ pub(super) fn per_label(
         right: usize,
     }
     let mut counts: HashMap<&Label, Counts> =
-        state.labels.iter().map(|label| (label, Counts::default())).collect();
+        known.iter().map(|label| (label, Counts::default())).collect();
     for answer in &answers.answers {
         counts.entry(answer.given).or_default().given += 1;
         let own = counts.entry(answer.label).or_default();
@@ -74,8 +70,6 @@ pub(super) fn confusion(
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::domain::input::{InputSchema, TabularSchema};
-    use crate::learning::normalize::Moments;
 
     /// Answers made of pairs of what is and what is said.
     pub(in crate::learning) fn answers<T>(
@@ -96,24 +90,15 @@ pub(super) mod tests {
         with(Answers { answers, ..Answers::default() })
     }
 
-    fn knowing(labels: &[&str]) -> LearnerState {
-        LearnerState {
-            input: InputSchema::Tabular(TabularSchema { dim: Some(1), features: None }),
-            hidden: vec![],
-            labels: labels.iter().map(|label| Label::parse(*label).unwrap()).collect(),
-            moments: Moments::none(1),
-            dictionaries: vec![],
-            layers: vec![],
-            temperature: 1.0,
-            lineage: Default::default(),
-        }
+    fn labels(names: &[&str]) -> Vec<Label> {
+        names.iter().map(|name| Label::parse(*name).unwrap()).collect()
     }
 
     #[test]
     fn figures_by_label_follow_their_definitions() {
         let pairs = [("a", "a"), ("a", "a"), ("a", "b"), ("b", "b"), ("b", "a"), ("z", "a")];
         answers(&pairs, |answers| {
-            let figures = per_label(&knowing(&["a", "b", "c"]), &answers);
+            let figures = per_label(&labels(&["a", "b", "c"]), &answers);
             let of = |label: &str| {
                 let LabelFigures { precision, recall, f1, support } = figures[label].clone();
                 (precision, recall, f1, support)
@@ -129,7 +114,7 @@ pub(super) mod tests {
     fn what_is_taken_for_what_is_counted_whole_for_few_labels() {
         let pairs = [("b", "a"), ("a", "a"), ("a", "b"), ("b", "a"), ("z", "b")];
         answers(&pairs, |answers| {
-            let figures = per_label(&knowing(&["a", "b"]), &answers);
+            let figures = per_label(&labels(&["a", "b"]), &answers);
             let (matrix, confusions) = confusion(&answers, &figures);
             let matrix = matrix.unwrap();
             assert_eq!(matrix.labels, ["a", "b", "z"]);
@@ -149,13 +134,13 @@ pub(super) mod tests {
         }
         let fifty: Vec<&str> = names[..50].iter().map(String::as_str).collect();
         answers(&pairs, |answers| {
-            let (matrix, confusions) = confusion(&answers, &per_label(&knowing(&fifty), &answers));
+            let (matrix, confusions) = confusion(&answers, &per_label(&labels(&fifty), &answers));
             assert_eq!((matrix, confusions.len()), (None, 50));
             assert_eq!((&*confusions[0].label, confusions[0].count), ("59", 60));
             assert_eq!((&*confusions[49].label, confusions[49].count), ("10", 11));
         });
         answers(&[("00", "01")], |answers| {
-            assert!(confusion(&answers, &per_label(&knowing(&fifty), &answers)).0.is_some());
+            assert!(confusion(&answers, &per_label(&labels(&fifty), &answers)).0.is_some());
         });
     }
 }
