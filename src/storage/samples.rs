@@ -1,6 +1,6 @@
 //! Samples: one narrow row each, and the blocks that hold their inputs.
 
-use std::collections::HashMap;
+mod load;
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::models::ModelId;
 use super::{StorageError, block};
 use crate::domain::input::Inputs;
-use crate::domain::label::Label;
-use crate::domain::sample::{ContentHash, Samples};
+use crate::domain::sample::ContentHash;
+
+pub use load::load;
 
 /// A sample's row, without its input.
 #[derive(Debug, Clone, PartialEq)]
@@ -261,63 +262,6 @@ pub async fn held_out(
     .fetch_all(db)
     .await?;
     rows.into_iter().map(|row| Ok((row.version, sample!(row)))).collect()
-}
-
-/// Reads the inputs of `rows` and puts the samples together, block by block.
-///
-/// # Errors
-/// When a block is gone or damaged.
-pub async fn load(
-    db: &mut PgConnection,
-    mut rows: Vec<SampleRow>,
-    labels: &HashMap<i32, Label>,
-    mut samples: Samples,
-) -> Result<Samples, StorageError> {
-    /// Blocks in memory at a time.
-    const AT_ONCE: usize = 8;
-    rows.sort_unstable_by_key(|row| (row.block_id, row.position));
-    let of_blocks: Vec<&[SampleRow]> = rows.chunk_by(|a, b| a.block_id == b.block_id).collect();
-    for group in of_blocks.chunks(AT_ONCE) {
-        let ids: Vec<i64> = group.iter().map(|rows| rows[0].block_id).collect();
-        let blocks = sqlx::query!("SELECT id, payload FROM blocks WHERE id = ANY($1)", &ids)
-            .fetch_all(&mut *db)
-            .await?;
-        let blocks: HashMap<i64, Vec<u8>> =
-            blocks.into_iter().map(|block| (block.id, block.payload)).collect();
-        for rows in group {
-            let id = rows[0].block_id;
-            let payload = blocks
-                .get(&id)
-                .ok_or_else(|| StorageError::damaged(format!("block {id}"), "it is gone"))?;
-            take(&block::decode(payload)?, rows, labels, &mut samples).ok_or_else(|| {
-                StorageError::damaged(format!("block {id}"), "a sample is not in it")
-            })?;
-        }
-    }
-    Ok(samples)
-}
-
-/// Adds the samples of one block.
-fn take(
-    inputs: &Inputs,
-    rows: &[SampleRow],
-    labels: &HashMap<i32, Label>,
-    samples: &mut Samples,
-) -> Option<()> {
-    let shape = |inputs: &Inputs| (inputs.n_numeric(), inputs.n_categorical());
-    if shape(inputs) != shape(&samples.inputs) {
-        return None;
-    }
-    for row in rows {
-        let position = usize::try_from(row.position).ok().filter(|&p| p < inputs.len())?;
-        samples.inputs.push_from(inputs, position);
-        samples.labels.push(labels.get(&row.label)?.clone());
-        samples.weights.push(row.weight);
-        samples.hashes.push(row.hash);
-        // Blocks are numbered in the order in which a model's batches were stored.
-        samples.arrived.push(row.block_id as u64 * block::MAX_INPUTS as u64 + row.position as u64);
-    }
-    Some(())
 }
 
 /// Records the version that learnt these samples, or was first evaluated on them.

@@ -16,7 +16,7 @@ fn named(prefix: &str, samples: &[(Vec<f32>, &str)]) -> Vec<Value> {
 async fn learn(api: &Api, samples: &[Value]) -> Value {
     let body = json!({"samples": samples});
     let batch = api.post("/v1/models/m/batches?update=now", body).await.expect(202);
-    assert_eq!(batch["accepted"], samples.len(), "{batch}");
+    assert_eq!(batch["batch"]["accepted"], samples.len(), "{batch}");
     let update = api.wait(batch["update"]["id"].as_str().unwrap()).await;
     assert_eq!(update["outcome"], "published", "{update}");
     update
@@ -24,13 +24,16 @@ async fn learn(api: &Api, samples: &[Value]) -> Value {
 
 /// Ids of the samples for which an update decided so.
 async fn decided(api: &Api, update: &Value, decision: &str) -> BTreeSet<String> {
-    let path = format!("/v1/updates/{}/selection?limit=1000", update["id"].as_str().unwrap());
-    let page = api.get(&path).await.expect(200);
-    assert!(page["next_cursor"].is_null());
-    let rows = page["items"].as_array().unwrap().iter();
-    rows.filter(|row| row["decision"] == decision)
-        .map(|row| row["id"].as_str().unwrap().to_owned())
-        .collect()
+    let path = format!("/v1/updates/{}/selection?limit=200", update["id"].as_str().unwrap());
+    let (mut decided, mut cursor) = (BTreeSet::new(), String::new());
+    loop {
+        let page = api.get(&format!("{path}{cursor}")).await.expect(200);
+        let rows = page["items"].as_array().unwrap().iter();
+        let rows = rows.filter(|row| row["decision"] == decision);
+        decided.extend(rows.map(|row| row["id"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next_cursor"].as_str() else { return decided };
+        cursor = format!("&cursor={next}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

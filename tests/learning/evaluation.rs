@@ -120,6 +120,7 @@ fn the_temperature_does_not_depend_on_order_or_threads() {
         let mut lesson = life.lesson(&shuffled(&samples, seed));
         lesson.held_out[0] = shuffled(&lesson.held_out[0], seed);
         lesson.history = shuffled(&lesson.history, seed);
+        lesson.recent = shuffled(&lesson.recent, seed);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
         pool.install(|| bytes_of(&lesson))
     };
