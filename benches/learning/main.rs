@@ -32,7 +32,6 @@ use std::time::Instant;
 use arguments::Arguments;
 use benchmarks::{Benchmark, Data};
 use clap::Parser;
-use client::Failure;
 use configurations::Configuration;
 use figures::{Measured, Row};
 use support::{Api, TestService};

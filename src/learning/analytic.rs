@@ -28,8 +28,10 @@ use super::state::LearnerState;
 use super::subset::Subset;
 use super::{Device, Lesson};
 
-/// Random features.
-const WIDTH: usize = 2_000;
+/// Random features for each column of an input, within bounds.
+const WIDTH_PER_COLUMN: usize = 16;
+const LEAST_WIDTH: usize = 500;
+const MOST_WIDTH: usize = 2_000;
 /// Rows computed at once.
 const CHUNK: usize = 1_024;
 /// Ridges tried, as shares of the mean of the Gram matrix's diagonal; the first without judges.
@@ -62,12 +64,14 @@ impl Analytic {
     /// Of no sample yet: the features are fixed by the statistics of `state`, which has taken the
     /// first samples in.
     pub(super) fn begin(state: &LearnerState, seed: u64) -> Self {
+        let n_columns = state.featurizer().width();
+        let width = (WIDTH_PER_COLUMN * n_columns).clamp(LEAST_WIDTH, MOST_WIDTH);
         Self {
             seed,
             moments: state.moments.clone(),
             dictionaries: state.dictionaries.clone(),
             ridge: RIDGES[0],
-            sums: Sums::none(WIDTH + 1, state.labels.len()),
+            sums: Sums::none(width + 1, state.labels.len()),
             weights: Vec::new(),
             sharpness: SHARPNESS,
         }

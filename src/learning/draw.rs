@@ -124,7 +124,7 @@ mod tests {
     fn what_a_draw_takes_counts_for_what_it_leaves() {
         // One sample in ten counts as much as the nine others together.
         let weights: Vec<f32> = (0..1_000).map(|i| if i % 10 == 0 { 9.0 } else { 1.0 }).collect();
-        let heavy = |pick: &&Pick| pick.place % 10 == 0;
+        let heavy = |pick: &&Pick| pick.place.is_multiple_of(10);
         for seed in 0..3 {
             let chosen = drawn(&members(1_000), &weights, 100, &mut stream(seed, Draw::Selection));
             let (n_heavy, n) = (chosen.iter().filter(heavy).count(), chosen.len());

@@ -65,7 +65,7 @@ impl Schedule {
     pub(super) fn of(settings: &LearningSettings, task: Task) -> Self {
         let steps_per_epoch = task.n_new.div_ceil(HALF);
         let passes = |steps: usize| (steps as f64 / steps_per_epoch as f64).round() as usize;
-        let fitting = passes(task.steps()).max(1).min(task.most_passes(&passes));
+        let fitting = passes(task.steps()).max(1).min(task.most_passes(passes));
         let epochs = settings.epochs.map_or(fitting, |epochs| epochs as usize);
         let steps = epochs * steps_per_epoch;
         let many = task.exemplars && steps * HALF > MANY_PASSES * task.n_replayed;
