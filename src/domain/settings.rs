@@ -97,9 +97,10 @@ pub struct LearningSettings {
     pub strategy: Strategy,
     /// What happens to an input with a missing number.
     pub missing: Missing,
-    /// Which label counts where one update holds the same input with several. An input that comes
-    /// again in a later update takes its new label whatever this says: its old samples are not
-    /// replayed any more.
+    /// Which label counts where one update holds the same input with several: that of the most
+    /// weight, and of equal ones the newest (`majority`), the newest (`newest`), or none (`reject`).
+    /// An input that comes again in a later update takes its new label whatever this says: its old
+    /// samples are neither replayed nor evaluated on any more.
     pub contradictory: Contradictory,
     /// Decides every random draw: same samples, parent, settings and seed, same checkpoint.
     pub seed: u32,
@@ -164,11 +165,19 @@ impl LearningSettings {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SelectionSettings {
-    /// How samples are chosen when the budget does not cover all.
+    /// How samples are chosen when the budget does not cover all. Labels share it evenly but by
+    /// `random`. `balanced`: of labels that the parent knows half are the samples that it is least
+    /// sure of, and half are drawn over the clusters; labels new to it come first, drawn over the
+    /// clusters. `uncertain`: the same, but of known labels the least sure only. `representative`:
+    /// the nearest to each cluster's centre. `diverse`: equally many drawn from each cluster.
+    /// `random`: a draw. `all`: every sample, whatever the budget.
     pub strategy: SelectionStrategy,
     /// How many to choose; unset: all up to 20,000, and less than linearly more beyond.
     pub budget: Option<Budget>,
-    /// What happens to a sample that lies far from all others of its label.
+    /// What happens to a sample that lies far from all others of its label: it is trained on as any
+    /// other (`keep`), or at less weight, the less the further it lies (`down_weight`), or neither
+    /// now nor in replay (`hold_back`; it stays stored). It is counted and marked in any case. The
+    /// latter two look at every sample, which costs about a fifth of training on it.
     pub outliers: Outliers,
 }
 

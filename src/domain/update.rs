@@ -149,7 +149,7 @@ pub struct SelectionReport {
     /// The most samples that were to be chosen.
     pub budget: usize,
     /// Samples that were clustered and searched for near duplicates and outliers: all of them, or
-    /// as many as are worth it where nothing depends on it.
+    /// as many as is worth the time.
     pub described: usize,
     /// Clusters found, over all labels.
     pub clusters: usize,
@@ -158,7 +158,7 @@ pub struct SelectionReport {
     pub near_duplicates: usize,
     /// Samples found far from all others of their label.
     pub outliers: usize,
-    /// Labels of which no sample was chosen: the budget is smaller than their number.
+    /// Labels of which no sample was chosen, as when the budget is smaller than their number.
     pub labels_left_out: usize,
 }
 

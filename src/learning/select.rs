@@ -316,6 +316,18 @@ mod tests {
     }
 
     #[test]
+    fn a_rare_label_is_looked_at_however_many_samples_there_are() {
+        let settings = SelectionSettings::default();
+        let of_place: Vec<usize> = (0..50_000).map(|place| usize::from(place >= 49_900)).collect();
+        let labels = Labels { of_place, known: vec![true, false] };
+        let (looked_at, others) = divide(&settings, 100, &labels);
+        assert_eq!((looked_at.len(), others.len()), (LOOKED_AT + 16, 50_000 - LOOKED_AT - 16));
+        assert!(looked_at[LOOKED_AT..].iter().all(|&place| place >= 49_900));
+        let (looked_at, _) = divide(&settings, 50_000, &labels);
+        assert_eq!(looked_at.len(), MAX_REPORTED, "where all are taken none is missed");
+    }
+
+    #[test]
     fn the_budget_goes_to_what_was_looked_at_while_that_leaves_a_choice() {
         assert_eq!(budget_of_seen(100, 1_000, 0), 100);
         assert_eq!(budget_of_seen(100, 200, 10_000), 100);

@@ -16,7 +16,7 @@ fn named(prefix: &str, samples: &[(Vec<f32>, &str)]) -> Vec<Value> {
 async fn learn(api: &Api, samples: &[Value]) -> Value {
     let body = json!({"samples": samples});
     let batch = api.post("/v1/models/m/batches?update=now", body).await.expect(202);
-    assert_eq!(batch["accepted"], samples.len(), "{batch}");
+    assert_eq!(batch["batch"]["accepted"], samples.len(), "{batch}");
     let update = api.wait(batch["update"]["id"].as_str().unwrap()).await;
     assert_eq!(update["outcome"], "published", "{update}");
     update
