@@ -42,9 +42,13 @@ fn a_larger_update_that_must_choose_is_deterministic_too() {
         settings.selection.budget = Some(Budget::Count(150));
         settings
     };
-    for strategy in
-        [SelectionStrategy::Balanced, SelectionStrategy::Representative, SelectionStrategy::Random]
-    {
+    for strategy in [
+        SelectionStrategy::Balanced,
+        SelectionStrategy::Representative,
+        SelectionStrategy::Diverse,
+        SelectionStrategy::Uncertain,
+        SelectionStrategy::Random,
+    ] {
         let mut life = Life::new(settings(strategy));
         life.learn(&blobs(&["a", "b"], 200, 16, 1));
         let samples = blobs(&["b", "c"], 300, 16, 2);
