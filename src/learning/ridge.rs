@@ -11,7 +11,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis, s};
 
 /// Rows and columns of a block.
-const BLOCK: usize = 96;
+const BLOCK: usize = 32;
 
 /// Rows of the Gram matrix computed at once, up to the diagonal.
 const STRIPE: usize = 256;
