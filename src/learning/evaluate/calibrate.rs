@@ -109,7 +109,8 @@ impl Half {
     /// Minus the logarithm of the right label's probability, for each row.
     fn losses(&self, temperature: f64) -> impl Iterator<Item = f64> {
         self.rows().map(move |(row, column)| {
-            let scaled = |logit: f32| f64::from(logit - row[largest(row)]) / temperature;
+            let most = row[largest(row)];
+            let scaled = |logit: f32| f64::from(logit - most) / temperature;
             row.iter().map(|&logit| scaled(logit).exp()).sum::<f64>().ln() - scaled(row[column])
         })
     }
