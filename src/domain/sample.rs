@@ -71,6 +71,13 @@ impl ContentHash {
         .is_multiple_of(HELD_OUT_ONE_IN)
     }
 
+    /// Whether a held-out sample of this hash helps to choose, as between temperatures; the others
+    /// judge what was chosen.
+    pub fn chooses(self) -> bool {
+        // The other end than that which decides what is held out.
+        self.0[15] & 1 == 0
+    }
+
     fn first_128_bits(hasher: Sha256) -> Self {
         let digest = hasher.finalize();
         let mut bits = [0; 16];

@@ -86,6 +86,18 @@ words! {
     }
 }
 
+words! {
+    /// What answers for a version.
+    pub enum AnsweredBy {
+        /// The network.
+        Network = "network",
+        /// The closed form.
+        Analytic = "analytic",
+        /// Both: their log-probabilities are added up.
+        Both = "both",
+    }
+}
+
 impl UpdateStatus {
     /// Whether nothing will change any more.
     pub fn has_ended(self) -> bool {
@@ -107,6 +119,9 @@ pub struct Report {
     /// How the network was trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingReport>,
+    /// What answers from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answering: Option<AnsweringReport>,
     /// Each pass over the new samples.
     pub epochs: Vec<EpochReport>,
     /// Figures on held-out samples.
@@ -175,6 +190,22 @@ pub struct TrainingReport {
     pub learning_rate: f32,
     /// The seed of every random draw.
     pub seed: u64,
+}
+
+/// What answers from now on, and how it compared: shares of right answers among the held-out
+/// samples that choose. Null where there was nothing to compare.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AnsweringReport {
+    /// What answers. It takes turns only where another is better beyond noise.
+    pub by: AnsweredBy,
+    /// The network's share.
+    pub network: Option<f64>,
+    /// The closed form's.
+    pub analytic: Option<f64>,
+    /// That of both together.
+    pub both: Option<f64>,
+    /// How many samples chose.
+    pub judges: usize,
 }
 
 /// One pass over the new samples.

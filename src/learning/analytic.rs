@@ -14,14 +14,13 @@ use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use rand::Rng;
 
 use crate::domain::input::{InputSchema, Inputs};
-use crate::domain::sample::{ContentHash, Samples};
 
 use super::categories::Dictionary;
 use super::features::Featurizer;
+use super::judges::Judges;
 use super::minibatch::places;
 use super::network::{matrix, numbers};
 use super::normalize::Moments;
-use super::predict::largest;
 use super::ridge::Sums;
 use super::seed::{Draw, stream};
 use super::state::LearnerState;
@@ -38,8 +37,6 @@ const CHUNK: usize = 1_024;
 const RIDGES: [f64; 4] = [1e-3, 1e-4, 1e-2, 1e-1];
 /// What scores, which are about 0 to 1, are multiplied by to be logits.
 const SHARPNESS: f32 = 10.0;
-/// The most held-out samples that judge the ridge.
-const MAX_JUDGES: usize = 2_000;
 
 /// What was learnt in closed form.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,8 +53,6 @@ pub(super) struct Analytic {
     pub(super) sums: Sums,
     /// The solution, `[features, labels]` row-major.
     pub(super) weights: Vec<f32>,
-    /// What scores are multiplied by to be logits.
-    pub(super) sharpness: f32,
 }
 
 impl Analytic {
@@ -73,7 +68,6 @@ impl Analytic {
             ridge: RIDGES[0],
             sums: Sums::none(width + 1, state.labels.len()),
             weights: Vec::new(),
-            sharpness: SHARPNESS,
         }
     }
 
@@ -87,7 +81,7 @@ impl Analytic {
         let map = FeatureMap::of(&self, &state.input, lesson.device);
         self.sums.grow(state.labels.len());
         sets.iter().for_each(|samples| self.add(&map, state, samples, 1.0));
-        self.choose_ridge(&map, lesson, state);
+        self.choose_ridge(&map, &Judges::of(lesson, state));
         self
     }
 
@@ -124,29 +118,18 @@ impl Analytic {
         }
     }
 
-    /// Solves with each ridge and keeps the one that answers the held-out samples best: they are
-    /// the same in whatever order the batches came.
-    fn choose_ridge(&mut self, map: &FeatureMap, lesson: &Lesson<'_>, state: &LearnerState) {
-        let places = places(state);
-        let held_out = lesson.held_out.iter();
-        let mut ranked: Vec<(ContentHash, &Samples, usize)> = held_out
-            .flat_map(|set| (0..set.len()).map(move |index| (set.hashes[index], set, index)))
-            .filter(|(_, set, index)| places.contains_key(&set.labels[*index]))
-            .collect();
-        ranked.sort_unstable_by_key(|&(hash, ..)| hash);
-        let mut judges = lesson.experience.empty_like();
-        ranked.iter().take(MAX_JUDGES).for_each(|(_, set, index)| judges.push_from(set, *index));
-        let features = map.features(&judges.inputs, 0..judges.len());
+    /// Solves with each ridge and keeps the one that answers the judges best.
+    fn choose_ridge(&mut self, map: &FeatureMap, judges: &Judges) {
+        let inputs = &judges.samples.inputs;
+        let features = map.features(inputs, 0..inputs.len());
         let mut best: Option<(usize, Self)> = None;
         for ridge in RIDGES {
             let mut trial = Self { ridge, weights: Vec::new(), ..self.clone() };
             trial.solve();
             let shape = trial.sums.targets.dim();
             let Ok(weights) = ArrayView2::from_shape(shape, &trial.weights) else { continue };
-            let scores = features.dot(&weights);
-            let answers = scores.rows().into_iter().map(|row| largest(&row.to_vec()));
-            let right = answers.zip(&judges.labels);
-            let n_right = right.filter(|(answer, label)| places.get(label) == Some(answer)).count();
+            let scores: Vec<f32> = features.dot(&weights).into_iter().collect();
+            let n_right = judges.verdict(&scores, shape.1).n_right();
             if best.as_ref().is_none_or(|&(most, _)| n_right > most) {
                 best = Some((n_right, trial));
             }
@@ -213,7 +196,7 @@ pub(super) struct ClosedForm {
 impl ClosedForm {
     /// That of `analytic` on `device`.
     pub(super) fn new(analytic: &Analytic, schema: &InputSchema, device: Device) -> Self {
-        let sharp = analytic.weights.iter().map(|weight| weight * analytic.sharpness).collect();
+        let sharp = analytic.weights.iter().map(|weight| weight * SHARPNESS).collect();
         let weights = Array2::from_shape_vec(analytic.sums.targets.dim(), sharp);
         let weights = weights.expect("as many weights as sums");
         Self { map: FeatureMap::of(analytic, schema, device), weights }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::input::InputSchema;
 use crate::domain::label::{Label, MAX_LABELS};
+use crate::domain::update::AnsweredBy;
 
 use super::LearnerState;
 use super::analytic::Analytic;
@@ -24,7 +25,7 @@ use super::network::Dense;
 use super::normalize::Moments;
 use super::predict::TEMPERATURES;
 use super::ridge::Sums;
-use super::state::{AnsweredBy, Lineage};
+use super::state::Lineage;
 
 mod tensors;
 
@@ -102,7 +103,6 @@ struct AnalyticManifest {
     /// How many there are, the constant included.
     width: usize,
     ridge: f64,
-    sharpness: f32,
     /// Categories as the first version knew them.
     categories: Vec<Vec<Box<str>>>,
 }
@@ -214,7 +214,6 @@ fn manifest(state: &LearnerState) -> Manifest {
             seed: analytic.seed,
             width: analytic.sums.gram.nrows(),
             ridge: analytic.ridge,
-            sharpness: analytic.sharpness,
             categories: words(&analytic.dictionaries),
         }),
     }
@@ -286,12 +285,11 @@ fn analytic(
     tensors: &SafeTensors<'_>,
     manifest: &Manifest,
 ) -> Result<Option<Analytic>, CheckpointError> {
-    let Some(AnalyticManifest { seed, width, ridge, sharpness, categories }) = &manifest.analytic
-    else {
+    let Some(AnalyticManifest { seed, width, ridge, categories }) = &manifest.analytic else {
         return Ok(None);
     };
     let (width, n_labels) = (*width, manifest.labels.len());
-    if !(1..=MAX_WIDTH).contains(&width) || !ridge.is_finite() || !sharpness.is_finite() {
+    if !(1..=MAX_WIDTH).contains(&width) || !ridge.is_finite() {
         return inconsistent("the closed-form learner's numbers are out of range");
     }
     let named = |part: &str| format!("{ANALYTIC}.{part}");
@@ -307,7 +305,6 @@ fn analytic(
         ridge: *ridge,
         sums,
         weights: floats(tensors, &named("weights"), &[width, n_labels])?,
-        sharpness: *sharpness,
     }))
 }
 

@@ -5,6 +5,7 @@
 //! any number of threads. [`update`] is the whole of it, a line a stage; [`Predictor`] answers.
 
 mod analytic;
+mod answering;
 mod categories;
 mod choose;
 mod clean;
@@ -17,6 +18,7 @@ mod evaluate;
 mod features;
 mod gate;
 mod given;
+mod judges;
 mod loss;
 mod minibatch;
 mod network;
@@ -49,6 +51,7 @@ use crate::domain::update::{Decision, EpochReport, Phase, Report};
 use crate::domain::words;
 
 use given::{Given, pooled};
+use judges::Judges;
 use recipe::Recipe;
 use report::Chosen;
 use subset::Subset;
@@ -248,6 +251,8 @@ pub fn update(
     let material = Material::new(lesson, &recipe, &state, (&new, &old), teacher.as_ref());
     let training = train::train(lesson, &mut state, &material, &mut watch)?;
     state.keep(lesson, &given, &recipe);
+    let judges = Judges::of(lesson, &state);
+    let answering = answering::choose(lesson, &mut state, &recipe, &judges);
 
     watch.phase(Phase::Evaluate)?;
     let answers = evaluate::compare(lesson, &state, &mut watch)?;
@@ -260,7 +265,7 @@ pub fn update(
 
     let (cleaned, selection) = (&given.new, &selection);
     let chosen = Chosen { cleaned, selection, replay: &replay, new_labels: &new_labels };
-    let learnt = report::learnt(lesson, &chosen, training, evaluation, gate);
+    let learnt = report::learnt(lesson, &chosen, training, answering, evaluation, gate);
     Ok(Learnt { state: Some(state), ..learnt })
 }
 

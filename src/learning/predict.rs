@@ -4,11 +4,11 @@ use std::ops::{Range, RangeInclusive};
 
 use crate::domain::input::Inputs;
 use crate::domain::label::Label;
+use crate::domain::update::AnsweredBy;
 
 use super::analytic::ClosedForm;
 use super::features::Featurizer;
 use super::network::{Network, numbers, parameters};
-use super::state::AnsweredBy;
 use super::{Device, LearnerState};
 
 /// Rows computed at once: large enough to be fast, small enough to stay in the cache.
@@ -49,15 +49,24 @@ pub enum PredictError {
 impl Predictor {
     /// A predictor of `state` that computes on `device`.
     pub fn new(state: &LearnerState, device: Device) -> Self {
+        Self::answered_by(state, state.answered_by, device)
+    }
+
+    /// The same, answered by `answered_by`, for which `state` has what it takes.
+    pub(super) fn answered_by(
+        state: &LearnerState,
+        answered_by: AnsweredBy,
+        device: Device,
+    ) -> Self {
         let closed_form = state
             .analytic
             .as_ref()
-            .filter(|_| state.answered_by != AnsweredBy::Network)
+            .filter(|_| answered_by != AnsweredBy::Network)
             .map(|analytic| ClosedForm::new(analytic, &state.input, device));
         let parameters = parameters(&state.layers).map(Vec::len).sum::<usize>()
             + closed_form.as_ref().map_or(0, ClosedForm::n_parameters);
         Self {
-            answered_by: state.answered_by,
+            answered_by,
             labels: state.labels.clone(),
             featurizer: state.featurizer(),
             network: Network::new(&state.answering_layers(), device),

@@ -36,6 +36,8 @@ pub(super) struct Recipe {
     pub(super) new_share: f32,
     /// λ; unset: by the schedule.
     distillation: Option<f32>,
+    /// Whether the closed form learns beside the network, or alone.
+    pub(super) keeps_sums: bool,
     /// Why, for the report.
     pub(super) reason: &'static str,
 }
@@ -66,8 +68,15 @@ impl Recipe {
             Normalize::Running => false,
             Normalize::Recent => true,
         };
+        let keeps_sums = match settings.strategy {
+            Strategy::Analytic => true,
+            // What may not be kept as samples is kept as sums, which forget nothing.
+            Strategy::Auto => settings.memory.is_some(),
+            _ => false,
+        };
         let new_share = settings.new_share.unwrap_or(NEW_SHARE);
-        Self { strategy, replay, follows, new_share, distillation: settings.distillation, reason }
+        let distillation = settings.distillation;
+        Self { strategy, replay, follows, new_share, distillation, keeps_sums, reason }
     }
 
     /// Whether the loss makes up for labels being unequally frequent in what is trained on.

@@ -3,7 +3,7 @@
 use crate::domain::evaluation::{Evaluation, GateDecision};
 use crate::domain::label::Label;
 use crate::domain::sample::{ContentHash, Samples};
-use crate::domain::update::{Decision, Report, SampleCounts};
+use crate::domain::update::{AnsweringReport, Decision, Report, SampleCounts};
 
 use super::clean::Cleaned;
 use super::select::Selection;
@@ -46,6 +46,7 @@ pub(super) fn learnt(
     lesson: &Lesson<'_>,
     chosen: &Chosen<'_>,
     training: Training,
+    answering: AnsweringReport,
     evaluation: Evaluation,
     gate: GateDecision,
 ) -> Learnt {
@@ -54,6 +55,7 @@ pub(super) fn learnt(
     let replayed = training.replayed.iter().map(|&place| chosen.replay.hash(place));
     decisions.extend(replayed.map(|hash| bare(hash, Decision::Replayed)));
     report.training = Some(training.report);
+    report.answering = Some(answering);
     report.epochs = training.epochs;
     report.evaluation = Some(evaluation);
     report.gate = Some(gate);

@@ -1,12 +1,12 @@
 //! The learner state: all that is needed to go on learning, and to answer.
 
 use rand_xoshiro::Xoshiro256PlusPlus;
-use serde::{Deserialize, Serialize};
 
 use crate::domain::input::InputSchema;
 use crate::domain::label::Label;
 use crate::domain::sample::Samples;
 use crate::domain::settings::{ModelSettings, Strategy};
+use crate::domain::update::AnsweredBy;
 
 use super::analytic::Analytic;
 use super::categories::{Dictionary, UNSEEN};
@@ -54,19 +54,6 @@ pub struct LearnerState {
     pub(super) temperature: f32,
     /// How it came to be.
     pub(super) lineage: Lineage,
-}
-
-/// What answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum AnsweredBy {
-    /// The network.
-    #[default]
-    Network,
-    /// The closed-form learner.
-    Analytic,
-    /// Both: their log-probabilities are added up.
-    Both,
 }
 
 /// The least that a label counts for, as a share of an even share.
@@ -178,27 +165,14 @@ impl LearnerState {
         let (new, history) = (&given.new.good, &given.history);
         self.count(new, recipe.follows);
         self.levelled = recipe.levels();
-        match recipe.strategy {
-            Strategy::Analytic => {
-                let learner = match self.analytic.take() {
-                    Some(learner) => learner.learnt(lesson, self, &[new]),
-                    None => {
-                        Analytic::begin(self, lesson.seed).learnt(lesson, self, &[new, history])
-                    }
-                };
-                self.analytic = Some(learner);
-                self.answered_by = AnsweredBy::Analytic;
-            }
-            Strategy::Ewc => {
-                let new = consolidate::importance(lesson, self, new);
-                self.importance = Some(consolidate::accumulate(self.importance.take(), new));
-                self.answered_by = AnsweredBy::Network;
-            }
-            _ => {
-                self.importance = None;
-                self.answered_by = AnsweredBy::Network;
-            }
-        }
+        self.importance = (recipe.strategy == Strategy::Ewc).then(|| {
+            let new = consolidate::importance(lesson, self, new);
+            consolidate::accumulate(self.importance.take(), new)
+        });
+        self.analytic = recipe.keeps_sums.then(|| match self.analytic.take() {
+            Some(learner) => learner.learnt(lesson, self, &[new]),
+            None => Analytic::begin(self, lesson.seed).learnt(lesson, self, &[new, history]),
+        });
     }
 
     /// Takes the categories of `samples` into the dictionaries and gives each a row of the first
@@ -302,7 +276,7 @@ fn blank(settings: &ModelSettings) -> LearnerState {
         importance: None,
         drift: Evidence::default(),
         analytic: None,
-        answered_by: AnsweredBy::default(),
+        answered_by: AnsweredBy::Network,
         temperature: 1.0,
         lineage: Lineage::default(),
     }

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use perennial::domain::sample::Samples;
 use perennial::domain::settings::Strategy;
+use perennial::domain::update::AnsweredBy;
 use perennial::learning::{Device, LearnerState, Learnt, Predictor, update};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -182,4 +183,23 @@ fn frequent_labels_are_named_more_often_where_inputs_do_not_decide() {
     println!("rare: {mean:.3}");
     assert!((0.05..0.2).contains(&mean), "{mean}");
     assert!(life.accuracy(&fresh) > 0.85);
+}
+
+#[test]
+fn what_may_not_be_kept_as_samples_is_kept_as_sums() {
+    let given = given();
+    let two_labels_at_a_time = |strategy| {
+        let mut settings = with_strategy(plain(64, &[64]), strategy);
+        settings.learning.memory = Some(20);
+        let mut life = Life::new(settings);
+        let learnt = PAIRS.map(|pair| life.learn(&of_labels(&given, &pair)));
+        (life.accuracy(&never_given()), learnt[4].report.answering.clone().unwrap())
+    };
+    let (alone, answering) = two_labels_at_a_time(Strategy::Distill);
+    assert_eq!((answering.by, answering.analytic), (AnsweredBy::Network, None));
+    let (beside, answering) = two_labels_at_a_time(Strategy::Auto);
+    println!("two exemplars a label: {alone:.4}; sums beside them: {beside:.4}, {answering:?}");
+    assert_ne!(answering.by, AnsweredBy::Network);
+    assert!(answering.judges > 20);
+    assert!(beside > alone + 0.02 && beside > 0.95, "{beside} {alone}");
 }

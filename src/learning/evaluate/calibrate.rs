@@ -41,8 +41,7 @@ impl Scores {
     /// Takes in a sample whose label is that of `column`; one whose label is not known has none.
     pub(super) fn add(&mut self, hash: ContentHash, logits: &[f32], column: Option<usize>) {
         let Some(column) = column else { return };
-        // The hash's other end decides what is asked at all.
-        let half = if hash.0[15] & 1 == 0 { &mut self.fitted } else { &mut self.measured };
+        let half = if hash.chooses() { &mut self.fitted } else { &mut self.measured };
         half.logits.extend_from_slice(logits);
         half.columns.push(column);
     }

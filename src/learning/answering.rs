@@ -1,0 +1,65 @@
+//! What answers: the network, the closed form beside it, or both together.
+//!
+//! Neither is better everywhere: sums forget nothing, however few samples may be kept; a network
+//! learns features that no random draw has. What answered so far goes on answering unless another
+//! does better beyond noise.
+
+use crate::domain::settings::Strategy;
+use crate::domain::update::{AnsweredBy, AnsweringReport};
+
+use super::Lesson;
+use super::judges::{Judges, Verdict};
+use super::predict::Predictor;
+use super::recipe::{Recipe, Replay};
+use super::state::LearnerState;
+
+/// Lets `judges` choose what answers for `state`.
+pub(super) fn choose(
+    lesson: &Lesson<'_>,
+    state: &mut LearnerState,
+    recipe: &Recipe,
+    judges: &Judges,
+) -> AnsweringReport {
+    let candidates = candidates(recipe);
+    if !candidates.contains(&state.answered_by) {
+        state.answered_by = candidates[0];
+    }
+    let verdict = |by| verdict(lesson, state, by, judges);
+    let verdicts: Vec<(AnsweredBy, Verdict)> =
+        candidates.iter().map(|&by| (by, verdict(by))).collect();
+    let of = |by| verdicts.iter().find(|(of, _)| *of == by).map(|(_, verdict)| verdict);
+    let incumbent = of(state.answered_by);
+    let better = verdicts
+        .iter()
+        .filter(|(_, verdict)| incumbent.is_some_and(|so_far| verdict.beats(so_far)));
+    let best = better.max_by_key(|(_, verdict)| verdict.n_right()).map(|&(by, _)| by);
+    let share = |by| of(by).and_then(Verdict::accuracy);
+    let report = AnsweringReport {
+        by: best.unwrap_or(state.answered_by),
+        network: share(AnsweredBy::Network),
+        analytic: share(AnsweredBy::Analytic),
+        both: share(AnsweredBy::Both),
+        judges: judges.samples.len(),
+    };
+    state.answered_by = report.by;
+    report
+}
+
+/// What may answer. While meanings move, held-out samples of the whole history would speak for the
+/// sums of the whole history, so they are not asked.
+fn candidates(recipe: &Recipe) -> &'static [AnsweredBy] {
+    match recipe.strategy {
+        Strategy::Analytic => &[AnsweredBy::Analytic],
+        _ if recipe.keeps_sums && recipe.replay != Replay::Recent => {
+            &[AnsweredBy::Network, AnsweredBy::Both, AnsweredBy::Analytic]
+        }
+        _ => &[AnsweredBy::Network],
+    }
+}
+
+fn verdict(lesson: &Lesson<'_>, state: &LearnerState, by: AnsweredBy, judges: &Judges) -> Verdict {
+    let predictor = Predictor::answered_by(state, by, lesson.device);
+    // The lesson's shapes were checked: there is none to be wrong.
+    let logits = predictor.logits(&judges.samples.inputs).unwrap_or_default();
+    judges.verdict(&logits, state.labels.len())
+}
