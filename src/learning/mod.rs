@@ -33,6 +33,7 @@ mod seed;
 mod select;
 mod space;
 mod state;
+mod stopping;
 mod subset;
 mod train;
 

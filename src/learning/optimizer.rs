@@ -13,7 +13,7 @@ const EPSILON: f32 = 1e-8;
 const MAX_NORM: f64 = 1.0;
 
 /// The optimiser's memory: a first and a second moment of each parameter's gradient.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Adam {
     steps: i32,
     moments: Vec<(Vec<f32>, Vec<f32>)>,

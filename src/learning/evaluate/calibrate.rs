@@ -41,11 +41,23 @@ impl Scores {
     /// Takes in a sample whose label is that of `column`; one whose label is not known has none.
     pub(super) fn add(&mut self, hash: ContentHash, logits: &[f32], column: Option<usize>) {
         let Some(column) = column else { return };
-        // The hash's other end decides what is asked at all.
-        let half = if hash.0[15] & 1 == 0 { &mut self.fitted } else { &mut self.measured };
+        let half = if is_fitted_on(hash) { &mut self.fitted } else { &mut self.measured };
         half.logits.extend_from_slice(logits);
         half.columns.push(column);
     }
+}
+
+/// Whether a held-out sample is in the half that is fitted on. The hash's other end decides what is
+/// asked at all.
+pub(in crate::learning) fn is_fitted_on(hash: ContentHash) -> bool {
+    hash.0[15] & 1 == 0
+}
+
+/// The loss of each row of `logits`, `[columns, labels]` row-major, at the temperature that they
+/// speak for.
+pub(in crate::learning) fn fitted_losses(logits: Vec<f32>, columns: &[usize]) -> Vec<f64> {
+    let rows = Half { logits, columns: columns.to_vec() };
+    rows.losses(fit(&rows).into()).collect()
 }
 
 /// The temperature and what it does; none without samples.
