@@ -181,6 +181,9 @@ pub struct TrainingReport {
     /// this one, beyond chance. 0 without epochs.
     #[serde(default)]
     pub kept_epoch: usize,
+    /// Where a run went on that an earlier run of the same update had begun: after this epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_from_epoch: Option<usize>,
     /// Peak learning rate.
     pub learning_rate: f32,
     /// The seed of every random draw.

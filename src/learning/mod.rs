@@ -31,6 +31,7 @@ mod ridge;
 mod schedule;
 mod seed;
 mod select;
+mod snapshot;
 mod space;
 mod state;
 mod stopping;
@@ -57,6 +58,7 @@ use train::Material;
 
 pub use evaluate::{MOST_HELD_OUT, held_out_per_label};
 pub use predict::{PredictError, Predictor};
+pub use snapshot::Snapshot;
 pub use state::LearnerState;
 
 words! {
@@ -108,7 +110,7 @@ impl Wanted {
 }
 
 /// All that one update learns from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Lesson<'a> {
     /// The model's settings.
     pub settings: &'a ModelSettings,
@@ -133,6 +135,9 @@ pub struct Lesson<'a> {
     pub held_out: Vec<Samples>,
     /// Decides every random draw.
     pub seed: u64,
+    /// What a [`Snapshot`] of the same lesson encoded: training goes on from there, to the same
+    /// state. One that does not fit or is damaged changes nothing.
+    pub resume: Option<&'a [u8]>,
 }
 
 /// What [`update`] tells while it works. The observer answers `Break` to stop it.
@@ -142,8 +147,10 @@ pub enum Event<'a> {
     Phase(Phase),
     /// How much of the whole update is done, 0 to 1; at least once a minibatch.
     Progress(f32),
+    /// Training goes on after these epochs.
+    Resumed(&'a [EpochReport]),
     /// A pass over the new samples is done.
-    Epoch(&'a EpochReport),
+    Epoch(&'a EpochReport, &'a Snapshot<'a>),
 }
 
 /// What an update learnt.

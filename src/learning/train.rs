@@ -1,7 +1,10 @@
 //! Training: from the parent's weights, or random ones, towards the new samples and the replayed.
 //!
 //! A minibatch is 64 new samples and, where old ones are replayed, 64 of those (experience replay,
-//! Chaudhry et al. 2019). Between minibatches the observer may stop it.
+//! Chaudhry et al. 2019). Between minibatches the observer may stop it; between epochs it may take
+//! a snapshot, from which another run goes on.
+
+use std::cell::OnceCell;
 
 use crate::domain::settings::Strategy;
 use crate::domain::update::{EpochReport, TrainingReport};
@@ -13,6 +16,7 @@ use super::network::{Dense, Network, numbers};
 use super::optimizer::Adam;
 use super::recipe::Recipe;
 use super::schedule::{Schedule, Task};
+use super::snapshot::{self, Snapshot};
 use super::state::LearnerState;
 use super::stopping::{Best, Judge};
 use super::subset::Subset;
@@ -132,6 +136,7 @@ pub(super) fn train(
         epochs_planned: 0,
         stopped_early: false,
         kept_epoch: 0,
+        resumed_from_epoch: None,
         learning_rate: material.schedule.rate,
         seed: lesson.seed,
     };
@@ -139,8 +144,15 @@ pub(super) fn train(
         return Ok(Training { report, epochs: Vec::new(), replayed: Vec::new() });
     }
     let trainer = Trainer::new(lesson, state, material);
-    let (course, replayed) = match trainer.run(Course::begin(&state.layers, false), watch) {
-        Err(LearningError::Diverged { .. }) => {
+    let resumed = snapshot::resumed(lesson, &trainer.digest, &state.layers);
+    if let Some(course) = &resumed {
+        report.resumed_from_epoch = Some(course.epochs.len());
+        watch.tell(Event::Resumed(&course.epochs))?;
+    }
+    let course = resumed.unwrap_or_else(|| Course::begin(&state.layers, false));
+    let is_last = course.slower;
+    let (course, replayed) = match trainer.run(course, watch) {
+        Err(LearningError::Diverged { .. }) if !is_last => {
             trainer.run(Course::begin(&state.layers, true), watch)
         }
         outcome => outcome,
@@ -162,13 +174,15 @@ struct Trainer<'a> {
     material: &'a Material<'a>,
     log_prior: Vec<f32>,
     judge: Option<Judge>,
+    /// The lesson's digest, once a snapshot has asked for it.
+    digest: OnceCell<String>,
 }
 
 impl<'a> Trainer<'a> {
     fn new(lesson: &'a Lesson<'a>, state: &'a LearnerState, material: &'a Material<'a>) -> Self {
         let log_prior = log_prior(state, material);
         let judge = Judge::new(lesson, state, material.recipe, &material.schedule);
-        Self { lesson, state, material, log_prior, judge }
+        Self { lesson, state, material, log_prior, judge, digest: OnceCell::new() }
     }
 
     /// Takes `course` to its end; answers the places of the replayed samples, too.
@@ -179,13 +193,15 @@ impl<'a> Trainer<'a> {
     ) -> Result<(Course, Vec<usize>), LearningError> {
         let schedule = self.material.schedule(course.slower);
         let mut minibatches = Minibatches::new(self.lesson, self.state, self.material);
+        minibatches.skip(course.epochs.len(), schedule.steps_per_epoch);
         while !self.has_ended(&course, &schedule) {
             let mut report = self.pass(&mut course, &schedule, &mut minibatches, watch)?;
             if let Some(judge) = &self.judge {
                 report.held_out_loss = judge.look(report.epoch, &course.layers, &mut course.best);
             }
-            watch.tell(Event::Epoch(&report))?;
-            course.epochs.push(report);
+            course.epochs.push(report.clone());
+            let (lesson, digest, course) = (self.lesson, &self.digest, &course);
+            watch.tell(Event::Epoch(&report, &Snapshot { lesson, digest, course }))?;
         }
         Ok((course, minibatches.replayed()))
     }
@@ -304,6 +320,7 @@ mod tests {
             experience,
             held_out: vec![],
             seed: 1,
+            resume: None,
         };
         let mut parent = update(&lesson, &mut |_| Continue(())).unwrap().state.unwrap();
         parent.layers[0].row_mut(0).fill(1e38);

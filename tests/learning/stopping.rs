@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use perennial::domain::label::Label;
 use perennial::domain::sample::Samples;
 use perennial::domain::update::Phase;
 use perennial::learning::{Event, LearningError, update};
@@ -19,7 +18,7 @@ fn a_cancelled_update_stops_between_minibatches() {
         match event {
             Event::Phase(phase) => phases.push(phase),
             Event::Progress(done) => progress.push(done),
-            Event::Epoch(_) => {}
+            Event::Resumed(_) | Event::Epoch(..) => {}
         }
         let tell = if progress.len() > 10 { ControlFlow::Break } else { ControlFlow::Continue };
         tell(())
@@ -40,26 +39,16 @@ fn progress_rises_to_one_and_every_epoch_is_told() {
                 assert!(done >= last);
                 last = done;
             }
-            Event::Epoch(report) => {
+            Event::Epoch(report, _) => {
                 n_epochs += 1;
                 assert_eq!(report.epoch, n_epochs);
             }
-            Event::Phase(_) => {}
+            Event::Phase(_) | Event::Resumed(_) => {}
         }
         ControlFlow::Continue(())
     });
     assert_eq!(last, 1.0);
     assert_eq!(learnt.unwrap().report.epochs.len(), n_epochs);
-}
-
-/// Of every two samples one has the label of another: learnt by heart, they do harm.
-fn mislabelled(samples: &Samples) -> Samples {
-    let mut mislabelled = samples.clone();
-    let digits = (0..10).cycle();
-    for (label, digit) in mislabelled.labels.iter_mut().zip(digits).step_by(2) {
-        *label = Label::parse(digit.to_string()).unwrap();
-    }
-    mislabelled
 }
 
 #[test]
