@@ -5,13 +5,12 @@
 
 mod support;
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::process::{Process, free_address, perennial, ready};
-use support::{Api, Database, blobs, readable_dir};
+use support::{Api, Database, blobs, readable_dir, snapshots};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_service_comes_back_and_answers_the_same() {
@@ -166,15 +165,6 @@ async fn until(api: &Api, id: &str, holds: impl Fn(&Value) -> bool) {
         assert!(began.elapsed() < Duration::from_secs(60), "it is stuck: {update}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-/// How many snapshots of trainings are kept in the data directory.
-fn snapshots(data_dir: &Path) -> usize {
-    let models = std::fs::read_dir(data_dir.join("checkpoints/models")).unwrap();
-    let files = |model: std::io::Result<std::fs::DirEntry>| {
-        std::fs::read_dir(model.unwrap().path().join("snapshots")).map_or(0, Iterator::count)
-    };
-    models.map(files).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
