@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::domain::update::UpdateStatus;
 use crate::services::update::{self, Run, Stop, UpdateError};
 use crate::services::{Context, ServiceError, requests};
-use crate::storage::jobs::{self, Claim, Ending};
+use crate::storage::jobs::{self, Claim, Ending, horizon};
 use crate::storage::notices::{self, Notice};
 use crate::storage::{StorageError, idempotency};
 
@@ -129,6 +129,7 @@ impl Worker {
         if let Err(error) = ended {
             self.settle(claim, &run, error).await;
         }
+        update::forget_snapshot(&self.context, claim.model, claim.id).await;
     }
 
     /// Renews the lease until it is lost, carrying progress up and the wish to stop down.
@@ -205,6 +206,9 @@ impl Worker {
                 }
                 UpdateError::Stopped(Stop::HandBack) | UpdateError::Outdated(_) => {
                     tracing::info!(update = %claim.id, reason = %error, "the job goes back into the queue");
+                    if matches!(error, UpdateError::Outdated(_)) {
+                        horizon::set(&mut db, claim, None).await?;
+                    }
                     jobs::requeue(&mut db, claim, 0.0, None).await?;
                 }
                 UpdateError::Retryable(why) => {
@@ -268,8 +272,9 @@ impl Worker {
     /// Takes back the jobs whose workers gave no sign of life for a whole lease.
     async fn reclaim(&self) -> Result<(), ServiceError> {
         let mut tx = self.context.pool.begin().await?;
-        for job in jobs::expired(&mut tx).await? {
-            let claim = Claim { id: job.id, attempt: job.attempt };
+        let expired = jobs::expired(&mut tx).await?;
+        for job in &expired {
+            let claim = Claim { id: job.id, model: job.model_id, attempt: job.attempt };
             if job.cancel_requested {
                 let ending = ending(UpdateStatus::Cancelled, None, None);
                 jobs::finish(&mut tx, claim, &ending).await?;
@@ -279,7 +284,11 @@ impl Worker {
             }
             announce(&mut tx, claim).await?;
         }
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        for job in expired {
+            update::forget_snapshot(&self.context, job.model_id, job.id).await;
+        }
+        Ok(())
     }
 }
 

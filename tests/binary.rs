@@ -6,11 +6,11 @@
 mod support;
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::process::{Process, free_address, perennial, ready};
-use support::{Api, Database, blobs, readable_dir};
+use support::{Api, Database, blobs, readable_dir, snapshots};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_service_comes_back_and_answers_the_same() {
@@ -80,6 +80,90 @@ async fn a_worker_that_dies_at_any_step_leaves_an_update_that_is_done_once() {
             (&json!(1), &json!(0)),
             "{step}"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_killed_and_handed_back_in_its_training_goes_on_and_ends_in_the_same_bytes() {
+    let dir = readable_dir();
+    let database = Database::create().await;
+    let address = free_address();
+    let on_database = ["--database-url", &database.url, "--lease-s", "2"];
+    let flags = [&on_database[..], &["--listen", &address, "--no-worker"]].concat();
+    let _service = Process::start(&mut perennial("serve", dir.path(), &flags));
+    let worker = || perennial("worker", dir.path(), &on_database);
+    let api = ready(&address).await;
+    // Long enough that a snapshot is due in the midst of it.
+    for model in ["whole", "cut"] {
+        create_long_model(&api, model).await;
+        api.send_samples(model, &blobs(&["a", "b"], 150, 8, 1)).await;
+    }
+    let request = async |model: &str| -> String {
+        let queued = api.post(&format!("/v1/models/{model}/updates"), json!({})).await.expect(202);
+        queued["id"].as_str().unwrap().to_owned()
+    };
+    let cut = request("cut").await;
+
+    // Killed after its first snapshot; what comes then is not for this update.
+    let mut doomed = worker().env("PERENNIAL_DIE_AT", "snapshot_written").spawn().unwrap();
+    assert!(!doomed.wait().unwrap().success(), "the worker did not die");
+    api.send_samples("cut", &blobs(&["b", "c"], 40, 8, 2)).await;
+
+    // Told to stop in the next run; a request that comes now is for another update.
+    let next = Process::start(&mut worker());
+    until(&api, &cut, |update| update["attempt"] == 2 && update["progress"] != 0.0).await;
+    assert!(next.stop().success());
+    until(&api, &cut, |update| update["status"] == "queued").await;
+    let later = request("cut").await;
+    assert_ne!(later, cut);
+
+    let _last = Process::start(&mut worker());
+    let whole = api.wait(&request("whole").await).await;
+    let cut = api.wait(&cut).await;
+    assert_eq!(
+        (&cut["attempt"], &cut["version"], &whole["attempt"]),
+        (&json!(3), &json!(1), &json!(1))
+    );
+    let (training, whole_training) = (&cut["report"]["training"], &whole["report"]["training"]);
+    assert!(training["resumed_from_epoch"].as_u64().unwrap() > 0, "{training}");
+    assert_eq!(training["steps"], whole_training["steps"]);
+    assert!(whole_training["resumed_from_epoch"].is_null());
+    assert_eq!(cut["report"]["samples"], whole["report"]["samples"]);
+    let of_cut = api.get("/v1/models/cut/versions/1").await.expect(200);
+    let of_whole = api.get("/v1/models/whole/versions/1").await.expect(200);
+    assert_eq!(of_cut["checkpoint"]["sha256"], of_whole["checkpoint"]["sha256"]);
+
+    let later = api.wait(&later).await;
+    assert_eq!((&later["outcome"], &later["version"]), (&json!("published"), &json!(2)));
+    assert_eq!(later["report"]["samples"]["pending"], 80);
+    assert_eq!(api.get("/v1/models/cut").await.expect(200)["pending_samples"], 0);
+    assert_eq!(snapshots(dir.path()), 0, "an update that has ended leaves none");
+}
+
+/// A model whose updates train for some seconds.
+async fn create_long_model(api: &Api, name: &str) {
+    let model = json!({
+        "name": name,
+        "input": {"kind": "tabular", "dim": 8},
+        "network": {"kind": "mlp", "hidden": [128, 128]},
+        "learning": {"epochs": 1000},
+        "schedule": {"paused": true},
+        "gate": {"max_drop": null, "max_class_drop": null},
+    });
+    api.post("/v1/models", model).await.expect(201);
+}
+
+/// Until the update, which must not end meanwhile, is as it should be.
+async fn until(api: &Api, id: &str, holds: impl Fn(&Value) -> bool) {
+    let began = Instant::now();
+    loop {
+        let update = api.get(&format!("/v1/updates/{id}")).await.expect(200);
+        if holds(&update) {
+            return;
+        }
+        assert!(update["finished_at"].is_null(), "it ended too soon: {update}");
+        assert!(began.elapsed() < Duration::from_secs(60), "it is stuck: {update}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

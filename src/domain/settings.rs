@@ -90,7 +90,7 @@ impl NetworkSettings {
 }
 
 /// How an update trains.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LearningSettings {
     /// How old knowledge is kept.
@@ -121,6 +121,29 @@ pub struct LearningSettings {
     /// What agreement with the parent on replayed samples counts, 0 to 100; unset: 1, and 3 in long
     /// updates.
     pub distillation: Option<f32>,
+    /// Whether held-out samples may stop training before its last epoch, and bring back the weights
+    /// of an earlier one, where the later ones are worse beyond chance. Takes 50 of them, of those
+    /// that temperatures are fitted on.
+    pub early_stopping: bool,
+}
+
+impl Default for LearningSettings {
+    fn default() -> Self {
+        Self {
+            strategy: Strategy::default(),
+            missing: Missing::default(),
+            contradictory: Contradictory::default(),
+            normalize: Normalize::default(),
+            seed: 0,
+            epochs: None,
+            learning_rate: None,
+            warm_up: None,
+            memory: None,
+            new_share: None,
+            distillation: None,
+            early_stopping: true,
+        }
+    }
 }
 
 /// How old knowledge is kept while new samples are learnt.

@@ -184,8 +184,21 @@ pub struct TrainingReport {
     pub strategy: Strategy,
     /// Why this one.
     pub reason: String,
-    /// Optimiser steps.
+    /// Optimiser steps made.
     pub steps: usize,
+    /// Passes over the new samples that were planned; fewer where training stopped early.
+    #[serde(default)]
+    pub epochs_planned: usize,
+    /// Whether training stopped early, since held-out samples showed that it was no use to go on.
+    #[serde(default)]
+    pub stopped_early: bool,
+    /// The epoch whose weights were kept: the last one unless it was worse on held-out samples than
+    /// this one, beyond chance. 0 without epochs.
+    #[serde(default)]
+    pub kept_epoch: usize,
+    /// Where a run went on that an earlier run of the same update had begun: after this epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_from_epoch: Option<usize>,
     /// Peak learning rate.
     pub learning_rate: f32,
     /// The seed of every random draw.
@@ -217,4 +230,8 @@ pub struct EpochReport {
     pub loss: f64,
     /// Share of training samples answered rightly while they were trained on.
     pub accuracy: f64,
+    /// Mean loss on held-out samples, each label counting the same, at the temperature that suits
+    /// them; where the epoch was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out_loss: Option<f64>,
 }

@@ -5,10 +5,9 @@
 //! Nothing in a file is believed: shapes, types and finiteness are checked against the manifest, so
 //! that a damaged or foreign file is an error and never a panic or a huge allocation.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use ndarray::Array2;
-use safetensors::tensor::TensorView;
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +20,6 @@ use super::analytic::Analytic;
 use super::categories::Dictionary;
 use super::drift::Evidence;
 use super::features;
-use super::network::Dense;
 use super::normalize::Moments;
 use super::predict::TEMPERATURES;
 use super::ridge::Sums;
@@ -29,10 +27,10 @@ use super::state::Lineage;
 
 mod tensors;
 
-use tensors::{Tensors, doubles, floats, lower};
+use tensors::lower;
 
-/// The metadata entry that holds the manifest.
-const MANIFEST: &str = "manifest";
+pub(super) use tensors::{Tensors, doubles, floats, layers, manifest_of};
+
 /// The format that is written, and the only one that is read so far.
 const FORMAT: u32 = 1;
 
@@ -123,13 +121,7 @@ pub fn encode(state: &LearnerState) -> Vec<u8> {
         tensors.push(format!("{ANALYTIC}.targets"), shape.clone(), &targets);
         tensors.push(format!("{ANALYTIC}.weights"), shape, &analytic.weights);
     }
-    let manifest = serde_json::to_string(&manifest(state)).expect("a manifest is plain JSON");
-    let views = tensors.0.iter().map(|(name, dtype, shape, bytes)| {
-        let view = TensorView::new(*dtype, shape.clone(), bytes);
-        (name, view.expect("as many bytes as the shape says"))
-    });
-    let metadata = HashMap::from([(MANIFEST.to_owned(), manifest)]);
-    safetensors::serialize(views, Some(metadata)).expect("a header within the format's limits")
+    tensors.into_file(&manifest(state))
 }
 
 /// The state that [`encode`] made `bytes` of.
@@ -137,15 +129,11 @@ pub fn encode(state: &LearnerState) -> Vec<u8> {
 /// # Errors
 /// [`CheckpointError`] when `bytes` are damaged, incomplete, or of another origin.
 pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(CheckpointError::Safetensors)?;
-    let manifest = header.metadata().as_ref().and_then(|metadata| metadata.get(MANIFEST));
-    let manifest = manifest.ok_or(CheckpointError::Manifest(None))?;
-    let manifest: Manifest =
-        serde_json::from_str(manifest).map_err(|error| CheckpointError::Manifest(Some(error)))?;
+    let manifest: Manifest = manifest_of(bytes)?;
     let dictionaries = check(&manifest)?;
     let tensors = SafeTensors::deserialize(bytes).map_err(CheckpointError::Safetensors)?;
     let moments = moments(&tensors, NORMALIZER, manifest.input.n_numeric())?;
-    let layers_of = |name| layers(&tensors, name, &manifest, &dictionaries);
+    let layers_of = |name| layers(&tensors, name, shapes(&manifest, &dictionaries));
     let layers = layers_of(LAYERS)?;
     let importance = manifest.importance.then(|| layers_of(IMPORTANCE)).transpose()?;
     let analytic = analytic(&tensors, &manifest)?;
@@ -308,21 +296,14 @@ fn analytic(
     }))
 }
 
-fn layers(
-    tensors: &SafeTensors<'_>,
-    name: &str,
+/// Inputs and outputs of each layer.
+fn shapes(
     manifest: &Manifest,
     dictionaries: &[Dictionary],
-) -> Result<Vec<Dense>, CheckpointError> {
+) -> impl Iterator<Item = (usize, usize)> {
     let mut n_in = features::width(manifest.input.n_numeric(), dictionaries);
-    let mut layers = Vec::with_capacity(manifest.hidden.len() + 1);
-    for (index, &n_out) in manifest.hidden.iter().chain([&manifest.labels.len()]).enumerate() {
-        let weight = floats(tensors, &format!("{name}.{index}.weight"), &[n_in, n_out])?;
-        let bias = floats(tensors, &format!("{name}.{index}.bias"), &[n_out])?;
-        layers.push(Dense { n_in, n_out, weight, bias });
-        n_in = n_out;
-    }
-    Ok(layers)
+    let outputs = manifest.hidden.iter().copied().chain([manifest.labels.len()]);
+    outputs.map(move |n_out| (std::mem::replace(&mut n_in, n_out), n_out))
 }
 
 fn inconsistent<T>(detail: impl Into<String>) -> Result<T, CheckpointError> {

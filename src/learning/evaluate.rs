@@ -13,7 +13,9 @@ use crate::domain::matrix::{mean, push_row, span_of};
 
 use super::{LearnerState, Lesson};
 
-pub(super) use answers::{Answer, Answers, compare};
+pub(super) use answers::{Answer, Answers, compare, lowest};
+pub(super) use calibrate::fitted_losses;
+
 pub use answers::{MOST_HELD_OUT, held_out_per_label};
 
 /// The figures of `answers`; the lesson's matrix with one more row.

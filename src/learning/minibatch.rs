@@ -103,6 +103,14 @@ impl<'a> Minibatches<'a> {
         self.new_order.shuffle(&mut self.new_draws);
     }
 
+    /// Takes the draws of `n_passes` passes of `n` minibatches again, as if they were trained on.
+    pub(super) fn skip(&mut self, n_passes: usize, n: usize) {
+        for _ in 0..n_passes {
+            self.shuffle();
+            (0..n).for_each(|_| drop(self.next_replayed()));
+        }
+    }
+
     /// Minibatch `index` of `n` of nearly equal size: rows `[rows, width]`, the new ones first, and
     /// their targets.
     pub(super) fn get(&mut self, index: usize, n: usize) -> (Vec<f32>, Targets) {

@@ -33,8 +33,10 @@ mod ridge;
 mod schedule;
 mod seed;
 mod select;
+mod snapshot;
 mod space;
 mod state;
+mod stopping;
 mod subset;
 mod train;
 
@@ -59,6 +61,7 @@ use train::Material;
 
 pub use evaluate::{MOST_HELD_OUT, held_out_per_label};
 pub use predict::{PredictError, Predictor};
+pub use snapshot::Snapshot;
 pub use state::LearnerState;
 
 words! {
@@ -110,7 +113,7 @@ impl Wanted {
 }
 
 /// All that one update learns from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Lesson<'a> {
     /// The model's settings.
     pub settings: &'a ModelSettings,
@@ -135,6 +138,9 @@ pub struct Lesson<'a> {
     pub held_out: Vec<Samples>,
     /// Decides every random draw.
     pub seed: u64,
+    /// What a [`Snapshot`] of the same lesson encoded: training goes on from there, to the same
+    /// state. One that does not fit or is damaged changes nothing.
+    pub resume: Option<&'a [u8]>,
 }
 
 /// What [`update`] tells while it works. The observer answers `Break` to stop it.
@@ -144,8 +150,10 @@ pub enum Event<'a> {
     Phase(Phase),
     /// How much of the whole update is done, 0 to 1; at least once a minibatch.
     Progress(f32),
+    /// Training goes on after these epochs.
+    Resumed(&'a [EpochReport]),
     /// A pass over the new samples is done.
-    Epoch(&'a EpochReport),
+    Epoch(&'a EpochReport, &'a Snapshot<'a>),
 }
 
 /// What an update learnt.

@@ -4,7 +4,7 @@
 //! clip that looks at the whole gradient, sums whose order no thread pool decides, and a state of
 //! plain numbers that can be stored.
 
-use super::network::{Dense, parameters, parameters_mut};
+use super::network::{Dense, parameters_mut};
 
 const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.999;
@@ -13,17 +13,21 @@ const EPSILON: f32 = 1e-8;
 const MAX_NORM: f64 = 1.0;
 
 /// The optimiser's memory: a first and a second moment of each parameter's gradient.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Adam {
-    steps: i32,
-    moments: Vec<(Vec<f32>, Vec<f32>)>,
+    /// Steps made.
+    pub(super) steps: i32,
+    /// First moments, laid out as the layers.
+    pub(super) first: Vec<Dense>,
+    /// Second moments, laid out as the layers.
+    pub(super) second: Vec<Dense>,
 }
 
 impl Adam {
     /// A fresh one for `layers`.
     pub(super) fn new(layers: &[Dense]) -> Self {
-        let zeros = |numbers: &Vec<f32>| (vec![0.0; numbers.len()], vec![0.0; numbers.len()]);
-        Self { steps: 0, moments: parameters(layers).map(zeros).collect() }
+        let zeros: Vec<Dense> = layers.iter().map(Dense::zeros_like).collect();
+        Self { steps: 0, first: zeros.clone(), second: zeros }
     }
 
     /// One step of `layers` against `gradients` (weight and bias of each layer in turn) at `rate`.
@@ -39,8 +43,9 @@ impl Adam {
         let correction_1 = 1.0 - BETA_1.powi(self.steps);
         let correction_2 = (1.0 - BETA_2.powi(self.steps)).sqrt();
         let rate = rate / correction_1;
+        let moments = parameters_mut(&mut self.first).zip(parameters_mut(&mut self.second));
         for ((parameter, gradient), (first, second)) in
-            parameters_mut(layers).zip(gradients).zip(&mut self.moments)
+            parameters_mut(layers).zip(gradients).zip(moments)
         {
             let numbers = parameter.iter_mut().zip(gradient).zip(first).zip(second);
             for (((parameter, gradient), first), second) in numbers {

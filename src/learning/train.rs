@@ -1,7 +1,10 @@
 //! Training: from the parent's weights, or random ones, towards the new samples and the replayed.
 //!
 //! A minibatch is 64 new samples and, where old ones are replayed, 64 of those (experience replay,
-//! Chaudhry et al. 2019). Between minibatches the observer may stop it.
+//! Chaudhry et al. 2019). Between minibatches the observer may stop it; between epochs it may take
+//! a snapshot, from which another run goes on.
+
+use std::cell::OnceCell;
 
 use crate::domain::settings::Strategy;
 use crate::domain::update::{EpochReport, TrainingReport};
@@ -9,11 +12,13 @@ use crate::domain::update::{EpochReport, TrainingReport};
 use super::consolidate::Anchor;
 use super::loss::loss;
 use super::minibatch::{Minibatches, places};
-use super::network::{Network, numbers};
+use super::network::{Dense, Network, numbers};
 use super::optimizer::Adam;
 use super::recipe::Recipe;
 use super::schedule::{Schedule, Task};
+use super::snapshot::{self, Snapshot};
 use super::state::LearnerState;
+use super::stopping::{Best, Judge};
 use super::subset::Subset;
 use super::{Event, LearningError, Lesson, Watch};
 
@@ -67,14 +72,9 @@ impl<'a> Material<'a> {
         Self { new, replay, teacher, distillation, anchor, recipe, schedule }
     }
 
-    fn report(&self, lesson: &Lesson<'_>, schedule: &Schedule) -> TrainingReport {
-        TrainingReport {
-            strategy: self.recipe.strategy,
-            reason: self.recipe.reason.to_owned(),
-            steps: schedule.steps(),
-            learning_rate: schedule.rate,
-            seed: lesson.seed,
-        }
+    /// How long to train and how fast, at the first attempt or the second.
+    fn schedule(&self, slower: bool) -> Schedule {
+        if slower { self.schedule.slower() } else { self.schedule.clone() }
     }
 
     /// What the new samples count.
@@ -93,6 +93,35 @@ pub(super) struct Training {
     pub(super) replayed: Vec<usize>,
 }
 
+/// One attempt at training, as it is between two epochs.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Course {
+    /// Whether it goes at a tenth of the rate, since the first attempt diverged.
+    pub(super) slower: bool,
+    pub(super) layers: Vec<Dense>,
+    pub(super) adam: Adam,
+    /// A report for each epoch that is done.
+    pub(super) epochs: Vec<EpochReport>,
+    /// The best epoch so far, where epochs are judged.
+    pub(super) best: Option<Best>,
+}
+
+impl Course {
+    /// From `layers` on.
+    fn begin(layers: &[Dense], slower: bool) -> Self {
+        let adam = Adam::new(layers);
+        Self { slower, layers: layers.to_vec(), adam, epochs: Vec::new(), best: None }
+    }
+
+    /// The epoch that is kept, from 1, and its weights.
+    fn kept(self) -> (usize, Vec<Dense>) {
+        match self.best.filter(|best| best.is_missed) {
+            Some(best) => (best.epoch, best.layers),
+            None => (self.epochs.len(), self.layers),
+        }
+    }
+}
+
 /// Trains `state`; when the loss diverges once more at a tenth of the rate.
 pub(super) fn train(
     lesson: &Lesson<'_>,
@@ -100,49 +129,115 @@ pub(super) fn train(
     material: &Material<'_>,
     watch: &mut Watch<'_>,
 ) -> Result<Training, LearningError> {
+    let mut report = TrainingReport {
+        strategy: material.recipe.strategy,
+        reason: material.recipe.reason.to_owned(),
+        steps: 0,
+        epochs_planned: 0,
+        stopped_early: false,
+        kept_epoch: 0,
+        resumed_from_epoch: None,
+        learning_rate: material.schedule.rate,
+        seed: lesson.seed,
+    };
     if material.recipe.strategy == Strategy::Analytic {
-        let report = material.report(lesson, &Schedule { epochs: 0, ..material.schedule.clone() });
         return Ok(Training { report, epochs: Vec::new(), replayed: Vec::new() });
     }
-    let before = state.layers.clone();
-    let trained = match run(lesson, state, material, &material.schedule, watch) {
-        Err(LearningError::Diverged { .. }) => {
-            state.layers = before;
-            run(lesson, state, material, &material.schedule.slower(), watch)
+    let trainer = Trainer::new(lesson, state, material);
+    let resumed = snapshot::resumed(lesson, &trainer.digest, &state.layers);
+    if let Some(course) = &resumed {
+        report.resumed_from_epoch = Some(course.epochs.len());
+        watch.tell(Event::Resumed(&course.epochs))?;
+    }
+    let course = resumed.unwrap_or_else(|| Course::begin(&state.layers, false));
+    let is_last = course.slower;
+    let (course, replayed) = match trainer.run(course, watch) {
+        Err(LearningError::Diverged { .. }) if !is_last => {
+            trainer.run(Course::begin(&state.layers, true), watch)
         }
         outcome => outcome,
     }?;
-    state.lineage.steps += trained.report.steps as u64;
-    Ok(trained)
+    let (schedule, epochs) = (material.schedule(course.slower), course.epochs.clone());
+    report.steps = epochs.len() * schedule.steps_per_epoch;
+    report.epochs_planned = schedule.epochs;
+    report.stopped_early = epochs.len() < schedule.epochs;
+    report.learning_rate = schedule.rate;
+    state.lineage.steps += report.steps as u64;
+    (report.kept_epoch, state.layers) = course.kept();
+    Ok(Training { report, epochs, replayed })
 }
 
-fn run(
-    lesson: &Lesson<'_>,
-    state: &mut LearnerState,
-    material: &Material<'_>,
-    schedule: &Schedule,
-    watch: &mut Watch<'_>,
-) -> Result<Training, LearningError> {
-    let log_prior = log_prior(state, material);
-    let mut minibatches = Minibatches::new(lesson, state, material);
-    let mut layers = std::mem::take(&mut state.layers);
-    let mut adam = Adam::new(&layers);
-    let mut epochs = Vec::with_capacity(schedule.epochs);
-    for epoch in 0..schedule.epochs {
+/// What stays the same through all attempts.
+struct Trainer<'a> {
+    lesson: &'a Lesson<'a>,
+    state: &'a LearnerState,
+    material: &'a Material<'a>,
+    log_prior: Vec<f32>,
+    judge: Option<Judge>,
+    /// The lesson's digest, once a snapshot has asked for it.
+    digest: OnceCell<String>,
+}
+
+impl<'a> Trainer<'a> {
+    fn new(lesson: &'a Lesson<'a>, state: &'a LearnerState, material: &'a Material<'a>) -> Self {
+        let log_prior = log_prior(state, material);
+        let judge = Judge::new(lesson, state, material.recipe, &material.schedule);
+        Self { lesson, state, material, log_prior, judge, digest: OnceCell::new() }
+    }
+
+    /// Takes `course` to its end; answers the places of the replayed samples, too.
+    fn run(
+        &self,
+        mut course: Course,
+        watch: &mut Watch<'_>,
+    ) -> Result<(Course, Vec<usize>), LearningError> {
+        let schedule = self.material.schedule(course.slower);
+        let mut minibatches = Minibatches::new(self.lesson, self.state, self.material);
+        minibatches.skip(course.epochs.len(), schedule.steps_per_epoch);
+        while !self.has_ended(&course, &schedule) {
+            let mut report = self.pass(&mut course, &schedule, &mut minibatches, watch)?;
+            if let Some(judge) = &self.judge {
+                report.held_out_loss = judge.look(report.epoch, &course.layers, &mut course.best);
+            }
+            course.epochs.push(report.clone());
+            let (lesson, digest, course) = (self.lesson, &self.digest, &course);
+            watch.tell(Event::Epoch(&report, &Snapshot { lesson, digest, course }))?;
+        }
+        Ok((course, minibatches.replayed()))
+    }
+
+    fn has_ended(&self, course: &Course, schedule: &Schedule) -> bool {
+        let n_done = course.epochs.len();
+        let gives_up = match (&self.judge, &course.best) {
+            (Some(judge), Some(best)) => judge.gives_up(n_done, best),
+            _ => false,
+        };
+        gives_up || n_done == schedule.epochs
+    }
+
+    /// One pass over the new samples.
+    fn pass(
+        &self,
+        course: &mut Course,
+        schedule: &Schedule,
+        minibatches: &mut Minibatches<'_>,
+        watch: &mut Watch<'_>,
+    ) -> Result<EpochReport, LearningError> {
         minibatches.shuffle();
+        let epoch = course.epochs.len();
         let (mut sum, mut n_right, mut n_rows) = (0.0, 0, 0);
         for index in 0..schedule.steps_per_epoch {
             let step = epoch * schedule.steps_per_epoch + index;
             let (rows, targets) = minibatches.get(index, schedule.steps_per_epoch);
-            let network = Network::tracked(&layers, lesson.device);
+            let network = Network::tracked(&course.layers, self.lesson.device);
             let logits = network.forward(rows).logits;
-            let loss = loss(&numbers(logits.clone()), &log_prior, &targets);
+            let loss = loss(&numbers(logits.clone()), &self.log_prior, &targets);
             let mut gradients = network.gradients(logits, loss.slope);
-            if let Some(anchor) = &material.anchor {
-                anchor.pull(&layers, &mut gradients);
+            if let Some(anchor) = &self.material.anchor {
+                anchor.pull(&course.layers, &mut gradients);
             }
             let rate = schedule.rate_at(step);
-            if !loss.value.is_finite() || !adam.step(&mut layers, &gradients, rate) {
+            if !loss.value.is_finite() || !course.adam.step(&mut course.layers, &gradients, rate) {
                 return Err(LearningError::Diverged { step, rate: schedule.rate });
             }
             (sum, n_right) = (sum + loss.value, n_right + loss.n_right);
@@ -150,17 +245,13 @@ fn run(
             let (begin, end) = PROGRESS;
             watch.progress(begin + (end - begin) * (step + 1) as f32 / schedule.steps() as f32)?;
         }
-        let report = EpochReport {
+        Ok(EpochReport {
             epoch: epoch + 1,
             loss: sum / schedule.steps_per_epoch as f64,
             accuracy: n_right as f64 / n_rows as f64,
-        };
-        watch.tell(Event::Epoch(&report))?;
-        epochs.push(report);
+            held_out_loss: None,
+        })
     }
-    state.layers = layers;
-    let report = material.report(lesson, schedule);
-    Ok(Training { report, epochs, replayed: minibatches.replayed() })
 }
 
 /// How often each label is trained on, as a logarithm, `[n_labels]`; zeros where the recipe makes
@@ -229,6 +320,7 @@ mod tests {
             experience,
             held_out: vec![],
             seed: 1,
+            resume: None,
         };
         let mut parent = update(&lesson, &mut |_| Continue(())).unwrap().state.unwrap();
         parent.layers[0].row_mut(0).fill(1e38);

@@ -161,6 +161,9 @@ pub async fn delete(context: &Context, name: &ModelName) -> Result<(), ServiceEr
             tracing::warn!(%error, path, "a deleted model's checkpoint could not be removed");
         }
     }
+    if let Err(error) = context.checkpoints.remove_snapshots(model.id).await {
+        tracing::warn!(%error, "a deleted model's snapshots could not be removed");
+    }
     Ok(())
 }
 

@@ -231,6 +231,7 @@ pub async fn cancel(context: &Context, id: Uuid) -> Result<Job, ServiceError> {
     notices::send(&mut tx, &notice).await?;
     let job = find_in(&mut tx, id).await?;
     tx.commit().await?;
+    update::forget_snapshot(context, job.model_id, id).await;
     Ok(job)
 }
 

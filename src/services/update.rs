@@ -4,36 +4,37 @@
 //! durable before a row names it; version, evaluation, the job's result and the alias change in one
 //! transaction that is fenced by the run's claim, so a run that lost its job publishes nothing.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use sqlx::PgConnection;
 
 use super::{Context, ServiceError};
-use crate::domain::evaluation::{AccuracyMatrix, Evaluation, GateDecision};
-use crate::domain::input::InputSchema;
-use crate::domain::label::Label;
-use crate::domain::matrix::{span_of, widened};
+use crate::domain::evaluation::GateDecision;
 use crate::domain::name::{AliasName, LIVE};
-use crate::domain::sample::{ContentHash, Samples};
 use crate::domain::update::{Outcome, Phase, Report, UpdateStatus};
 use crate::domain::version::VersionStatus;
-use crate::learning::{self, LearnerState, LearningError, Learnt, Lesson, checkpoint};
+use crate::learning::{self, Event, LearnerState, LearningError, Learnt, checkpoint};
 use crate::storage::StorageError;
 use crate::storage::decisions;
-use crate::storage::jobs::{self, Claim, Ending};
+use crate::storage::jobs::{self, Claim, Ending, Job, horizon};
 use crate::storage::models::{self, Model, ModelId};
 use crate::storage::notices::{self, Notice};
-use crate::storage::samples::{self, SampleRow};
+use crate::storage::samples;
 use crate::storage::versions::{self, NewVersion};
 
 mod decided;
 mod held_out;
 mod history;
+mod material;
 mod run;
+mod snapshots;
+
+use material::{Material, Sets};
+use snapshots::Keeper;
 
 pub use run::{Run, Stop};
+pub use snapshots::forget_snapshot;
 
 /// How a run failed, decided where it is known.
 #[derive(Debug, thiserror::Error)]
@@ -79,15 +80,31 @@ pub async fn run(context: &Context, claim: Claim, run: Arc<Run>) -> Result<Outco
     step("claimed");
     let job = jobs::find(&mut *context.pool.acquire().await?, claim.id).await?;
     let job = job.ok_or(UpdateError::Stopped(Stop::Lost))?;
-    let (material, sets) = Material::gather(context, job.model_id, job.forced).await?;
-    // From here on they are this update's: however it ends, the schedule waits for newer ones.
-    let mut db = context.pool.acquire().await?;
-    samples::mark_offered(&mut db, material.model.id, &material.pending_hashes()).await?;
-    drop(db);
+    let (material, sets) = gather(context, claim, &job).await?;
     step("gathered");
-    let (material, learnt) = compute(context, material, sets, Arc::clone(&run)).await?;
+    let (material, learnt) = compute(context, claim, material, sets, Arc::clone(&run)).await?;
     step("learnt");
     publish(context, claim, &run, material, learnt).await
+}
+
+/// Reads what the job learns from: what its first run found pending, and no more, so that a run may
+/// go on where another was interrupted.
+async fn gather(
+    context: &Context,
+    claim: Claim,
+    job: &Job,
+) -> Result<(Material, Sets), UpdateError> {
+    let before = horizon::find(&mut *context.pool.acquire().await?, claim.id).await?;
+    let (mut material, sets) = Material::gather(context, job.model_id, job.forced, before).await?;
+    let mut db = context.pool.acquire().await?;
+    if before.is_none() && !horizon::set(&mut db, claim, Some(material.horizon())).await? {
+        return Err(UpdateError::Stopped(Stop::Lost));
+    }
+    // From here on they are this update's: however it ends, the schedule waits for newer ones.
+    samples::mark_offered(&mut db, material.model.id, &material.pending_hashes()).await?;
+    drop(db);
+    material.snapshot = snapshots::find(context, claim).await;
+    Ok((material, sets))
 }
 
 /// What an update of the model would do now; nothing changes.
@@ -96,7 +113,8 @@ pub(super) async fn plan(context: &Context, model: &Model) -> Result<Report, Ser
         UpdateError::Retryable(why) => ServiceError::Busy(why),
         other => ServiceError::Broken(other.to_string()),
     };
-    let (material, sets) = Material::gather(context, model.id, false).await.map_err(broken)?;
+    let (material, sets) =
+        Material::gather(context, model.id, false, None).await.map_err(broken)?;
     let device = context.device;
     let pending = material.pending.len();
     let held_out = material.n_held_out();
@@ -110,147 +128,10 @@ pub(super) async fn plan(context: &Context, model: &Model) -> Result<Report, Ser
     Ok(report)
 }
 
-/// All that a run reads before it computes.
-struct Material {
-    model: Model,
-    parent: Option<Parent>,
-    /// Rows that no version has learnt, held-out ones too.
-    pending: Vec<SampleRow>,
-    /// Rows drawn from the history.
-    drawn: Vec<SampleRow>,
-    seed: u64,
-}
-
-/// The samples themselves, which learning takes over.
-struct Sets {
-    experience: Samples,
-    history: Samples,
-    recent: Samples,
-    held_out: Vec<Samples>,
-}
-
-/// The live version: what the update trains from.
-struct Parent {
-    version: i32,
-    sha256: String,
-    state: LearnerState,
-    matrix: AccuracyMatrix,
-}
-
-/// Most bytes of new inputs that one update takes; the rest waits for the next.
-const MAX_EXPERIENCE_BYTES: usize = 256 << 20;
-
-impl Material {
-    /// Reads what the update learns from. Each read is a statement of its own: what changes in
-    /// between is noticed when the run publishes.
-    async fn gather(
-        context: &Context,
-        id: ModelId,
-        forced: bool,
-    ) -> Result<(Self, Sets), UpdateError> {
-        let mut db = context.pool.acquire().await?;
-        let model = models::get(&mut db, id).await?.ok_or(UpdateError::Stopped(Stop::Lost))?;
-        let settings = &model.settings;
-        let experiences = versions::published(&mut db, id).await?;
-        let parent = Parent::load(context, &mut db, &model, experiences.len() + 1).await?;
-        let labels: HashMap<i32, Label> =
-            models::labels(&mut db, id).await?.into_iter().map(|(label, n)| (n, label)).collect();
-        let empty = Samples::empty(&settings.input);
-
-        let limit = (MAX_EXPERIENCE_BYTES / row_bytes(&settings.input)).max(1);
-        let pending = samples::pending(&mut db, id, limit as i64).await?;
-        let (own_held_out, new): (Vec<_>, Vec<_>) =
-            pending.iter().cloned().partition(|row| row.held_out);
-
-        let seed = u64::from(settings.learning.seed) << 32 | experiences.len() as u64;
-        let state = parent.as_ref().map(|parent| &parent.state);
-        let wanted = learning::Wanted::by(settings, state, new.len());
-        let of_draw = if wanted.exemplars { u64::from(settings.learning.seed) } else { seed };
-        let from = history::start_of_draw(of_draw);
-        let most = wanted.history.min(limit);
-        let per_label = most.div_ceil(labels.len().max(1));
-        let drawn = samples::draw(&mut db, id, per_label as i64, from).await?;
-        let drawn = history::evenly(drawn, most);
-        let history = samples::load(&mut db, drawn.clone(), &labels, empty.clone()).await?;
-        let newest = samples::newest(&mut db, id, wanted.recent as i64).await?;
-        let recent = samples::load(&mut db, newest.clone(), &labels, empty.clone()).await?;
-        let experience = match new.is_empty() && forced {
-            true => history.clone(),
-            false => samples::load(&mut db, new, &labels, empty.clone()).await?,
-        };
-
-        let mut held_out = held_out::of_experiences(&mut db, &model, &experiences, &labels).await?;
-        held_out.push(samples::load(&mut db, own_held_out, &labels, empty).await?);
-        let sets = Sets { experience, history, recent, held_out };
-        let drawn = [drawn, newest].concat();
-        Ok((Self { model, parent, pending, drawn, seed }, sets))
-    }
-
-    fn lesson(&self, sets: Sets, device: learning::Device) -> Lesson<'_> {
-        static NO_ROWS: AccuracyMatrix = Vec::new();
-        Lesson {
-            settings: &self.model.settings,
-            device,
-            parent: self.parent.as_ref().map(|parent| &parent.state),
-            parent_digest: self.parent.as_ref().map(|parent| parent.sha256.as_str()),
-            parent_matrix: self.parent.as_ref().map_or(&NO_ROWS, |parent| &parent.matrix),
-            experience: sets.experience,
-            history: sets.history,
-            recent: sets.recent,
-            held_out: sets.held_out,
-            seed: self.seed,
-        }
-    }
-
-    fn n_held_out(&self) -> usize {
-        self.pending.iter().filter(|row| row.held_out).count()
-    }
-
-    fn pending_hashes(&self) -> Vec<Vec<u8>> {
-        self.pending.iter().map(|row| row.hash.0.to_vec()).collect()
-    }
-
-    /// What clients call a sample: by their own id, else by its content hash.
-    fn sample_ids(&self) -> HashMap<ContentHash, String> {
-        let named = |row: &SampleRow| Some((row.hash, row.client_id.clone()?));
-        self.pending.iter().chain(&self.drawn).filter_map(named).collect()
-    }
-}
-
-/// About how many bytes a sample takes in memory.
-fn row_bytes(input: &InputSchema) -> usize {
-    64 + input.n_numeric() * 4 + input.n_categorical() * 32
-}
-
-impl Parent {
-    async fn load(
-        context: &Context,
-        db: &mut PgConnection,
-        model: &Model,
-        n_experiences: usize,
-    ) -> Result<Option<Self>, UpdateError> {
-        let Some(version) = live_version(db, model.id).await? else { return Ok(None) };
-        let row = versions::find(db, model.id, version)
-            .await?
-            .ok_or_else(|| StorageError::damaged("alias live", format!("no version {version}")))?;
-        let file = context.checkpoints.read(&row.checkpoint).await?;
-        let state = checkpoint::decode(&file).map_err(|error| {
-            StorageError::damaged(format!("checkpoint of version {version}"), error)
-        })?;
-        let Evaluation { matrix, span, .. } = row.evaluation;
-        let matrix = widened(matrix, span, span_of(n_experiences));
-        Ok(Some(Self { version, sha256: row.checkpoint.sha256, state, matrix }))
-    }
-}
-
-async fn live_version(db: &mut PgConnection, id: ModelId) -> Result<Option<i32>, StorageError> {
-    let aliases = versions::aliases(db, id).await?;
-    Ok(aliases.iter().find(|alias| alias.alias.is_live()).map(|alias| alias.version))
-}
-
 /// Learns on a thread of its own, within the pool that bounds the cores that training takes.
 async fn compute(
     context: &Context,
+    claim: Claim,
     material: Material,
     sets: Sets,
     run: Arc<Run>,
@@ -260,10 +141,14 @@ async fn compute(
     // When this future is dropped the run stops by itself, between two minibatches.
     let guard = run::StopOnDrop::new(Arc::clone(&run));
     let observed = Arc::clone(&run);
+    let mut keeper = Keeper::new(context, claim);
     let work = move || {
         let lesson = material.lesson(sets, device);
-        let learnt =
-            pool.install(|| learning::update(&lesson, &mut |event| observed.observe(event)));
+        let observe = &mut |event: Event<'_>| {
+            keeper.take(&event);
+            observed.observe(event)
+        };
+        let learnt = pool.install(|| learning::update(&lesson, observe));
         // Nobody waits any more when the worker is going down.
         let _ = sender.send((material, learnt));
     };
@@ -362,6 +247,11 @@ async fn write_checkpoint(
         evaluation: report.evaluation.clone().unwrap_or_default(),
         gate,
     })
+}
+
+async fn live_version(db: &mut PgConnection, id: ModelId) -> Result<Option<i32>, StorageError> {
+    let aliases = versions::aliases(db, id).await?;
+    Ok(aliases.iter().find(|alias| alias.alias.is_live()).map(|alias| alias.version))
 }
 
 /// Takes the model's lock and checks that what the run began with still holds: no sample was

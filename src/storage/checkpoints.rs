@@ -13,7 +13,7 @@ use super::models::ModelId;
 /// Where checkpoints are kept.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
-    store: Arc<dyn ObjectStore>,
+    pub(super) store: Arc<dyn ObjectStore>,
 }
 
 /// A checkpoint that was written, or is to be read.

@@ -3,6 +3,8 @@
 //! `attempt` is the fencing token: what a run writes names the attempt it was given, and touches
 //! no row once another run has the job. One running job a model is kept by a unique index.
 
+pub mod horizon;
+
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use time::OffsetDateTime;
@@ -59,6 +61,8 @@ pub struct Job {
 pub struct Claim {
     /// The job.
     pub id: Uuid,
+    /// The model it updates.
+    pub model: ModelId,
     /// The attempt that this run is.
     pub attempt: i32,
 }
@@ -168,13 +172,14 @@ pub async fn list(
     rows.into_iter().map(Job::try_from).collect()
 }
 
-/// The model's queued job, if there is one: further requests go into it.
+/// The model's queued job that takes further requests in, if there is one: it has no horizon yet.
 pub async fn find_queued(
     db: &mut PgConnection,
     model: ModelId,
 ) -> Result<Option<Uuid>, StorageError> {
     Ok(sqlx::query_scalar!(
-        "SELECT id FROM updates WHERE model_id = $1 AND status = 'queued' ORDER BY id LIMIT 1",
+        "SELECT id FROM updates WHERE model_id = $1 AND status = 'queued' AND horizon IS NULL
+         ORDER BY id LIMIT 1",
         model.0,
     )
     .fetch_optional(db)
@@ -234,14 +239,17 @@ pub async fn claim(db: &mut PgConnection, lease_s: f64) -> Result<Option<Claim>,
                            AND NOT EXISTS (SELECT FROM updates r
                                            WHERE r.model_id = u.model_id AND r.status = 'running')
                      ORDER BY u.created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-         RETURNING id, attempt",
+         RETURNING id, model_id, attempt",
         lease_s,
     )
     .fetch_optional(db)
     .await
     .map_err(StorageError::from);
     match claimed {
-        Ok(row) => Ok(row.map(|row| Claim { id: row.id, attempt: row.attempt })),
+        Ok(row) => Ok(row.map(|row| {
+            let model = ModelId(row.model_id);
+            Claim { id: row.id, model, attempt: row.attempt }
+        })),
         // Another worker has just begun another job of the same model.
         Err(error) if error.is_unique_violation() => Ok(None),
         Err(error) => Err(error),
@@ -364,7 +372,7 @@ pub async fn retry(db: &mut PgConnection, id: Uuid) -> Result<bool, StorageError
     let done = sqlx::query!(
         "UPDATE updates SET status = 'queued', trigger = 'manual', failures = 0, run_after = now(),
                 cancel_requested = false, error = NULL, phase = NULL, progress = 0,
-                started_at = NULL, finished_at = NULL
+                started_at = NULL, finished_at = NULL, horizon = NULL
          WHERE id = $1 AND status IN ('failed', 'cancelled')",
         id,
     )

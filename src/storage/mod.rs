@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod models;
 pub mod notices;
 pub mod samples;
+pub mod snapshots;
 pub mod versions;
 
 use crate::domain::Invalid;

@@ -170,16 +170,19 @@ pub async fn count_pending(db: &mut PgConnection, model: ModelId) -> Result<i64,
     .await?)
 }
 
-/// Samples that no version has learnt, oldest first.
+/// Samples that no version has learnt, oldest first; up to block `horizon`, where there is one.
 pub async fn pending(
     db: &mut PgConnection,
     model: ModelId,
+    horizon: Option<i64>,
     limit: i64,
 ) -> Result<Vec<SampleRow>, StorageError> {
     let rows = sqlx::query!(
         "SELECT block_id, position, label, weight, held_out, hash, client_id FROM samples
-         WHERE model_id = $1 AND version IS NULL ORDER BY block_id, position LIMIT $2",
+         WHERE model_id = $1 AND version IS NULL AND block_id <= coalesce($2, block_id)
+         ORDER BY block_id, position LIMIT $3",
         model.0,
+        horizon,
         limit,
     )
     .fetch_all(db)

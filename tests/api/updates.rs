@@ -1,8 +1,10 @@
 //! Updates: asked for, followed, cancelled, tried again; and what they may not do.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
-use crate::support::{TestService, blobs};
+use crate::support::{Api, Database, TestService, blobs, readable_dir, snapshots};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_tells_what_it_did() {
@@ -88,21 +90,77 @@ async fn a_running_update_stops_between_two_minibatches() {
     let api = &service.api;
     api.create_model("m", 8).await;
     // Long enough that it cannot end by itself.
-    api.patch("/v1/models/m", json!({"learning": {"epochs": 1000}})).await.expect(200);
-    api.send_samples("m", &blobs(&["a", "b", "c"], 2000, 8, 1)).await;
-    let update = api.post("/v1/models/m/updates", json!({})).await.expect(202);
-    let path = format!("/v1/updates/{}", update["id"].as_str().unwrap());
+    let update = update_in_training(api, "m", 1000, &blobs(&["a", "b", "c"], 2000, 8, 1)).await;
+    api.post(&format!("/v1/updates/{update}/cancel"), json!({})).await.expect(202);
+    let ended = api.wait(&update).await;
+    assert_eq!((&ended["status"], &ended["version"]), (&json!("cancelled"), &Value::Null));
+    assert_eq!(api.get("/v1/models/m").await.expect(200)["pending_samples"], 6000);
+    service.stop().await;
+}
+
+/// The update of a model that takes so many epochs for these samples, as soon as it trains.
+async fn update_in_training(
+    api: &Api,
+    model: &str,
+    epochs: u32,
+    samples: &[(Vec<f32>, &str)],
+) -> String {
+    let path = format!("/v1/models/{model}");
+    api.patch(&path, json!({"learning": {"epochs": epochs}})).await.expect(200);
+    api.send_samples(model, samples).await;
+    let update = api.post(&format!("{path}/updates"), json!({})).await.expect(202);
+    let id = update["id"].as_str().unwrap().to_owned();
     loop {
-        let update = api.get(&path).await.expect(200);
+        let update = api.get(&format!("/v1/updates/{id}")).await.expect(200);
         if update["phase"] == "train" && update["status"] == "running" {
-            break;
+            return id;
         }
         assert!(update["finished_at"].is_null(), "{update}");
     }
-    api.post(&format!("{path}/cancel"), json!({})).await.expect(202);
-    let ended = api.wait(update["id"].as_str().unwrap()).await;
-    assert_eq!((&ended["status"], &ended["version"]), (&json!("cancelled"), &Value::Null));
-    assert_eq!(api.get("/v1/models/m").await.expect(200)["pending_samples"], 6000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_leaves_for_the_next_goes_with_its_update_and_with_its_model() {
+    let (mut database, mut dir) = (Database::create().await, readable_dir());
+    for model in ["cancelled", "deleted"] {
+        let service = TestService::start_on(database, dir, &[]).await;
+        service.api.create_model(model, 8).await;
+        let samples = blobs(&["a", "b", "c"], 2000, 8, 1);
+        let update = update_in_training(&service.api, model, 1000, &samples).await;
+        let began = Instant::now();
+        while snapshots(service.dir.path()) == 0 {
+            assert!(began.elapsed() < Duration::from_secs(60), "no snapshot is written");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        (database, dir) = service.stop().await;
+
+        let service = TestService::start_on(database, dir, &["--no-worker"]).await;
+        assert_eq!(snapshots(service.dir.path()), 1, "an update that goes on keeps its own");
+        if model == "cancelled" {
+            let path = format!("/v1/updates/{update}/cancel");
+            service.api.post(&path, json!({})).await.expect(202);
+        } else {
+            assert_eq!(service.api.delete("/v1/models/deleted").await.status, 204);
+        }
+        assert_eq!(snapshots(service.dir.path()), 0, "{model}");
+        (database, dir) = service.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_whose_samples_are_deleted_starts_over_with_all_that_is_pending_then() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    api.create_model("m", 8).await;
+    let batch = api.send_samples("m", &blobs(&["a", "b"], 100, 8, 1)).await;
+    let update = update_in_training(api, "m", 40, &blobs(&["a", "b"], 1500, 8, 2)).await;
+    let batch = batch["batch"]["id"].as_str().unwrap();
+    assert_eq!(api.delete(&format!("/v1/models/m/batches/{batch}")).await.status, 204);
+    api.send_samples("m", &blobs(&["c"], 50, 8, 3)).await;
+    let done = api.wait(&update).await;
+    assert_eq!((&done["attempt"], &done["outcome"]), (&json!(2), &json!("published")), "{done}");
+    assert_eq!(done["report"]["samples"]["pending"], 3_050);
+    assert_eq!(api.get("/v1/models/m").await.expect(200)["pending_samples"], 0);
     service.stop().await;
 }
 

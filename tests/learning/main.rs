@@ -11,6 +11,7 @@ mod evaluation;
 mod gate;
 mod invariants;
 mod life;
+mod resuming;
 mod stopping;
 mod story;
 mod strategies;

@@ -270,6 +270,15 @@ impl Api {
     }
 }
 
+/// How many snapshots of trainings are kept in the data directory.
+pub fn snapshots(data_dir: &Path) -> usize {
+    let Ok(models) = std::fs::read_dir(data_dir.join("checkpoints/models")) else { return 0 };
+    let files = |model: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_dir(model.unwrap().path().join("snapshots")).map_or(0, Iterator::count)
+    };
+    models.map(files).sum()
+}
+
 /// Seeded points around the centre of each label, `n` of each, in `dim` dimensions.
 pub fn blobs<'a>(labels: &[&'a str], n: usize, dim: usize, seed: u64) -> Vec<(Vec<f32>, &'a str)> {
     use rand::{Rng, SeedableRng};

@@ -1,18 +1,25 @@
-//! Tensors of a checkpoint, on their way into a file and out of it.
+//! Tensors and a manifest, on their way into a file and out of it.
+
+use std::collections::HashMap;
 
 use safetensors::SafeTensors;
-use safetensors::tensor::Dtype;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{CheckpointError, inconsistent};
 use crate::learning::network::Dense;
 use crate::learning::normalize::Moments;
 
+/// The metadata entry that holds the manifest.
+const MANIFEST: &str = "manifest";
+
 /// Tensors on their way into a file.
 #[derive(Default)]
-pub(super) struct Tensors(pub(super) Vec<(String, Dtype, Vec<usize>, Vec<u8>)>);
+pub(in crate::learning) struct Tensors(Vec<(String, Dtype, Vec<usize>, Vec<u8>)>);
 
 /// A number that a tensor holds.
-pub(super) trait Number: Copy {
+pub(in crate::learning) trait Number: Copy {
     const DTYPE: Dtype;
     fn append_to(self, bytes: &mut Vec<u8>);
 }
@@ -33,7 +40,12 @@ impl Number for f64 {
 
 impl Tensors {
     /// Adds one.
-    pub(super) fn push<T: Number>(&mut self, name: String, shape: Vec<usize>, numbers: &[T]) {
+    pub(in crate::learning) fn push<T: Number>(
+        &mut self,
+        name: String,
+        shape: Vec<usize>,
+        numbers: &[T],
+    ) {
         let mut bytes = Vec::with_capacity(size_of_val(numbers));
         numbers.iter().for_each(|number| number.append_to(&mut bytes));
         self.0.push((name, T::DTYPE, shape, bytes));
@@ -48,13 +60,48 @@ impl Tensors {
     }
 
     /// Adds layers.
-    pub(super) fn layers(&mut self, name: &str, layers: &[Dense]) {
+    pub(in crate::learning) fn layers(&mut self, name: &str, layers: &[Dense]) {
         for (index, layer) in layers.iter().enumerate() {
             let shape = vec![layer.n_in, layer.n_out];
             self.push(format!("{name}.{index}.weight"), shape, &layer.weight);
             self.push(format!("{name}.{index}.bias"), vec![layer.n_out], &layer.bias);
         }
     }
+
+    /// The file that holds them and `manifest`: the same of both, the same bytes.
+    pub(in crate::learning) fn into_file(self, manifest: &impl Serialize) -> Vec<u8> {
+        let manifest = serde_json::to_string(manifest).expect("a manifest is plain JSON");
+        let views = self.0.iter().map(|(name, dtype, shape, bytes)| {
+            let view = TensorView::new(*dtype, shape.clone(), bytes);
+            (name, view.expect("as many bytes as the shape says"))
+        });
+        let metadata = HashMap::from([(MANIFEST.to_owned(), manifest)]);
+        safetensors::serialize(views, Some(metadata)).expect("a header within the format's limits")
+    }
+}
+
+/// The manifest of a file.
+pub(in crate::learning) fn manifest_of<T: DeserializeOwned>(
+    file: &[u8],
+) -> Result<T, CheckpointError> {
+    let (_, header) = SafeTensors::read_metadata(file).map_err(CheckpointError::Safetensors)?;
+    let manifest = header.metadata().as_ref().and_then(|metadata| metadata.get(MANIFEST));
+    let manifest = manifest.ok_or(CheckpointError::Manifest(None))?;
+    serde_json::from_str(manifest).map_err(|error| CheckpointError::Manifest(Some(error)))
+}
+
+/// Layers of these inputs and outputs.
+pub(in crate::learning) fn layers(
+    tensors: &SafeTensors<'_>,
+    name: &str,
+    shapes: impl Iterator<Item = (usize, usize)>,
+) -> Result<Vec<Dense>, CheckpointError> {
+    let layer = |(index, (n_in, n_out))| {
+        let weight = floats(tensors, &format!("{name}.{index}.weight"), &[n_in, n_out])?;
+        let bias = floats(tensors, &format!("{name}.{index}.bias"), &[n_out])?;
+        Ok(Dense { n_in, n_out, weight, bias })
+    };
+    shapes.enumerate().map(layer).collect()
 }
 
 /// Places on and below the diagonal of a square, row by row.
@@ -63,7 +110,7 @@ pub(super) fn lower(n: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// The numbers of a tensor of 32 bits each, all finite.
-pub(super) fn floats(
+pub(in crate::learning) fn floats(
     tensors: &SafeTensors<'_>,
     name: &str,
     shape: &[usize],
@@ -76,7 +123,7 @@ pub(super) fn floats(
 }
 
 /// The numbers of a tensor of 64 bits each, all finite.
-pub(super) fn doubles(
+pub(in crate::learning) fn doubles(
     tensors: &SafeTensors<'_>,
     name: &str,
     shape: &[usize],

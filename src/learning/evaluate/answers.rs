@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::input::Inputs;
 use crate::domain::label::Label;
-use crate::domain::sample::ContentHash;
+use crate::domain::sample::{ContentHash, Samples};
 
 use super::super::predict::{CHUNK, Predictor, largest};
 use super::super::{LearnerState, LearningError, Lesson, Watch};
@@ -69,7 +69,7 @@ pub(in crate::learning) fn compare<'a>(
     state: &'a LearnerState,
     watch: &mut Watch<'_>,
 ) -> Result<Answers<'a>, LearningError> {
-    let places = choose(lesson);
+    let places = choose(&lesson.held_out, MOST_HELD_OUT, |_, _| true);
     let own = Predictor::new(state, lesson.device);
     let parent = lesson.parent.map(|parent| (Predictor::new(parent, lesson.device), parent));
     let mut answers = Answers::default();
@@ -113,15 +113,36 @@ struct Place {
     index: usize,
 }
 
-/// The samples to be asked, in the order of their content hashes.
-fn choose(lesson: &Lesson<'_>) -> Vec<Place> {
+/// Of each label of `held_out` the samples with the lowest content hashes among those that
+/// `is_asked` lets through: `most` in all, in the order of their hashes.
+pub(in crate::learning) fn lowest(
+    lesson: &Lesson<'_>,
+    held_out: &[Samples],
+    most: usize,
+    is_asked: impl Fn(&Label, ContentHash) -> bool,
+) -> Samples {
+    let mut lowest = Samples::empty(&lesson.settings.input);
+    for place in choose(held_out, most, is_asked).iter().take(most) {
+        lowest.push_from(&held_out[place.experience], place.index);
+    }
+    lowest
+}
+
+/// Where they lie, with at least one of each label.
+fn choose(
+    held_out: &[Samples],
+    most: usize,
+    is_asked: impl Fn(&Label, ContentHash) -> bool,
+) -> Vec<Place> {
     let mut of_label = BTreeMap::<&Label, BTreeSet<Place>>::new();
-    for (experience, samples) in lesson.held_out.iter().enumerate() {
+    for (experience, samples) in held_out.iter().enumerate() {
         for (index, (label, &hash)) in samples.labels.iter().zip(&samples.hashes).enumerate() {
-            of_label.entry(label).or_default().insert(Place { hash, experience, index });
+            if is_asked(label, hash) {
+                of_label.entry(label).or_default().insert(Place { hash, experience, index });
+            }
         }
     }
-    let per_label = held_out_per_label(of_label.len());
+    let per_label = (most / of_label.len().max(1)).max(1);
     let mut places: Vec<Place> =
         of_label.into_values().flat_map(|places| places.into_iter().take(per_label)).collect();
     places.sort_unstable();

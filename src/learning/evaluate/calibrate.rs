@@ -47,6 +47,13 @@ impl Scores {
     }
 }
 
+/// The loss of each row of `logits`, `[columns, labels]` row-major, at the temperature that they
+/// speak for.
+pub(in crate::learning) fn fitted_losses(logits: Vec<f32>, columns: &[usize]) -> Vec<f64> {
+    let rows = Half { logits, columns: columns.to_vec() };
+    rows.losses(fit(&rows).into()).collect()
+}
+
 /// The temperature and what it does; none without samples.
 pub(super) fn calibrate(scores: &Scores) -> Option<Calibration> {
     let Scores { fitted, measured } = scores;

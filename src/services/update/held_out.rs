@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use sqlx::PgConnection;
 
-use super::row_bytes;
+use super::material::row_bytes;
 use crate::domain::label::Label;
 use crate::domain::sample::{ContentHash, Samples};
 use crate::learning::held_out_per_label;
@@ -18,15 +18,16 @@ use crate::storage::samples;
 /// The most bytes of held-out inputs that an update reads.
 const MOST_BYTES: usize = 64 << 20;
 
-/// The held-out samples of each of `experiences`, which are versions in order.
+/// The held-out samples of each of `experiences`, which are versions in order; evenly of `n_labels`
+/// labels.
 pub(super) async fn of_experiences(
     db: &mut PgConnection,
     model: &Model,
     experiences: &[i32],
-    labels: &HashMap<i32, Label>,
+    (labels, n_labels): (&HashMap<i32, Label>, usize),
 ) -> Result<Vec<Samples>, StorageError> {
     let input = &model.settings.input;
-    let per_label = held_out_per_label(labels.len());
+    let per_label = held_out_per_label(n_labels);
     let mut drawn = samples::held_out(db, model.id, per_label as i64).await?;
     // Wide inputs: again those with the lowest hashes, in whatever order they came.
     drawn.sort_unstable_by_key(|(_, row)| row.hash);

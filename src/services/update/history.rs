@@ -15,7 +15,8 @@ pub(super) fn evenly(rows: Vec<SampleRow>, most: usize) -> Vec<SampleRow> {
         ranked.push((*rank, row));
         *rank += 1;
     }
-    ranked.sort_by_key(|&(rank, _)| rank);
+    // In whatever order the labels come.
+    ranked.sort_by_key(|(rank, row)| (*rank, row.label));
     ranked.truncate(most);
     ranked.into_iter().map(|(_, row)| row).collect()
 }

@@ -67,7 +67,8 @@ impl Run {
         match event {
             Event::Phase(phase) => self.enter(phase),
             Event::Progress(share) => self.progress().share = share,
-            Event::Epoch(epoch) => self.progress().report.epochs.push(epoch.clone()),
+            Event::Resumed(epochs) => self.progress().report.epochs = epochs.to_vec(),
+            Event::Epoch(epoch, _) => self.progress().report.epochs.push(epoch.clone()),
         }
         match self.stopping() {
             Some(_) => ControlFlow::Break(()),

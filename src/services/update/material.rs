@@ -1,0 +1,184 @@
+//! What one run of an update learns from: the live version, what is pending, and what is drawn from
+//! the history.
+//!
+//! Invariant: every run of a job reads the same, as long as its parent is live and no sample is
+//! deleted, whatever comes in meanwhile.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use sqlx::PgConnection;
+
+use super::{Context, Stop, UpdateError, held_out, history, live_version};
+use crate::domain::evaluation::{AccuracyMatrix, Evaluation};
+use crate::domain::input::InputSchema;
+use crate::domain::label::Label;
+use crate::domain::matrix::{span_of, widened};
+use crate::domain::sample::{ContentHash, Samples};
+use crate::learning::{self, LearnerState, Lesson, checkpoint};
+use crate::storage::StorageError;
+use crate::storage::models::{self, Model, ModelId};
+use crate::storage::samples::{self, SampleRow};
+use crate::storage::versions;
+
+/// All that a run reads before it computes.
+pub(super) struct Material {
+    /// The model as it was.
+    pub(super) model: Model,
+    /// What it goes on from; none before version 1.
+    pub(super) parent: Option<Parent>,
+    /// Rows that no version has learnt, held-out ones too.
+    pub(super) pending: Vec<SampleRow>,
+    /// Rows drawn from the history.
+    drawn: Vec<SampleRow>,
+    seed: u64,
+    /// What an earlier run of the same job left.
+    pub(super) snapshot: Option<Bytes>,
+}
+
+/// The samples themselves, which learning takes over.
+pub(super) struct Sets {
+    experience: Samples,
+    history: Samples,
+    recent: Samples,
+    held_out: Vec<Samples>,
+}
+
+/// The live version: what the update trains from.
+pub(super) struct Parent {
+    /// Its number.
+    pub(super) version: i32,
+    sha256: String,
+    state: LearnerState,
+    matrix: AccuracyMatrix,
+}
+
+/// Most bytes of new inputs that one update takes; the rest waits for the next.
+const MAX_EXPERIENCE_BYTES: usize = 256 << 20;
+
+impl Material {
+    /// Reads what the update learns from, of pending samples those up to block `horizon`, where
+    /// there is one. Each read is a statement of its own: what changes in between is noticed when
+    /// the run publishes. While the parent stays and no sample is deleted, nothing that is read here
+    /// changes but what lies beyond the horizon.
+    pub(super) async fn gather(
+        context: &Context,
+        id: ModelId,
+        forced: bool,
+        horizon: Option<i64>,
+    ) -> Result<(Self, Sets), UpdateError> {
+        let mut db = context.pool.acquire().await?;
+        let model = models::get(&mut db, id).await?.ok_or(UpdateError::Stopped(Stop::Lost))?;
+        let settings = &model.settings;
+        let experiences = versions::published(&mut db, id).await?;
+        let parent = Parent::load(context, &mut db, &model, experiences.len() + 1).await?;
+        let labels: HashMap<i32, Label> =
+            models::labels(&mut db, id).await?.into_iter().map(|(label, n)| (n, label)).collect();
+        let empty = Samples::empty(&settings.input);
+
+        let limit = (MAX_EXPERIENCE_BYTES / row_bytes(&settings.input)).max(1);
+        let pending = samples::pending(&mut db, id, horizon, limit as i64).await?;
+        let (own_held_out, new): (Vec<_>, Vec<_>) =
+            pending.iter().cloned().partition(|row| row.held_out);
+
+        let n_labels = n_labels(&labels, &pending, parent.as_ref());
+        let seed = u64::from(settings.learning.seed) << 32 | experiences.len() as u64;
+        let state = parent.as_ref().map(|parent| &parent.state);
+        let wanted = learning::Wanted::by(settings, state, new.len());
+        let of_draw = if wanted.exemplars { u64::from(settings.learning.seed) } else { seed };
+        let from = history::start_of_draw(of_draw);
+        let most = wanted.history.min(limit);
+        let per_label = most.div_ceil(n_labels.max(1));
+        let drawn = samples::draw(&mut db, id, per_label as i64, from).await?;
+        let drawn = history::evenly(drawn, most);
+        let history = samples::load(&mut db, drawn.clone(), &labels, empty.clone()).await?;
+        let newest = samples::newest(&mut db, id, wanted.recent as i64).await?;
+        let recent = samples::load(&mut db, newest.clone(), &labels, empty.clone()).await?;
+        let experience = match new.is_empty() && forced {
+            true => history.clone(),
+            false => samples::load(&mut db, new, &labels, empty.clone()).await?,
+        };
+
+        let mut held_out =
+            held_out::of_experiences(&mut db, &model, &experiences, (&labels, n_labels)).await?;
+        held_out.push(samples::load(&mut db, own_held_out, &labels, empty).await?);
+        let sets = Sets { experience, history, recent, held_out };
+        let drawn = [drawn, newest].concat();
+        Ok((Self { model, parent, pending, drawn, seed, snapshot: None }, sets))
+    }
+
+    /// What learning is given.
+    pub(super) fn lesson(&self, sets: Sets, device: learning::Device) -> Lesson<'_> {
+        static NO_ROWS: AccuracyMatrix = Vec::new();
+        Lesson {
+            settings: &self.model.settings,
+            device,
+            parent: self.parent.as_ref().map(|parent| &parent.state),
+            parent_digest: self.parent.as_ref().map(|parent| parent.sha256.as_str()),
+            parent_matrix: self.parent.as_ref().map_or(&NO_ROWS, |parent| &parent.matrix),
+            experience: sets.experience,
+            history: sets.history,
+            recent: sets.recent,
+            held_out: sets.held_out,
+            seed: self.seed,
+            resume: self.snapshot.as_deref(),
+        }
+    }
+
+    /// How many of the pending samples are held out.
+    pub(super) fn n_held_out(&self) -> usize {
+        self.pending.iter().filter(|row| row.held_out).count()
+    }
+
+    /// The last block that it looked at.
+    pub(super) fn horizon(&self) -> i64 {
+        self.pending.last().map_or(0, |row| row.block_id)
+    }
+
+    /// What names the pending samples.
+    pub(super) fn pending_hashes(&self) -> Vec<Vec<u8>> {
+        self.pending.iter().map(|row| row.hash.0.to_vec()).collect()
+    }
+
+    /// What clients call a sample: by their own id, else by its content hash.
+    pub(super) fn sample_ids(&self) -> HashMap<ContentHash, String> {
+        let named = |row: &SampleRow| Some((row.hash, row.client_id.clone()?));
+        self.pending.iter().chain(&self.drawn).filter_map(named).collect()
+    }
+}
+
+/// How many labels the pending samples and the parent know: those that have only come since the
+/// horizon do not count.
+fn n_labels(labels: &HashMap<i32, Label>, pending: &[SampleRow], parent: Option<&Parent>) -> usize {
+    let of_pending: HashSet<i32> = pending.iter().map(|row| row.label).collect();
+    let known = parent.map_or(&[][..], |parent| parent.state.labels());
+    let known: HashSet<&Label> = known.iter().collect();
+    let counts = |number, label| of_pending.contains(number) || known.contains(label);
+    labels.iter().filter(|&(number, label)| counts(number, label)).count()
+}
+
+/// About how many bytes a sample takes in memory.
+pub(super) fn row_bytes(input: &InputSchema) -> usize {
+    64 + input.n_numeric() * 4 + input.n_categorical() * 32
+}
+
+impl Parent {
+    async fn load(
+        context: &Context,
+        db: &mut PgConnection,
+        model: &Model,
+        n_experiences: usize,
+    ) -> Result<Option<Self>, UpdateError> {
+        let Some(version) = live_version(db, model.id).await? else { return Ok(None) };
+        let row = versions::find(db, model.id, version)
+            .await?
+            .ok_or_else(|| StorageError::damaged("alias live", format!("no version {version}")))?;
+        let file = context.checkpoints.read(&row.checkpoint).await?;
+        let state = checkpoint::decode(&file).map_err(|error| {
+            StorageError::damaged(format!("checkpoint of version {version}"), error)
+        })?;
+        let Evaluation { matrix, span, .. } = row.evaluation;
+        let matrix = widened(matrix, span, span_of(n_experiences));
+        Ok(Some(Self { version, sha256: row.checkpoint.sha256, state, matrix }))
+    }
+}
