@@ -31,6 +31,7 @@ fn noisy(n: usize, seed: u64) -> Samples {
 fn learnt_by_heart() -> Life {
     let mut settings = plain(DIM, &[128, 128]);
     settings.learning.epochs = Some(120);
+    settings.learning.early_stopping = false;
     let mut life = Life::new(settings);
     life.learn(&noisy(500, 1));
     life

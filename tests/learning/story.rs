@@ -66,8 +66,10 @@ fn a_poisoned_update_is_refused_by_the_gate_and_an_honest_one_is_not() {
     let (first, second) = (filter(&given, |i| i < half), filter(&given, |i| i >= half));
     let mut life = Life::new(plain(64, &[128, 128]));
     life.learn(&first);
-    // A few passes do little harm, which is as it should be: here the poison gets many.
+    // A few passes do little harm, which is as it should be: here the poison gets many, and no
+    // held-out sample stops it early.
     life.settings.learning.epochs = Some(40);
+    life.settings.learning.early_stopping = false;
     let mut poisoned = second.clone();
     poisoned.labels.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(1));
     let judge = |samples: &Samples| {
