@@ -36,8 +36,34 @@ pub struct Evaluation {
     pub confusions: Vec<Confusion>,
     /// How far probabilities can be taken at their word; null without held-out samples.
     pub calibration: Option<Calibration>,
+    /// What would have been without this update; null for a first version.
+    #[serde(default)]
+    pub counterfactual: Option<Counterfactual>,
     /// Held-out samples measured on: about 5,000 at most, shared out evenly among the labels.
     pub held_out: usize,
+}
+
+/// What else might have been published, on the same held-out samples.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Counterfactual {
+    /// The parent, unchanged.
+    pub parent: Alternative,
+    /// The parent after plain fine-tuning on the new samples alone. Null where that is what the
+    /// update did, where the network is not trained, where the settings do not want it, and where
+    /// it diverges.
+    pub naive: Option<Alternative>,
+    /// Steps of that fine-tuning: a quarter of the update's, which are of twice as many samples. With
+    /// more it learns the new labels better and forgets more of the old.
+    pub naive_steps: usize,
+}
+
+/// Figures of a network that is not published.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Alternative {
+    /// Share of held-out samples answered rightly, over all experiences.
+    pub accuracy: Option<f64>,
+    /// Mean over earlier experiences of the best accuracy ever shown less this one's.
+    pub forgetting: Option<f64>,
 }
 
 /// `matrix[j][i]`: accuracy on experience i after the lineage's j-th update; null where that

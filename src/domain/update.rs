@@ -119,6 +119,9 @@ pub struct Report {
     /// How the network was trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingReport>,
+    /// Whether training went too far from the parent, where that was to be seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compensation: Option<CompensationReport>,
     /// What answers from now on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answering: Option<AnsweringReport>,
@@ -203,6 +206,22 @@ pub struct TrainingReport {
     pub learning_rate: f32,
     /// The seed of every random draw.
     pub seed: u64,
+}
+
+/// The network merged with its parent, as far as each weight mattered to what was known: shares of
+/// right answers among the held-out samples that choose.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CompensationReport {
+    /// Whether the merged network is kept: only where it is better beyond noise.
+    pub kept: bool,
+    /// How far the best merged network went from the parent towards the trained one, up to 1.
+    pub step: f32,
+    /// The share of the network as it was trained.
+    pub trained: Option<f64>,
+    /// The share of the best merged one.
+    pub merged: Option<f64>,
+    /// How many samples chose.
+    pub judges: usize,
 }
 
 /// What answers from now on, and how it compared: shares of right answers among the held-out

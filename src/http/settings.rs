@@ -12,8 +12,8 @@ use crate::domain::Invalid;
 use crate::domain::input::{Feature, InputSchema, TabularSchema};
 use crate::domain::name::ModelName;
 use crate::domain::settings::{
-    GateSettings, LearningSettings, MlpSettings, ModelSettings, NetworkSettings, RetentionSettings,
-    ScheduleSettings, SelectionSettings,
+    GateSettings, LearningSettings, MlpSettings, ModelSettings, MoeSettings, NetworkSettings,
+    RetentionSettings, ScheduleSettings, SelectionSettings,
 };
 
 /// What a model learns to do.
@@ -60,12 +60,25 @@ impl From<InputSchema> for InputView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = NetworkSettings)]
 pub struct NetworkView {
-    /// Dense layers with ReLU between them; the head grows with the labels.
+    /// Dense layers with ReLU between them; the head grows with the labels. `moe`: several such, of
+    /// which a gate chooses for each input.
     #[schema(required = false)]
     kind: NetworkKind,
-    /// Units of each hidden layer, 1 to 4,096.
+    /// Units of each hidden layer, 1 to 4,096; of each expert where there are several.
     #[schema(required = false, min_items = 1, max_items = 8, default = json!([256, 256]))]
     hidden: Vec<usize>,
+    /// `moe` only: how many experts there are at first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 2, maximum = 64, default = json!(4))]
+    experts: Option<usize>,
+    /// `moe` only: how many of them answer each input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 1, maximum = 64, default = json!(1))]
+    top_k: Option<usize>,
+    /// `moe` only: whether an update that brings new labels brings an expert more, up to 64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, default = json!(false))]
+    grow: Option<bool>,
 }
 
 /// The kinds of network that there are.
@@ -74,12 +87,24 @@ pub struct NetworkView {
 enum NetworkKind {
     /// Dense layers with ReLU between them.
     Mlp,
+    /// A mixture of experts.
+    Moe,
 }
 
 impl From<NetworkSettings> for NetworkView {
     fn from(network: NetworkSettings) -> Self {
-        let NetworkSettings::Mlp(MlpSettings { hidden }) = network;
-        Self { kind: NetworkKind::Mlp, hidden }
+        match network {
+            NetworkSettings::Mlp(MlpSettings { hidden }) => {
+                Self { kind: NetworkKind::Mlp, hidden, experts: None, top_k: None, grow: None }
+            }
+            NetworkSettings::Moe(MoeSettings { hidden, experts, top_k, grow }) => Self {
+                kind: NetworkKind::Moe,
+                hidden,
+                experts: Some(experts),
+                top_k: Some(top_k),
+                grow: Some(grow),
+            },
+        }
     }
 }
 
@@ -150,8 +175,10 @@ fn parse_input_schema(input: Value) -> Result<InputSchema, Invalid> {
 
 fn parse_network(network: Value) -> Result<NetworkSettings, Invalid> {
     match take_kind(network)? {
-        (Some(kind), _) if kind != "mlp" => Err(Invalid::at("/kind", "kind must be mlp")),
-        (_, rest) => parse_part(rest).map(NetworkSettings::Mlp),
+        (None, rest) => parse_part(rest).map(NetworkSettings::Mlp),
+        (Some(kind), rest) if kind == "mlp" => parse_part(rest).map(NetworkSettings::Mlp),
+        (Some(kind), rest) if kind == "moe" => parse_part(rest).map(NetworkSettings::Moe),
+        _ => Err(Invalid::at("/kind", "kind must be mlp or moe")),
     }
 }
 
@@ -311,6 +338,10 @@ mod tests {
             ("network", json!({"kind": "cnn"}), "/network/kind"),
             ("network", json!({"hidden": [0]}), "/network/hidden/0"),
             ("network", json!({"hidden": [8, "x"]}), "/network/hidden/1"),
+            ("network", json!({"experts": 4}), "/network/experts"),
+            ("network", json!({"kind": "moe", "experts": 1}), "/network/experts"),
+            ("network", json!({"kind": "moe", "experts": 3, "top_k": 4}), "/network/top_k"),
+            ("network", json!({"kind": "moe", "hidden": [0]}), "/network/hidden/0"),
             ("learning", json!({"epochs": 0}), "/learning/epochs"),
             ("learning", json!({"speed": 1}), "/learning/speed"),
             ("selection", json!({"budget": {"share": 2.0}}), "/selection/budget/share"),

@@ -9,7 +9,6 @@ use crate::domain::update::{AnsweredBy, AnsweringReport};
 
 use super::Lesson;
 use super::judges::{Judges, Verdict};
-use super::predict::Predictor;
 use super::recipe::{Recipe, Replay};
 use super::state::LearnerState;
 
@@ -24,7 +23,7 @@ pub(super) fn choose(
     if !candidates.contains(&state.answered_by) {
         state.answered_by = candidates[0];
     }
-    let verdict = |by| verdict(lesson, state, by, judges);
+    let verdict = |by| judges.judge(lesson, state, by);
     let verdicts: Vec<(AnsweredBy, Verdict)> =
         candidates.iter().map(|&by| (by, verdict(by))).collect();
     let of = |by| verdicts.iter().find(|(of, _)| *of == by).map(|(_, verdict)| verdict);
@@ -55,11 +54,4 @@ fn candidates(recipe: &Recipe) -> &'static [AnsweredBy] {
         }
         _ => &[AnsweredBy::Network],
     }
-}
-
-fn verdict(lesson: &Lesson<'_>, state: &LearnerState, by: AnsweredBy, judges: &Judges) -> Verdict {
-    let predictor = Predictor::answered_by(state, by, lesson.device);
-    // The lesson's shapes were checked: there is none to be wrong.
-    let logits = predictor.logits(&judges.samples.inputs).unwrap_or_default();
-    judges.verdict(&logits, state.labels.len())
 }

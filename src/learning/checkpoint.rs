@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::input::InputSchema;
 use crate::domain::label::{Label, MAX_LABELS};
+use crate::domain::settings::MAX_EXPERTS;
 use crate::domain::update::AnsweredBy;
 
 use super::LearnerState;
@@ -23,6 +24,7 @@ use super::features;
 use super::normalize::Moments;
 use super::predict::TEMPERATURES;
 use super::ridge::Sums;
+use super::shape::{Experts, Shape};
 use super::state::Lineage;
 
 mod tensors;
@@ -65,7 +67,11 @@ pub enum CheckpointError {
 struct Manifest {
     format: u32,
     input: InputSchema,
+    /// Units of each hidden layer, of each expert where there are several.
     hidden: Vec<usize>,
+    /// The experts of a mixture.
+    #[serde(default)]
+    experts: Option<Experts>,
     labels: Vec<Label>,
     /// Known categories of each categorical feature.
     categories: Vec<Vec<Box<str>>>,
@@ -145,6 +151,7 @@ pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
     let Manifest {
         input,
         hidden,
+        experts,
         labels,
         updates,
         steps,
@@ -163,7 +170,7 @@ pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
     let drift = Evidence { recent, history, answered, moves };
     Ok(LearnerState {
         input,
-        hidden,
+        shape: Shape { hidden, experts },
         labels,
         moments,
         dictionaries,
@@ -184,7 +191,8 @@ fn manifest(state: &LearnerState) -> Manifest {
     Manifest {
         format: FORMAT,
         input: state.input.clone(),
-        hidden: state.hidden.clone(),
+        hidden: state.shape.hidden.clone(),
+        experts: state.shape.experts,
         labels: state.labels.clone(),
         categories: words(&state.dictionaries),
         updates,
@@ -225,6 +233,12 @@ fn check(manifest: &Manifest) -> Result<Vec<Dictionary>, CheckpointError> {
     }
     if manifest.hidden.is_empty() || manifest.hidden.contains(&0) {
         return inconsistent("a hidden layer is missing or empty");
+    }
+    let is_mixture = |experts: Experts| {
+        (1..=MAX_EXPERTS).contains(&experts.n) && (1..=experts.n).contains(&experts.top_k)
+    };
+    if !manifest.experts.is_none_or(is_mixture) {
+        return inconsistent("the number of experts is out of range");
     }
     if manifest.answered_by != AnsweredBy::Network && manifest.analytic.is_none() {
         return inconsistent("what answers is not there");
@@ -301,9 +315,10 @@ fn shapes(
     manifest: &Manifest,
     dictionaries: &[Dictionary],
 ) -> impl Iterator<Item = (usize, usize)> {
-    let mut n_in = features::width(manifest.input.n_numeric(), dictionaries);
-    let outputs = manifest.hidden.iter().copied().chain([manifest.labels.len()]);
-    outputs.map(move |n_out| (std::mem::replace(&mut n_in, n_out), n_out))
+    let shape = Shape { hidden: manifest.hidden.clone(), experts: manifest.experts };
+    let head = (shape.n_hidden(), manifest.labels.len());
+    let width = features::width(manifest.input.n_numeric(), dictionaries);
+    shape.body(width).into_iter().chain([head])
 }
 
 fn inconsistent<T>(detail: impl Into<String>) -> Result<T, CheckpointError> {

@@ -7,7 +7,7 @@
 use super::Lesson;
 use super::loss::{Targets, loss};
 use super::minibatch::places;
-use super::network::{Dense, Network, numbers, parameters, parameters_mut};
+use super::network::{Dense, Network, Outputs, numbers, parameters, parameters_mut};
 use super::state::LearnerState;
 use super::subset::Subset;
 
@@ -62,7 +62,7 @@ pub(super) fn importance(
     let places = places(state);
     let featurizer = state.featurizer();
     let log_prior = vec![0.0; state.labels.len()];
-    let network = Network::tracked(&state.layers, lesson.device);
+    let network = Network::tracked(&state.shape, &state.layers, lesson.device);
     // In the order of the content hash any stretch is a fair draw.
     let measured = subset.len().min(MAX_MEASURED);
     let first: Vec<usize> = (0..measured).collect();
@@ -73,10 +73,11 @@ pub(super) fn importance(
         let rows = featurizer.rows(&part.samples.inputs, part.indices.iter().copied());
         let labels: Vec<usize> = part.labels().map(|label| places[label]).collect();
         let shares = vec![1.0 / part.len() as f32; part.len()];
-        let logits = network.forward(rows).logits;
+        // How even the load of experts is, is no part of the likelihood.
+        let outputs = Outputs { balance: None, ..network.forward(rows) };
         let targets = Targets { labels, shares, ..Targets::default() };
-        let slope = loss(&numbers(logits.clone()), &log_prior, &targets).slope;
-        let gradients = network.gradients(logits, slope);
+        let slope = loss(&numbers(outputs.logits.clone()), &log_prior, &targets).slope;
+        let gradients = network.gradients(outputs, slope);
         let scale = part.len() as f32 / n_parts as f32;
         for (sums, gradient) in parameters_mut(&mut sums).zip(&gradients) {
             sums.iter_mut().zip(gradient).for_each(|(sum, x)| *sum += scale * x * x);

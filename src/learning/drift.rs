@@ -73,9 +73,11 @@ impl Evidence {
         let some = |subset: &Subset<'a>| {
             subset.choose(&(0..subset.len().min(MAX_LOOKED_AT)).collect::<Vec<_>>())
         };
-        let (new, recent, history) = (some(new), some(recent), some(history));
+        let (recent, history) = (some(recent), some(history));
         let labels = common_labels(&recent, &history);
-        if recent.len() < LEAST_TAUGHT || history.len() < LEAST_TAUGHT || labels.len() < 2 {
+        let new = with_labels(&some(new), &labels);
+        let too_few = recent.len() < LEAST_TAUGHT || history.len() < LEAST_TAUGHT;
+        if too_few || labels.len() < 2 || new.is_empty() {
             return next;
         }
         let points = |subset: &Subset<'_>| describe(lesson, parent, subset).points;
@@ -87,9 +89,8 @@ impl Evidence {
         let alone = answers(&new_points, &[(&recent, &ones)]);
         let together = answers(&new_points, &[(&recent, &ones), (&history, &votes)]);
         for ((label, alone), together) in new.labels().zip(alone).zip(together) {
-            let Some(&label) = labels.get(label) else { continue };
             next.answered += 1.0;
-            match (alone == label, together == label) {
+            match (alone == labels[label], together == labels[label]) {
                 (true, false) => next.recent += 1.0,
                 (false, true) => next.history += 1.0,
                 _ => {}
@@ -105,6 +106,12 @@ fn common_labels<'a>(a: &Subset<'a>, b: &Subset<'a>) -> BTreeMap<&'a Label, usiz
     let b: BTreeSet<&Label> = b.labels().collect();
     let common: BTreeSet<&Label> = a.labels().filter(|label| b.contains(label)).collect();
     common.into_iter().enumerate().map(|(place, label)| (label, place)).collect()
+}
+
+/// Those of `subset` that have one of `labels`.
+fn with_labels<'a>(subset: &Subset<'a>, labels: &BTreeMap<&Label, usize>) -> Subset<'a> {
+    let known = subset.labels().enumerate().filter(|(_, label)| labels.contains_key(label));
+    subset.choose(&known.map(|(place, _)| place).collect::<Vec<_>>())
 }
 
 /// Points with the places of their labels.

@@ -1,6 +1,7 @@
-//! Evaluation on held-out samples, of the new state and of its parent unchanged.
+//! Evaluation on held-out samples, of the new state, of its parent unchanged, and of the parent after
+//! plain fine-tuning.
 //!
-//! `answers` asks both networks; everything else counts what they said: `figures` by label,
+//! `answers` asks the networks; everything else counts what they said: `figures` by label,
 //! `transfer` by experience, `calibrate` how sure they were.
 
 mod answers;
@@ -8,7 +9,7 @@ mod calibrate;
 mod figures;
 mod transfer;
 
-use crate::domain::evaluation::Evaluation;
+use crate::domain::evaluation::{Alternative, Counterfactual, Evaluation};
 use crate::domain::matrix::{mean, push_row, span_of};
 
 use super::{LearnerState, Lesson};
@@ -18,22 +19,37 @@ pub(super) use calibrate::fitted_losses;
 
 pub use answers::{MOST_HELD_OUT, held_out_per_label};
 
-/// The figures of `answers`; the lesson's matrix with one more row.
-pub(super) fn evaluate(
+/// The figures of `answers`, in which the naive one was trained `naive_steps`; the lesson's matrix with
+/// one more row.
+pub(super) fn evaluate<'a>(
     lesson: &Lesson<'_>,
     state: &LearnerState,
-    answers: &Answers<'_>,
+    answers: &Answers<'a>,
+    naive_steps: usize,
 ) -> Evaluation {
-    let span = span_of(lesson.held_out.len());
-    let row = transfer::accuracies(answers, lesson.held_out.len(), span);
+    let n_experiences = lesson.held_out.len();
+    let span = span_of(n_experiences);
+    let row = transfer::accuracies(answers, n_experiences, span, Answer::is_right);
     let per_label = figures::per_label(state.labels(), answers);
     let recalls: Vec<Option<f64>> = per_label.values().map(|figures| figures.recall).collect();
     let (confusion_matrix, confusions) = figures::confusion(answers, &per_label);
-    let parent_right = answers.answers.iter().filter_map(Answer::parent_is_right);
     let mut matrix = lesson.parent_matrix.clone();
+    let alternative = |is_right: fn(&Answer<'a>) -> Option<bool>| {
+        let right = |answer: &Answer<'a>| is_right(answer) == Some(true);
+        let row = transfer::accuracies(answers, n_experiences, span, right);
+        Alternative {
+            accuracy: share(answers.answers.iter().filter_map(is_right)),
+            forgetting: transfer::forgetting(&matrix, &row),
+        }
+    };
+    let counterfactual = lesson.parent.map(|_| Counterfactual {
+        parent: alternative(Answer::parent_is_right),
+        naive: (naive_steps > 0).then(|| alternative(Answer::naive_is_right)),
+        naive_steps,
+    });
     let mut evaluation = Evaluation {
         accuracy: share(answers.answers.iter().map(Answer::is_right)),
-        parent_accuracy: share(parent_right),
+        parent_accuracy: counterfactual.as_ref().and_then(|other| other.parent.accuracy),
         balanced_accuracy: mean(&recalls),
         average_accuracy: mean(&row),
         forgetting: transfer::forgetting(&matrix, &row),
@@ -43,6 +59,7 @@ pub(super) fn evaluate(
         confusion_matrix,
         confusions,
         calibration: calibrate::calibrate(&answers.scores),
+        counterfactual,
         held_out: answers.answers.len(),
         ..Evaluation::default()
     };

@@ -180,8 +180,14 @@ mod tests {
         for (label, &(is_earlier, _, counts)) in labels.iter().zip(fates) {
             let of = [(&wrong, label), (label, &wrong), (label, label)];
             for ((given, before), n) in of.into_iter().zip(counts) {
-                let answer =
-                    || Answer { label, given, parent: Some(before), experience: 0, is_earlier };
+                let answer = || Answer {
+                    label,
+                    given,
+                    parent: Some(before),
+                    naive: None,
+                    experience: 0,
+                    is_earlier,
+                };
                 answers.answers.extend((0..n).map(|_| answer()));
             }
         }

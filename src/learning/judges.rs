@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::label::Label;
 use crate::domain::sample::{ContentHash, Samples};
+use crate::domain::update::AnsweredBy;
 
 use super::Lesson;
 use super::minibatch::places;
 use super::noise::{Drop, LEVEL, quantile};
-use super::predict::largest;
+use super::predict::{Predictor, largest};
 use super::state::LearnerState;
 
 /// The most of them.
@@ -46,6 +47,19 @@ impl Judges {
         }
         let labels = samples.labels.iter().map(|label| places[label]).collect();
         Self { samples, labels }
+    }
+
+    /// Which of them `by` answers rightly for `state`.
+    pub(super) fn judge(
+        &self,
+        lesson: &Lesson<'_>,
+        state: &LearnerState,
+        by: AnsweredBy,
+    ) -> Verdict {
+        let predictor = Predictor::answered_by(state, by, lesson.device);
+        // The lesson's shapes were checked: there is none to be wrong.
+        let logits = predictor.logits(&self.samples.inputs).unwrap_or_default();
+        self.verdict(&logits, state.labels.len())
     }
 
     /// Which of them `logits`, `[judges, n_labels]` row-major, answer rightly.

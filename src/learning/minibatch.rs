@@ -12,6 +12,7 @@ use super::Lesson;
 use super::features::Featurizer;
 use super::loss::Targets;
 use super::network::{Network, numbers};
+use super::predict::CHUNK;
 use super::seed::{Draw, stream};
 use super::state::LearnerState;
 use super::subset::Subset;
@@ -19,6 +20,8 @@ use super::train::Material;
 
 /// New samples in a minibatch, and replayed ones beside them.
 pub(super) const HALF: usize = 64;
+/// The most logits of the old network that are kept.
+const MOST_LOGITS: usize = 1 << 23;
 
 /// Each label's place in the head.
 pub(super) fn places(state: &LearnerState) -> HashMap<&Label, usize> {
@@ -52,13 +55,53 @@ impl Half<'_> {
     }
 }
 
+/// The old network, which is asked about replayed samples.
+struct Teacher {
+    network: Network,
+    /// Labels that it knows.
+    n_labels: usize,
+    /// What it says of every sample to replay, `[samples, n_labels]` row-major; empty where it is
+    /// asked about a minibatch at a time.
+    logits: Vec<f32>,
+}
+
+impl Teacher {
+    /// `old` as a teacher, asked beforehand where samples are replayed more than once in `n_steps`.
+    fn new(
+        lesson: &Lesson<'_>,
+        old: &LearnerState,
+        featurizer: &Featurizer,
+        replay: &Subset<'_>,
+        n_steps: usize,
+    ) -> Self {
+        let network = Network::new(&old.shape, &old.layers, lesson.device);
+        let n_labels = old.labels.len();
+        let mut logits = Vec::new();
+        if n_steps * HALF > replay.len() && replay.len() * n_labels <= MOST_LOGITS {
+            for chunk in replay.indices.chunks(CHUNK) {
+                let rows = featurizer.rows(&replay.samples.inputs, chunk.iter().copied());
+                logits.extend(numbers(network.forward(rows).logits));
+            }
+        }
+        Self { network, n_labels, logits }
+    }
+
+    /// What it says of the samples at `places`, whose rows are given.
+    fn ask(&self, places: &[usize], rows: &[f32]) -> Vec<f32> {
+        if self.logits.is_empty() {
+            return numbers(self.network.forward(rows.to_vec()).logits);
+        }
+        let of = |&place: &usize| &self.logits[place * self.n_labels..][..self.n_labels];
+        places.iter().flat_map(of).copied().collect()
+    }
+}
+
 /// Assembles minibatches, each new sample once a pass, the replayed ones in turn.
 pub(super) struct Minibatches<'a> {
     new: Half<'a>,
     replay: Half<'a>,
     featurizer: Featurizer,
-    /// The old network, and how many labels it knows.
-    teacher: Option<(Network, usize)>,
+    teacher: Option<Teacher>,
     /// λ: what agreement with it counts.
     distillation: f32,
     /// What the new samples count, the replayed ones count the rest.
@@ -81,13 +124,16 @@ impl<'a> Minibatches<'a> {
             subset,
             labels: subset.labels().map(|label| places[label]).collect(),
         };
+        let featurizer = state.featurizer();
+        let n_steps = material.n_steps();
         let teacher = material.teacher.filter(|_| material.distillation > 0.0);
-        let network = |old: &LearnerState| Network::new(&old.layers, lesson.device);
+        let teacher =
+            teacher.map(|old| Teacher::new(lesson, old, &featurizer, material.replay, n_steps));
         Self {
             new: half(material.new),
             replay: half(material.replay),
-            featurizer: state.featurizer(),
-            teacher: teacher.map(|old| (network(old), old.labels.len())),
+            featurizer,
+            teacher,
             distillation: material.distillation,
             new_share: material.new_share(),
             new_order: (0..material.new.len()).collect(),
@@ -124,9 +170,9 @@ impl<'a> Minibatches<'a> {
         // Agreement on new samples would fight the new labels: there only where nothing is replayed.
         let n_values = if replayed.is_empty() { 0 } else { rows.len() };
         self.replay.append(&replayed, 1.0 - share, &self.featurizer, (&mut rows, &mut targets));
-        if let Some((teacher, n_old)) = &self.teacher {
-            targets.old_logits = numbers(teacher.forward(rows[n_values..].to_vec()).logits);
-            targets.n_old = *n_old;
+        if let Some(teacher) = &self.teacher {
+            targets.old_logits = teacher.ask(&replayed, &rows[n_values..]);
+            targets.n_old = teacher.n_labels;
         }
         (rows, targets)
     }

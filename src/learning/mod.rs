@@ -10,11 +10,14 @@ mod categories;
 mod choose;
 mod clean;
 mod cluster;
+mod compensate;
 mod consolidate;
+mod counterfactual;
 mod drift;
 mod draw;
 mod duplicate;
 mod evaluate;
+mod experts;
 mod features;
 mod gate;
 mod given;
@@ -33,6 +36,7 @@ mod ridge;
 mod schedule;
 mod seed;
 mod select;
+mod shape;
 mod snapshot;
 mod space;
 mod state;
@@ -251,6 +255,9 @@ pub fn update(
     let teacher = state.has_trained().then(|| state.clone());
     let new_labels = new_labels(&state, [&chosen, &replay])?;
     state.grow_head(&new_labels, lesson.seed);
+    if teacher.is_some() && !new_labels.is_empty() && lesson.settings.network.grows() {
+        state.grow_experts(lesson.seed);
+    }
     let pooled = (recipe.strategy == Strategy::Retrain).then(|| pooled(&chosen, &replay));
     let (new, old) = match &pooled {
         Some(pool) => (Subset::all(pool), Subset::none(pool)),
@@ -258,13 +265,22 @@ pub fn update(
     };
     let material = Material::new(lesson, &recipe, &state, (&new, &old), teacher.as_ref());
     let training = train::train(lesson, &mut state, &material, &mut watch)?;
-    state.keep(lesson, &given, &recipe);
+    state.count(&given, &recipe);
+
+    watch.phase(Phase::Compensate)?;
     let judges = Judges::of(lesson, &state);
+    let learnt = (&chosen, &replay);
+    let compensation =
+        compensate::compensate(lesson, &mut state, &recipe, teacher.as_ref(), learnt, &judges);
+    state.keep(lesson, &given, &recipe);
     let answering = answering::choose(lesson, &mut state, &recipe, &judges);
 
     watch.phase(Phase::Evaluate)?;
-    let answers = evaluate::compare(lesson, &state, &mut watch)?;
-    let evaluation = evaluate::evaluate(lesson, &state, &answers);
+    let plainly = (&chosen, &new_labels[..]);
+    let naive = counterfactual::fine_tune(lesson, &given, plainly, &training.report, &mut watch)?;
+    let (naive, naive_steps) = naive.map(|naive| (naive.state, naive.steps)).unzip();
+    let answers = evaluate::compare(lesson, &state, naive.as_ref(), &mut watch)?;
+    let evaluation = evaluate::evaluate(lesson, &state, &answers, naive_steps.unwrap_or_default());
     let known = lesson.parent.map_or(&[][..], LearnerState::labels);
     let gate = gate::decide(&lesson.settings.gate, &answers, known);
     state.temperature =
@@ -273,7 +289,8 @@ pub fn update(
 
     let (cleaned, selection) = (&given.new, &selection);
     let chosen = Chosen { cleaned, selection, replay: &replay, new_labels: &new_labels };
-    let learnt = report::learnt(lesson, &chosen, training, answering, evaluation, gate);
+    let corrected = (compensation, answering);
+    let learnt = report::learnt(lesson, &chosen, training, corrected, (evaluation, gate));
     Ok(Learnt { state: Some(state), ..learnt })
 }
 

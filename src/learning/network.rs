@@ -1,4 +1,5 @@
-//! The network: dense layers with ReLU between them, and a head that grows with the labels.
+//! The network: dense layers with ReLU between them, or experts that are made of such, and a head that
+//! grows with the labels.
 //!
 //! Weights live on the host as plain numbers ([`Dense`]), which is what is stored, compensated and
 //! grown; burn holds a copy ([`Network`]) while it computes.
@@ -8,7 +9,8 @@ use burn::tensor::module::linear;
 use burn::tensor::{Device as BurnDevice, Gradients, Tensor, TensorData};
 use rand::Rng;
 
-use super::Device;
+use super::shape::Shape;
+use super::{Device, experts};
 
 /// The weights of one dense layer: `y = x·weight + bias`.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,7 +86,8 @@ impl Device {
 #[derive(Debug, Clone)]
 pub(super) struct Network {
     device: BurnDevice,
-    layers: Vec<(Tensor<2>, Tensor<1>)>,
+    shape: Shape,
+    layers: Vec<experts::Layer>,
 }
 
 /// What a network computes for a minibatch of n rows.
@@ -94,23 +97,26 @@ pub(super) struct Outputs {
     pub(super) hidden: Tensor<2>,
     /// Before the softmax, `[n, labels]`.
     pub(super) logits: Tensor<2>,
+    /// What an uneven load of experts adds to the loss, where there are such.
+    pub(super) balance: Option<Tensor<1>>,
 }
 
 impl Network {
-    /// `layers` on `device`, to answer.
-    pub(super) fn new(layers: &[Dense], device: Device) -> Self {
+    /// `layers`, which hang together as `shape` says, on `device`, to answer.
+    pub(super) fn new(shape: &Shape, layers: &[Dense], device: Device) -> Self {
         let device = device.burn();
-        Self { layers: layers.iter().map(|layer| tensors(layer, &device)).collect(), device }
+        let layers = layers.iter().map(|layer| tensors(layer, &device)).collect();
+        Self { shape: shape.clone(), layers, device }
     }
 
-    /// `layers` on `device`, to train: [`Self::gradients`] follow a backward pass.
-    pub(super) fn tracked(layers: &[Dense], device: Device) -> Self {
+    /// The same, to train: [`Self::gradients`] follow a backward pass.
+    pub(super) fn tracked(shape: &Shape, layers: &[Dense], device: Device) -> Self {
         let device = device.burn().autodiff();
         let tracked = |layer| {
             let (weight, bias) = tensors(layer, &device);
             (weight.require_grad(), bias.require_grad())
         };
-        Self { layers: layers.iter().map(tracked).collect(), device }
+        Self { shape: shape.clone(), layers: layers.iter().map(tracked).collect(), device }
     }
 
     /// Where it computes.
@@ -120,23 +126,31 @@ impl Network {
 
     /// Outputs for `rows`, `[n, width]` row-major.
     pub(super) fn forward(&self, rows: Vec<f32>) -> Outputs {
-        let width = self.layers[0].0.dims()[0];
-        let mut hidden = matrix(rows, width, &self.device);
         let (head, body) = self.layers.split_last().expect("a network has a head");
-        for (weight, bias) in body {
-            hidden = relu(linear(hidden, weight.clone(), Some(bias.clone())));
-        }
+        let (hidden, balance) = match self.shape.experts {
+            Some(experts) => {
+                let (hidden, balance) = experts::forward(experts, body, &rows, &self.device);
+                (hidden, Some(balance))
+            }
+            None => {
+                let width = self.layers[0].0.dims()[0];
+                (through(body, matrix(rows, width, &self.device)), None)
+            }
+        };
         let logits = linear(hidden.clone(), head.0.clone(), Some(head.1.clone()));
-        Outputs { hidden, logits }
+        Outputs { hidden, logits, balance }
     }
 
     /// Gradients of the layers' weights and biases, in the order of the layers, from the gradient
-    /// of the loss with respect to `logits`, `[n, labels]` row-major.
-    pub(super) fn gradients(&self, logits: Tensor<2>, slope: Vec<f32>) -> Vec<Vec<f32>> {
+    /// of the loss with respect to the logits of `outputs`, `[n, labels]` row-major.
+    pub(super) fn gradients(&self, outputs: Outputs, slope: Vec<f32>) -> Vec<Vec<f32>> {
+        let Outputs { logits, balance, .. } = outputs;
         let [_, n_labels] = logits.dims();
         // d(Σ logits·slope) / d(logits) is the slope itself: burn carries it back from there.
         let slope = matrix(slope, n_labels, &self.device);
-        let mut gradients = (logits * slope).sum().backward();
+        let loss = (logits * slope).sum();
+        let loss = balance.into_iter().fold(loss, |loss, balance| loss + balance);
+        let mut gradients = loss.backward();
         let mut collected = Vec::with_capacity(2 * self.layers.len());
         for (weight, bias) in &self.layers {
             collected.push(gradient(weight, &mut gradients));
@@ -144,6 +158,13 @@ impl Network {
         }
         collected
     }
+}
+
+/// What `layers` make of `hidden`, one after another.
+pub(super) fn through(layers: &[experts::Layer], hidden: Tensor<2>) -> Tensor<2> {
+    layers.iter().fold(hidden, |hidden, (weight, bias)| {
+        relu(linear(hidden, weight.clone(), Some(bias.clone())))
+    })
 }
 
 /// The numbers of `tensor`, row-major.

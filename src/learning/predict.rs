@@ -69,7 +69,7 @@ impl Predictor {
             answered_by,
             labels: state.labels.clone(),
             featurizer: state.featurizer(),
-            network: Network::new(&state.answering_layers(), device),
+            network: Network::new(&state.shape, &state.answering_layers(), device),
             closed_form,
             temperature: state.temperature,
             size_bytes: parameters * size_of::<f32>(),

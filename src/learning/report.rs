@@ -3,7 +3,7 @@
 use crate::domain::evaluation::{Evaluation, GateDecision};
 use crate::domain::label::Label;
 use crate::domain::sample::{ContentHash, Samples};
-use crate::domain::update::{AnsweringReport, Decision, Report, SampleCounts};
+use crate::domain::update::{AnsweringReport, CompensationReport, Decision, Report, SampleCounts};
 
 use super::clean::Cleaned;
 use super::select::Selection;
@@ -46,15 +46,15 @@ pub(super) fn learnt(
     lesson: &Lesson<'_>,
     chosen: &Chosen<'_>,
     training: Training,
-    answering: AnsweringReport,
-    evaluation: Evaluation,
-    gate: GateDecision,
+    (compensation, answering): (Option<CompensationReport>, AnsweringReport),
+    (evaluation, gate): (Evaluation, GateDecision),
 ) -> Learnt {
     let Plan { mut report, mut decisions } = planned(lesson, chosen);
     report.samples.replayed = training.replayed.len();
     let replayed = training.replayed.iter().map(|&place| chosen.replay.hash(place));
     decisions.extend(replayed.map(|hash| bare(hash, Decision::Replayed)));
     report.training = Some(training.report);
+    report.compensation = compensation;
     report.answering = Some(answering);
     report.epochs = training.epochs;
     report.evaluation = Some(evaluation);

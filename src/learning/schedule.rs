@@ -79,6 +79,18 @@ impl Schedule {
         }
     }
 
+    /// For `n_new` samples in about `n_steps` steps, or one pass.
+    pub(super) fn within(settings: &LearningSettings, n_new: usize, n_steps: usize) -> Self {
+        let steps_per_epoch = n_new.div_ceil(HALF);
+        Self {
+            epochs: (n_steps / steps_per_epoch).max(1),
+            steps_per_epoch,
+            rate: settings.learning_rate.unwrap_or(RATE),
+            warm_up: 0,
+            many: false,
+        }
+    }
+
     /// Steps over all epochs.
     pub(super) fn steps(&self) -> usize {
         self.epochs * self.steps_per_epoch

@@ -22,6 +22,8 @@ pub(super) enum Draw {
     ReplayOrder = 7,
     /// Random features of the closed-form learner.
     Features = 8,
+    /// Initial weights of an expert that comes later.
+    Expert = 9,
 }
 
 /// The stream of `seed` for `purpose`.

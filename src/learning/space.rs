@@ -53,9 +53,9 @@ pub(super) fn describe(
     subset: &Subset<'_>,
 ) -> Described {
     let featurizer = state.featurizer();
-    let network = Network::new(&state.layers, lesson.device);
+    let network = Network::new(&state.shape, &state.layers, lesson.device);
     let n_raw = match state.has_learnt() {
-        true => state.hidden.last().copied().unwrap_or_default(),
+        true => state.shape.n_hidden(),
         false => featurizer.width(),
     };
     let projection = (n_raw > MAX_DIMENSIONS)

@@ -5,7 +5,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use crate::domain::input::InputSchema;
 use crate::domain::label::Label;
 use crate::domain::sample::Samples;
-use crate::domain::settings::{ModelSettings, Strategy};
+use crate::domain::settings::{MAX_EXPERTS, ModelSettings, Strategy};
 use crate::domain::update::AnsweredBy;
 
 use super::analytic::Analytic;
@@ -18,6 +18,7 @@ use super::network::Dense;
 use super::normalize::{Moments, Scale, compensate, compensate_importance};
 use super::recipe::Recipe;
 use super::seed::{Draw, stream};
+use super::shape::{Shape, insert_expert};
 use super::subset::Subset;
 use super::{Device, Lesson, consolidate};
 
@@ -26,15 +27,15 @@ use super::{Device, Lesson, consolidate};
 pub struct LearnerState {
     /// What one input looks like.
     pub(super) input: InputSchema,
-    /// Units of each hidden layer.
-    pub(super) hidden: Vec<usize>,
+    /// How the layers hang together.
+    pub(super) shape: Shape,
     /// Known labels; only ever appended to. The head's outputs in this order.
     pub(super) labels: Vec<Label>,
     /// Statistics of the numeric features.
     pub(super) moments: Moments,
     /// One for each categorical feature.
     pub(super) dictionaries: Vec<Dictionary>,
-    /// The hidden layers, then the head, which is missing as long as there is no label.
+    /// The layers as [`Shape`] puts them; the head is missing as long as there is no label.
     pub(super) layers: Vec<Dense>,
     /// What the learnt samples of each label weigh together.
     pub(super) frequencies: Vec<f64>,
@@ -80,7 +81,7 @@ impl LearnerState {
 
     /// Whether this state is of the model that has `settings`.
     pub(super) fn fits(&self, settings: &ModelSettings) -> bool {
-        self.input == settings.input && self.hidden == settings.network.hidden()
+        self.input == settings.input && self.shape.fits(&settings.network)
     }
 
     /// Whether there is anything to forget.
@@ -101,6 +102,11 @@ impl LearnerState {
         Self { analytic: self.analytic.clone().map(without), ..self.clone() }
     }
 
+    /// The same without the closed form.
+    pub(super) fn answered_by_network(self) -> Self {
+        Self { analytic: None, answered_by: AnsweredBy::Network, ..self }
+    }
+
     /// Whether its network was ever trained.
     pub(super) fn has_trained(&self) -> bool {
         self.lineage.steps > 0
@@ -115,7 +121,7 @@ impl LearnerState {
     /// zero weights, so that what the head says of old labels stays.
     pub(super) fn grow_head(&mut self, new_labels: &[Label], seed: u64) {
         if self.labels.is_empty() {
-            let n_in = self.hidden.last().copied().unwrap_or_default();
+            let n_in = self.shape.n_hidden();
             let draws = &mut stream(seed, Draw::Head);
             self.layers.push(Dense::random(n_in, new_labels.len(), n_in, draws));
         } else if let Some(head) = self.layers.last_mut() {
@@ -128,6 +134,24 @@ impl LearnerState {
         }
         self.labels.extend_from_slice(new_labels);
         self.frequencies.resize(self.labels.len(), 0.0);
+    }
+
+    /// Gives a mixture one more expert, unless there are as many as there may be: its layers are
+    /// drawn, and the gate leads to it where it prefers no other.
+    pub(super) fn grow_experts(&mut self, seed: u64) {
+        let expert = self.shape.expert();
+        let Some(experts) = self.shape.experts.as_mut().filter(|experts| experts.n < MAX_EXPERTS)
+        else {
+            return;
+        };
+        experts.n += 1;
+        let expert = hidden_layers(self, &expert, &mut stream(seed, Draw::Expert));
+        if let Some(importance) = &mut self.importance {
+            let n_before = importance[0].n_out;
+            insert_expert(importance, expert.iter().map(Dense::zeros_like).collect());
+            importance[0].bias[n_before..].fill(0.0);
+        }
+        insert_expert(&mut self.layers, expert);
     }
 
     /// The layers as they answer: with how often labels come in the head's bias, where training
@@ -144,8 +168,14 @@ impl LearnerState {
         layers
     }
 
+    /// Takes in how often labels come.
+    pub(super) fn count(&mut self, given: &Given<'_>, recipe: &Recipe) {
+        self.count_labels(&given.new.good, recipe.follows);
+        self.levelled = recipe.levels();
+    }
+
     /// Counts the labels of `samples`; those before count no more than they do where `follows`.
-    fn count(&mut self, samples: &Subset<'_>, follows: bool) {
+    fn count_labels(&mut self, samples: &Subset<'_>, follows: bool) {
         let mut new = vec![0.0; self.labels.len()];
         let places = places(self);
         for (label, weight) in samples.labels().zip(samples.weights()) {
@@ -159,12 +189,10 @@ impl LearnerState {
         frequencies.for_each(|(frequency, new)| *frequency = *frequency * fading + new);
     }
 
-    /// Keeps what is needed of the samples once the network has learnt them: how often labels come,
-    /// sums for the closed form, importance for weights that are to be held.
+    /// Keeps what is needed of the samples once the network has learnt them: sums for the closed
+    /// form, importance for weights that are to be held.
     pub(super) fn keep(&mut self, lesson: &Lesson<'_>, given: &Given<'_>, recipe: &Recipe) {
         let (new, history) = (&given.new.good, &given.history);
-        self.count(new, recipe.follows);
-        self.levelled = recipe.levels();
         self.importance = (recipe.strategy == Strategy::Ewc).then(|| {
             let new = consolidate::importance(lesson, self, new);
             consolidate::accumulate(self.importance.take(), new)
@@ -184,11 +212,14 @@ impl LearnerState {
             dictionary.learn(samples, feature);
         }
         let (n_numeric, after) = (self.moments.mean.len(), &self.dictionaries);
-        if let Some(first) = self.layers.first_mut() {
-            insert_categories(first, n_numeric, &before, after, |unseen| unseen.to_vec());
-        }
-        if let Some(first) = self.importance.as_mut().and_then(|layers| layers.first_mut()) {
-            insert_categories(first, n_numeric, &before, after, |unseen| vec![0.0; unseen.len()]);
+        for place in self.shape.reading() {
+            if let Some(first) = self.layers.get_mut(place) {
+                insert_categories(first, n_numeric, &before, after, |unseen| unseen.to_vec());
+            }
+            if let Some(first) = self.importance.as_mut().map(|layers| &mut layers[place]) {
+                let none = |unseen: &[f32]| vec![0.0; unseen.len()];
+                insert_categories(first, n_numeric, &before, after, none);
+            }
         }
     }
 
@@ -202,11 +233,13 @@ impl LearnerState {
         }
         self.moments.merge(&new);
         let after = self.moments.scale(&self.input);
-        if let Some(first) = self.layers.first_mut() {
-            compensate(first, &before, &after);
-        }
-        if let Some(first) = self.importance.as_mut().and_then(|layers| layers.first_mut()) {
-            compensate_importance(first, &before, &after);
+        for place in self.shape.reading() {
+            if let Some(first) = self.layers.get_mut(place) {
+                compensate(first, &before, &after);
+            }
+            if let Some(first) = self.importance.as_mut().map(|layers| &mut layers[place]) {
+                compensate_importance(first, &before, &after);
+            }
         }
     }
 }
@@ -250,7 +283,7 @@ pub(super) fn begin(lesson: &Lesson<'_>, given: &Given<'_>, recipe: &Recipe) -> 
     state.normalize(&given.new.good, recipe.follows);
     state.learn_categories(&given.new.good);
     if state.layers.is_empty() {
-        state.layers = hidden_layers(&state, &mut stream(lesson.seed, Draw::Layers));
+        state.layers = hidden_layers(&state, &state.shape, &mut stream(lesson.seed, Draw::Layers));
     }
     if let (Strategy::Retrain, Some(parent)) = (recipe.strategy, lesson.parent) {
         state.grow_head(&parent.labels, lesson.seed);
@@ -266,7 +299,7 @@ pub(super) fn begin(lesson: &Lesson<'_>, given: &Given<'_>, recipe: &Recipe) -> 
 fn blank(settings: &ModelSettings) -> LearnerState {
     LearnerState {
         input: settings.input.clone(),
-        hidden: settings.network.hidden().to_vec(),
+        shape: Shape::of(&settings.network),
         labels: Vec::new(),
         moments: Moments::none(settings.input.n_numeric()),
         dictionaries: vec![Dictionary::default(); settings.input.n_categorical()],
@@ -282,19 +315,26 @@ fn blank(settings: &ModelSettings) -> LearnerState {
     }
 }
 
-fn hidden_layers(state: &LearnerState, draws: &mut Xoshiro256PlusPlus) -> Vec<Dense> {
+/// Drawn layers of `shape` but for the head, for the features of `state`.
+fn hidden_layers(
+    state: &LearnerState,
+    shape: &Shape,
+    draws: &mut Xoshiro256PlusPlus,
+) -> Vec<Dense> {
     let n_numeric = state.moments.mean.len();
-    let mut n_in = features::width(n_numeric, &state.dictionaries);
-    let mut n_active = n_numeric + state.dictionaries.len();
-    let mut layers = Vec::with_capacity(state.hidden.len() + 1);
-    for &units in &state.hidden {
-        layers.push(Dense::random(n_in, units, n_active, draws));
-        (n_in, n_active) = (units, units);
-    }
-    if let Some(first) = layers.first_mut() {
-        silence_unlearnt_inputs(first, state, &state.moments.scale(&state.input));
-    }
-    layers
+    let n_active = n_numeric + state.dictionaries.len();
+    let sizes = shape.body(features::width(n_numeric, &state.dictionaries));
+    let reading = shape.reading();
+    let scale = state.moments.scale(&state.input);
+    let layer = |(place, (n_in, n_out))| {
+        if !reading.contains(&place) {
+            return Dense::random(n_in, n_out, n_in, draws);
+        }
+        let mut first = Dense::random(n_in, n_out, n_active, draws);
+        silence_unlearnt_inputs(&mut first, state, &scale);
+        first
+    };
+    sizes.into_iter().enumerate().map(layer).collect()
 }
 
 /// Zeroes the weights of inputs that no sample so far can train: features that never varied, and

@@ -21,6 +21,7 @@ use super::noise::{LEVEL, quantile};
 use super::predict::CHUNK;
 use super::recipe::{Recipe, Replay};
 use super::schedule::Schedule;
+use super::shape::Shape;
 use super::state::LearnerState;
 use super::{Device, Lesson};
 
@@ -43,6 +44,7 @@ const PATIENT_LOOKS: usize = 3;
 pub(super) struct Judge {
     device: Device,
     featurizer: Featurizer,
+    shape: Shape,
     asked: Samples,
     /// The place in the head of each sample's label.
     columns: Vec<usize>,
@@ -98,6 +100,7 @@ impl Judge {
         (columns.len() >= FEWEST).then(|| Self {
             device: lesson.device,
             featurizer: state.featurizer(),
+            shape: state.shape.clone(),
             asked,
             shares: even_shares(&columns, state.labels.len()),
             columns,
@@ -136,7 +139,7 @@ impl Judge {
 
     /// The loss of each sample.
     fn losses(&self, layers: &[Dense]) -> Vec<f64> {
-        let network = Network::new(layers, self.device);
+        let network = Network::new(&self.shape, layers, self.device);
         let n = self.columns.len();
         let mut logits = Vec::new();
         for start in (0..n).step_by(CHUNK) {

@@ -72,9 +72,23 @@ impl<'a> Material<'a> {
         Self { new, replay, teacher, distillation, anchor, recipe, schedule }
     }
 
+    /// Only samples to be trained on, by a schedule that is given.
+    pub(super) fn plain(
+        (new, replay): (&'a Subset<'a>, &'a Subset<'a>),
+        recipe: &'a Recipe,
+        schedule: Schedule,
+    ) -> Self {
+        Self { new, replay, teacher: None, distillation: 0.0, anchor: None, recipe, schedule }
+    }
+
     /// How long to train and how fast, at the first attempt or the second.
     fn schedule(&self, slower: bool) -> Schedule {
         if slower { self.schedule.slower() } else { self.schedule.clone() }
+    }
+
+    /// Steps that are planned.
+    pub(super) fn n_steps(&self) -> usize {
+        self.schedule.steps()
     }
 
     /// What the new samples count.
@@ -143,7 +157,8 @@ pub(super) fn train(
     if material.recipe.strategy == Strategy::Analytic {
         return Ok(Training { report, epochs: Vec::new(), replayed: Vec::new() });
     }
-    let trainer = Trainer::new(lesson, state, material);
+    let judge = Judge::new(lesson, state, material.recipe, &material.schedule);
+    let trainer = Trainer::new(lesson, state, material, judge);
     let resumed = snapshot::resumed(lesson, &trainer.digest, &state.layers);
     if let Some(course) = &resumed {
         report.resumed_from_epoch = Some(course.epochs.len());
@@ -167,6 +182,19 @@ pub(super) fn train(
     Ok(Training { report, epochs, replayed })
 }
 
+/// Trains `state` to the end of the schedule, at one attempt.
+pub(super) fn fine_tune(
+    lesson: &Lesson<'_>,
+    state: &mut LearnerState,
+    material: &Material<'_>,
+    watch: &mut Watch<'_>,
+) -> Result<(), LearningError> {
+    let trainer = Trainer::new(lesson, state, material, None);
+    let (course, _) = trainer.run(Course::begin(&state.layers, false), watch)?;
+    state.layers = course.layers;
+    Ok(())
+}
+
 /// What stays the same through all attempts.
 struct Trainer<'a> {
     lesson: &'a Lesson<'a>,
@@ -179,9 +207,13 @@ struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    fn new(lesson: &'a Lesson<'a>, state: &'a LearnerState, material: &'a Material<'a>) -> Self {
+    fn new(
+        lesson: &'a Lesson<'a>,
+        state: &'a LearnerState,
+        material: &'a Material<'a>,
+        judge: Option<Judge>,
+    ) -> Self {
         let log_prior = log_prior(state, material);
-        let judge = Judge::new(lesson, state, material.recipe, &material.schedule);
         Self { lesson, state, material, log_prior, judge, digest: OnceCell::new() }
     }
 
@@ -223,16 +255,17 @@ impl<'a> Trainer<'a> {
         minibatches: &mut Minibatches<'_>,
         watch: &mut Watch<'_>,
     ) -> Result<EpochReport, LearningError> {
+        let shape = &self.state.shape;
         minibatches.shuffle();
         let epoch = course.epochs.len();
         let (mut sum, mut n_right, mut n_rows) = (0.0, 0, 0);
         for index in 0..schedule.steps_per_epoch {
             let step = epoch * schedule.steps_per_epoch + index;
             let (rows, targets) = minibatches.get(index, schedule.steps_per_epoch);
-            let network = Network::tracked(&course.layers, self.lesson.device);
-            let logits = network.forward(rows).logits;
-            let loss = loss(&numbers(logits.clone()), &self.log_prior, &targets);
-            let mut gradients = network.gradients(logits, loss.slope);
+            let network = Network::tracked(shape, &course.layers, self.lesson.device);
+            let outputs = network.forward(rows);
+            let loss = loss(&numbers(outputs.logits.clone()), &self.log_prior, &targets);
+            let mut gradients = network.gradients(outputs, loss.slope);
             if let Some(anchor) = &self.material.anchor {
                 anchor.pull(&course.layers, &mut gradients);
             }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use perennial::domain::input::{Feature, FeatureKind, Inputs, TabularSchema};
 use perennial::domain::sample::Samples;
-use perennial::domain::settings::Missing;
+use perennial::domain::settings::{Missing, Strategy};
 use perennial::learning::{LearningError, checkpoint, update};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -123,4 +123,37 @@ fn ten_thousand_labels_fit() {
     lesson.experience = one_more.clone();
     let refused = update(&lesson, &mut |_| ControlFlow::Continue(()));
     assert!(matches!(refused, Err(LearningError::TooManyLabels(10_001))));
+}
+
+#[test]
+fn a_label_that_vanishes_for_ten_updates_is_known_as_well_as_after_retraining() {
+    let learn = |strategy| {
+        let mut life = Life::new(with_strategy(plain(8, &[16]), strategy));
+        life.learn(&blobs(&["a", "b", "c"], 60, 8, 1));
+        (2..12).for_each(|seed| _ = life.learn(&blobs(&["a", "b"], 60, 8, seed)));
+        let accuracy = life.accuracy(&blobs(&["c"], 200, 8, 99));
+        println!("{strategy:?}: {accuracy}");
+        accuracy
+    };
+    let (kept, bound) = (learn(Strategy::Auto), learn(Strategy::Retrain));
+    assert!(kept > bound - 0.05, "{kept} {bound}");
+    assert!(learn(Strategy::Naive) < kept - 0.2, "a control that forgets");
+}
+
+#[test]
+fn samples_that_come_a_few_at_a_time_are_learnt_as_well() {
+    let given = shuffled(&given(), 5);
+    let mut settings = plain(64, &[32]);
+    settings.learning.counterfactual = false;
+    let mut life = Life::new(settings);
+    let step = 12;
+    for start in (0..480).step_by(step) {
+        life.learn(&filter(&given, |index| (start..start + step).contains(&index)));
+    }
+    let few_at_a_time = life.accuracy(&never_given());
+    let mut at_once = Life::new(plain(64, &[32]));
+    at_once.learn(&filter(&given, |index| index < 480));
+    let at_once = at_once.accuracy(&never_given());
+    println!("{few_at_a_time:.3} a few at a time, {at_once:.3} at once");
+    assert!(few_at_a_time > at_once - 0.05, "{few_at_a_time} {at_once}");
 }

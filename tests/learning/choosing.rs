@@ -8,7 +8,7 @@ use perennial::domain::label::Label;
 use perennial::domain::sample::{ContentHash, Samples};
 use perennial::domain::settings::{Budget, Outliers, SelectionStrategy};
 use perennial::domain::update::Decision;
-use perennial::learning::{Learnt, checkpoint, update};
+use perennial::learning::{Learnt, SampleDecision, checkpoint, update};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -209,4 +209,22 @@ fn awkward_samples_are_chosen_from_without_harm() {
             }
         }
     }
+}
+
+#[test]
+fn a_large_update_is_chosen_from_whole_though_only_a_part_is_looked_at() {
+    let mut settings = plain(2, &[4]);
+    settings.learning.epochs = Some(1);
+    let mut life = Life::new(settings);
+    learn_all(&mut life, &blobs(&["a", "b"], 50, 2, 1), 1);
+    with_budget(&mut life, SelectionStrategy::default(), Budget::Share(0.6));
+    let learnt = learn_all(&mut life, &blobs(&["a", "b"], 7_000, 2, 2), 1);
+    assert_eq!(learnt.report.samples.used, 8_400);
+    let n_seen = learnt.report.selection.as_ref().unwrap().described;
+    assert!(n_seen < 14_000, "{n_seen}");
+    let unseen =
+        |each: &&SampleDecision| each.decision == Decision::Selected && each.cluster.is_none();
+    let n_unseen = learnt.decisions.iter().filter(unseen).count();
+    let expected = 8_400 * (14_000 - n_seen) / 14_000;
+    assert!(n_unseen.abs_diff(expected) <= 1, "{n_unseen}, their share is {expected}");
 }

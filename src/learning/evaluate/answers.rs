@@ -1,4 +1,4 @@
-//! Which held-out samples are asked, and what two networks answer to each.
+//! Which held-out samples are asked, and what each network answers to them.
 //!
 //! Of each label the samples with the lowest content hashes are asked: a random draw that is the
 //! same in any order of arrival, and that at the next update differs only by what came in between.
@@ -27,7 +27,7 @@ pub fn held_out_per_label(n_labels: usize) -> usize {
     (MOST_HELD_OUT / n_labels.max(1)).max(1)
 }
 
-/// What two networks answered to the held-out samples, in the order of their content hashes.
+/// What each network answered to the held-out samples, in the order of their content hashes.
 #[derive(Debug, Default)]
 pub(in crate::learning) struct Answers<'a> {
     /// An answer a sample.
@@ -36,7 +36,7 @@ pub(in crate::learning) struct Answers<'a> {
     pub(super) scores: Scores,
 }
 
-/// What two networks answered to one held-out sample.
+/// What each network answered to one held-out sample.
 #[derive(Debug)]
 pub(in crate::learning) struct Answer<'a> {
     /// What it is.
@@ -45,6 +45,8 @@ pub(in crate::learning) struct Answer<'a> {
     pub(in crate::learning) given: &'a Label,
     /// What the parent says, if there is one.
     pub(in crate::learning) parent: Option<&'a Label>,
+    /// What the parent says after plain fine-tuning, if that was tried.
+    pub(in crate::learning) naive: Option<&'a Label>,
     /// Which experience it came with.
     pub(in crate::learning) experience: usize,
     /// Whether it came before the experience that is being learnt.
@@ -61,26 +63,33 @@ impl Answer<'_> {
     pub(in crate::learning) fn parent_is_right(&self) -> Option<bool> {
         self.parent.map(|given| given == self.label)
     }
+
+    /// Whether that is after plain fine-tuning; none where that was not tried.
+    pub(super) fn naive_is_right(&self) -> Option<bool> {
+        self.naive.map(|given| given == self.label)
+    }
 }
 
-/// Lets `state` and the lesson's parent answer the held-out samples.
+/// Lets `state`, the lesson's parent and the `naive` one answer the held-out samples.
 pub(in crate::learning) fn compare<'a>(
     lesson: &'a Lesson<'_>,
     state: &'a LearnerState,
+    naive: Option<&'a LearnerState>,
     watch: &mut Watch<'_>,
 ) -> Result<Answers<'a>, LearningError> {
     let places = choose(&lesson.held_out, MOST_HELD_OUT, |_, _| true);
     let own = Predictor::new(state, lesson.device);
-    let parent = lesson.parent.map(|parent| (Predictor::new(parent, lesson.device), parent));
+    let others = [lesson.parent, naive]
+        .map(|other| other.map(|other| (Predictor::new(other, lesson.device), other)));
     let mut answers = Answers::default();
     let mut n_scored = MOST_LOGITS / state.labels.len();
     for (index, chunk) in places.chunks(CHUNK).enumerate() {
         let inputs = inputs(lesson, chunk);
         let logits = logits(&own, &inputs);
         let given = best(&logits, state);
-        let before = parent
-            .as_ref()
-            .map(|(predictor, parent)| best(&self::logits(predictor, &inputs), parent));
+        let [before, naive] = others.each_ref().map(|other| {
+            other.as_ref().map(|(predictor, other)| best(&self::logits(predictor, &inputs), other))
+        });
         let rows = logits.chunks_exact(state.labels.len());
         for ((nth, place), row) in chunk.iter().enumerate().zip(rows) {
             let label = &lesson.held_out[place.experience].labels[place.index];
@@ -88,6 +97,7 @@ pub(in crate::learning) fn compare<'a>(
                 label,
                 given: given[nth],
                 parent: before.as_ref().map(|before| before[nth]),
+                naive: naive.as_ref().map(|naive| naive[nth]),
                 experience: place.experience,
                 is_earlier: place.experience + 1 < lesson.held_out.len(),
             });

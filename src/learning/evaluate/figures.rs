@@ -83,6 +83,7 @@ pub(super) mod tests {
             label,
             given,
             parent: None,
+            naive: None,
             experience: 0,
             is_earlier: false,
         };

@@ -4,17 +4,18 @@
 use crate::domain::evaluation::AccuracyMatrix;
 use crate::domain::matrix::mean;
 
-use super::{Answers, share};
+use super::{Answer, Answers, share};
 
-/// Accuracy on each span of `n_experiences`.
-pub(super) fn accuracies(
-    answers: &Answers<'_>,
+/// The share of answers that are right, on each span of `n_experiences`.
+pub(super) fn accuracies<'a>(
+    answers: &Answers<'a>,
     n_experiences: usize,
     span: usize,
+    is_right: impl Fn(&Answer<'a>) -> bool,
 ) -> Vec<Option<f64>> {
     let mut right = vec![Vec::new(); n_experiences.div_ceil(span)];
     for answer in &answers.answers {
-        right[answer.experience / span].push(answer.is_right());
+        right[answer.experience / span].push(is_right(answer));
     }
     right.into_iter().map(|right| share(right.into_iter())).collect()
 }
@@ -70,8 +71,8 @@ mod tests {
         assert_eq!(forgetting(&vec![vec![None]], &[None, Some(1.0)]), None);
         assert_eq!(backward_transfer(&vec![], &[Some(1.0)]), None);
         assert_eq!(share([].into_iter()), None);
-        assert_eq!(accuracies(&Answers::default(), 0, 1), []);
-        assert_eq!(accuracies(&Answers::default(), 3, 2), [None, None]);
+        assert_eq!(accuracies(&Answers::default(), 0, 1, Answer::is_right), []);
+        assert_eq!(accuracies(&Answers::default(), 3, 2, Answer::is_right), [None, None]);
     }
 
     #[test]
@@ -90,9 +91,9 @@ mod tests {
             for (answer, (.., experience)) in answers.answers.iter_mut().zip(given) {
                 answer.experience = experience;
             }
-            let single = accuracies(&answers, 4, 1);
+            let single = accuracies(&answers, 4, 1, Answer::is_right);
             assert_eq!(single, [Some(1.0), Some(2.0 / 3.0), Some(0.0), None]);
-            assert_eq!(accuracies(&answers, 4, 2), [Some(0.75), Some(0.0)]);
+            assert_eq!(accuracies(&answers, 4, 2, Answer::is_right), [Some(0.75), Some(0.0)]);
         });
     }
 }

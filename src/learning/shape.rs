@@ -1,0 +1,111 @@
+//! How the layers of a network hang together. They are kept in one row: that of a multilayer
+//! perceptron is its hidden layers, then the head; that of a mixture of experts is the gate, the hidden
+//! layers of one expert after another, then the head that all share.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::settings::NetworkSettings;
+
+use super::network::Dense;
+
+/// The shape of a network, but for the width of its inputs and the number of labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Units of each hidden layer, of each expert where there are several.
+    pub(super) hidden: Vec<usize>,
+    /// Where it is a mixture.
+    pub(super) experts: Option<Experts>,
+}
+
+/// The experts of a mixture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Experts {
+    /// How many there are.
+    pub(super) n: usize,
+    /// How many answer each input.
+    pub(super) top_k: usize,
+}
+
+impl Shape {
+    /// That of a new model.
+    pub(super) fn of(settings: &NetworkSettings) -> Self {
+        let experts = match settings {
+            NetworkSettings::Mlp(_) => None,
+            NetworkSettings::Moe(moe) => Some(Experts { n: moe.experts, top_k: moe.top_k }),
+        };
+        Self { hidden: settings.hidden().to_vec(), experts }
+    }
+
+    /// Whether it is that of a model with `settings`, whose experts may have become more.
+    pub(super) fn fits(&self, settings: &NetworkSettings) -> bool {
+        let begun = Self::of(settings);
+        let experts = match (self.experts, begun.experts) {
+            (Some(now), Some(begun)) => now.n >= begun.n && now.top_k == begun.top_k,
+            (now, begun) => now == begun,
+        };
+        self.hidden == begun.hidden && experts
+    }
+
+    /// Units of the last hidden layer.
+    pub(super) fn n_hidden(&self) -> usize {
+        self.hidden.last().copied().unwrap_or_default()
+    }
+
+    /// Inputs and outputs of each layer but the head, for features of `width` columns.
+    pub(super) fn body(&self, width: usize) -> Vec<(usize, usize)> {
+        let mut n_in = width;
+        let stack: Vec<(usize, usize)> =
+            self.hidden.iter().map(|&units| (std::mem::replace(&mut n_in, units), units)).collect();
+        match self.experts {
+            None => stack,
+            Some(experts) => {
+                [(width, experts.n)].into_iter().chain(stack.repeat(experts.n)).collect()
+            }
+        }
+    }
+
+    /// Places of the layers that read the features.
+    pub(super) fn reading(&self) -> Vec<usize> {
+        let n = self.experts.map_or(0, |experts| experts.n);
+        [0].into_iter().chain((0..n).map(|expert| 1 + expert * self.hidden.len())).collect()
+    }
+
+    /// That of one expert alone, without the gate.
+    pub(super) fn expert(&self) -> Self {
+        Self { experts: None, ..self.clone() }
+    }
+}
+
+/// Puts the layers of one more expert behind those of the others, and a way to it into the gate.
+pub(super) fn insert_expert(layers: &mut Vec<Dense>, expert: Vec<Dense>) {
+    layers[0].grow_outputs(1);
+    let head = layers.len() - 1;
+    layers.splice(head..head, expert);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learning::seed::{Draw, stream};
+
+    #[test]
+    fn every_expert_reads_the_features_and_so_does_the_gate() {
+        let shape = Shape { hidden: vec![8, 4], experts: Some(Experts { n: 2, top_k: 1 }) };
+        assert_eq!(shape.body(3), [(3, 2), (3, 8), (8, 4), (3, 8), (8, 4)]);
+        assert_eq!(shape.reading(), [0, 1, 3]);
+        let draws = &mut stream(1, Draw::Layers);
+        let sizes = shape.body(3).into_iter().chain([(4, 5)]);
+        let mut layers: Vec<Dense> =
+            sizes.map(|(n_in, n_out)| Dense::random(n_in, n_out, n_in, draws)).collect();
+        let head = layers.last().cloned();
+        let copy = layers[1..3].to_vec();
+        insert_expert(&mut layers, copy);
+        let grown = Shape { experts: Some(Experts { n: 3, top_k: 1 }), ..shape };
+        let sizes: Vec<_> = layers.iter().map(|layer| (layer.n_in, layer.n_out)).collect();
+        assert_eq!(sizes[..7], grown.body(3));
+        assert_eq!(layers.last().cloned(), head);
+        let plain = Shape { hidden: vec![8, 4], experts: None };
+        assert_eq!((plain.body(3), plain.reading()), (vec![(3, 8), (8, 4)], vec![0]));
+    }
+}
