@@ -52,7 +52,7 @@ const fn accuracy(percent: f64) -> Reach {
 }
 
 const ENDS_AND_MEMORIES: &[&str] =
-    &["naive", "retrain", "auto", "memory-200", "memory-1000", "memory-2000", "analytic"];
+    &["naive", "retrain", "auto", "memory-200", "memory-1000", "memory-2000", "analytic", "moe"];
 const NEW_LABELS: &[(&str, Reach)] = &[
     ("auto", accuracy(87.0)),
     ("memory-200", accuracy(78.5)),
@@ -66,7 +66,7 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark {
         name: "digits",
         about: "1,797 digits, two labels at a time",
-        configurations: &["naive", "retrain", "auto", "memory-200", "analytic"],
+        configurations: &["naive", "retrain", "auto", "memory-200", "analytic", "moe"],
         reach: &[("auto", accuracy(96.5))],
         scenario: |_, seed| Ok(tables::digits(seed)),
     },
@@ -133,7 +133,7 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark {
         name: "elec",
         about: "Elec2, an update every 500 rows, each asked about before it is posted",
-        configurations: &["naive", "auto", "memory-2000", "analytic"],
+        configurations: &["naive", "auto", "memory-2000", "analytic", "moe"],
         reach: &[("auto", accuracy(78.8))],
         scenario: |_, _| tables::elec(),
     },

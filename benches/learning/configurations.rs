@@ -18,7 +18,7 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// The configuration of this name: `auto`, `naive`, `retrain`, `analytic`, `memory-N`, or
+    /// The configuration of this name: `auto`, `naive`, `retrain`, `analytic`, `moe`, `memory-N`, or
     /// `STRATEGY-PERCENT` of selection.
     pub fn named(name: &str, has_retrain: bool) -> Self {
         let settings = match name {
@@ -26,8 +26,11 @@ impl Configuration {
             // All data, always: selection would spare it some.
             "retrain" if !has_retrain => json!({"selection": {"strategy": "all"}}),
             "retrain" => json!({
-                "learning": {"strategy": "retrain"}, "selection": {"strategy": "all"},
+                // Its cost is its own: no comparison.
+                "learning": {"strategy": "retrain", "counterfactual": false},
+                "selection": {"strategy": "all"},
             }),
+            "moe" => json!({"network": {"kind": "moe"}}),
             "naive" | "analytic" => json!({"learning": {"strategy": name}}),
             _ => of_number(name),
         };
