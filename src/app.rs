@@ -303,6 +303,7 @@ fn context(
         ingest_slots: Arc::default(),
         training_threads: Arc::new(training_threads),
         device: settings.device(),
+        update_bytes: settings.update_bytes,
     })
 }
 

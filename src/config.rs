@@ -135,6 +135,11 @@ pub struct Settings {
     /// Cores that training may use, shared by all running updates. Default: half of them.
     #[arg(long, env = "PERENNIAL_TRAINING_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub training_threads: Option<u16>,
+    /// Memory that one update may take. A sixteenth of it is filled with new samples at most, further
+    /// ones wait for the next update; a network that does not fit fails with that reason. The
+    /// default is enough for about 60 million weights.
+    #[arg(long, env = "PERENNIAL_UPDATE_BYTES", default_value_t = 4 << 30, value_name = "BYTES", value_parser = clap::value_parser!(u64).range((64 << 20)..))]
+    pub update_bytes: u64,
     /// Seconds after which the update of a worker that gave no sign of life is taken over.
     #[arg(long, env = "PERENNIAL_LEASE_S", default_value_t = 45, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub lease_s: u32,

@@ -1,8 +1,8 @@
 //! What answers: the network, the closed form beside it, or both together.
 //!
 //! Neither is better everywhere: sums forget nothing, however few samples may be kept; a network
-//! learns features that no random draw has. What answered so far goes on answering unless another
-//! does better beyond noise.
+//! learns features that no random draw has. Both together answer at first; what answered so far goes on
+//! answering unless another does better beyond noise.
 
 use crate::domain::settings::Strategy;
 use crate::domain::update::{AnsweredBy, AnsweringReport};
@@ -50,7 +50,7 @@ fn candidates(recipe: &Recipe) -> &'static [AnsweredBy] {
     match recipe.strategy {
         Strategy::Analytic => &[AnsweredBy::Analytic],
         _ if recipe.keeps_sums && recipe.replay != Replay::Recent => {
-            &[AnsweredBy::Network, AnsweredBy::Both, AnsweredBy::Analytic]
+            &[AnsweredBy::Both, AnsweredBy::Network, AnsweredBy::Analytic]
         }
         _ => &[AnsweredBy::Network],
     }

@@ -19,6 +19,7 @@ mod duplicate;
 mod evaluate;
 mod experts;
 mod features;
+mod footprint;
 mod gate;
 mod given;
 mod judges;
@@ -142,6 +143,8 @@ pub struct Lesson<'a> {
     pub held_out: Vec<Samples>,
     /// Decides every random draw.
     pub seed: u64,
+    /// The most bytes of memory that the update may take.
+    pub most_bytes: u64,
     /// What a [`Snapshot`] of the same lesson encoded: training goes on from there, to the same
     /// state. One that does not fit or is damaged changes nothing.
     pub resume: Option<&'a [u8]>,
@@ -215,6 +218,18 @@ pub enum LearningError {
     /// The parent or the samples do not have the settings' shape.
     #[error("the {0} does not fit the model's settings")]
     Mismatch(&'static str),
+    /// The network and the samples do not fit into the memory that is allowed.
+    #[error(
+        "the update would take about {} MiB of memory for this network and these samples, and may \
+         take {} (update_bytes): allow more, or make a model with fewer units",
+        needed >> 20, most >> 20
+    )]
+    TooLarge {
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that are allowed.
+        most: u64,
+    },
     /// More labels than a model may have.
     #[error("{0} labels, a model has at most {MAX_LABELS}")]
     TooManyLabels(usize),
@@ -235,6 +250,7 @@ pub fn update(
 ) -> Result<Learnt, LearningError> {
     let mut watch = Watch { observe };
     check_shapes(lesson)?;
+    footprint::check(lesson)?;
     watch.phase(Phase::Preprocess)?;
     let given = Given::of(lesson);
     if given.new.good.is_empty() {
@@ -300,6 +316,7 @@ pub fn update(
 /// [`LearningError`] where the lesson itself is wrong.
 pub fn plan(lesson: &Lesson<'_>) -> Result<Plan, LearningError> {
     check_shapes(lesson)?;
+    footprint::check(lesson)?;
     let given = Given::of(lesson);
     if given.new.good.is_empty() {
         let Learnt { report, decisions, .. } = report::nothing_to_learn(lesson, &given.new);

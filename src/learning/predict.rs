@@ -62,7 +62,7 @@ impl Predictor {
             .analytic
             .as_ref()
             .filter(|_| answered_by != AnsweredBy::Network)
-            .map(|analytic| ClosedForm::new(analytic, &state.input, device));
+            .map(|analytic| ClosedForm::new(analytic, &state.input));
         let parameters = parameters(&state.layers).map(Vec::len).sum::<usize>()
             + closed_form.as_ref().map_or(0, ClosedForm::n_parameters);
         Self {

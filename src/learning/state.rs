@@ -20,7 +20,7 @@ use super::recipe::Recipe;
 use super::seed::{Draw, stream};
 use super::shape::{Shape, insert_expert};
 use super::subset::Subset;
-use super::{Device, Lesson, consolidate};
+use super::{Lesson, consolidate};
 
 /// Everything that a version has learnt: statistics of its inputs, labels, and weights.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,9 +96,9 @@ impl LearnerState {
 
     /// The state whose closed form never learnt `samples`, which it did, each with the weight given:
     /// their part of the sums is subtracted. What a network has learnt stays.
-    pub fn without(&self, samples: &Samples, device: Device) -> Self {
+    pub fn without(&self, samples: &Samples) -> Self {
         let gone = Subset::all(samples);
-        let without = |analytic: Analytic| analytic.unlearnt(device, self, &gone);
+        let without = |analytic: Analytic| analytic.unlearnt(self, &gone);
         Self { analytic: self.analytic.clone().map(without), ..self.clone() }
     }
 
@@ -197,9 +197,16 @@ impl LearnerState {
             let new = consolidate::importance(lesson, self, new);
             consolidate::accumulate(self.importance.take(), new)
         });
+        if recipe.keeps_sums && self.analytic.is_none() {
+            self.answered_by = AnsweredBy::Both;
+        }
         self.analytic = recipe.keeps_sums.then(|| match self.analytic.take() {
             Some(learner) => learner.learnt(lesson, self, &[new]),
-            None => Analytic::begin(self, lesson.seed).learnt(lesson, self, &[new, history]),
+            None => Analytic::begin(self, recipe.strategy, lesson.seed).learnt(
+                lesson,
+                self,
+                &[new, history],
+            ),
         });
     }
 

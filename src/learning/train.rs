@@ -353,6 +353,7 @@ mod tests {
             experience,
             held_out: vec![],
             seed: 1,
+            most_bytes: u64::MAX,
             resume: None,
         };
         let mut parent = update(&lesson, &mut |_| Continue(())).unwrap().state.unwrap();

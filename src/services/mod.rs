@@ -38,6 +38,8 @@ pub struct Context {
     pub training_threads: Arc<rayon::ThreadPool>,
     /// What computes.
     pub device: Device,
+    /// The most bytes of memory that one update may take.
+    pub update_bytes: u64,
 }
 
 /// Why a use case could not be done.

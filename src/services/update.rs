@@ -115,11 +115,11 @@ pub(super) async fn plan(context: &Context, model: &Model) -> Result<Report, Ser
     };
     let (material, sets) =
         Material::gather(context, model.id, false, None).await.map_err(broken)?;
-    let device = context.device;
     let pending = material.pending.len();
     let held_out = material.n_held_out();
+    let context = context.clone();
     let planned =
-        tokio::task::spawn_blocking(move || learning::plan(&material.lesson(sets, device)))
+        tokio::task::spawn_blocking(move || learning::plan(&material.lesson(sets, &context)))
             .await
             .map_err(|error| ServiceError::Broken(error.to_string()))?;
     let mut report = planned.map_err(|error| ServiceError::Broken(error.to_string()))?.report;
@@ -137,13 +137,14 @@ async fn compute(
     run: Arc<Run>,
 ) -> Result<(Material, Learnt), UpdateError> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
-    let (device, pool) = (context.device, Arc::clone(&context.training_threads));
+    let pool = Arc::clone(&context.training_threads);
     // When this future is dropped the run stops by itself, between two minibatches.
     let guard = run::StopOnDrop::new(Arc::clone(&run));
     let observed = Arc::clone(&run);
     let mut keeper = Keeper::new(context, claim);
+    let context = context.clone();
     let work = move || {
-        let lesson = material.lesson(sets, device);
+        let lesson = material.lesson(sets, &context);
         let observe = &mut |event: Event<'_>| {
             keeper.take(&event);
             observed.observe(event)

@@ -59,6 +59,10 @@ async fn a_model_that_cannot_be_right_is_refused_with_a_pointer() {
             json!({"name": "a", "input": input, "network": {"kind": "mlp", "hidden": [0]}}),
             "/network/hidden/0",
         ),
+        (
+            json!({"name": "a", "input": input, "network": {"kind": "moe", "experts": 65}}),
+            "/network/experts",
+        ),
         (json!({"name": "a", "input": input, "learning": {"epochs": "x"}}), "/learning/epochs"),
         (json!({"name": 7, "input": input}), "/name"),
     ];

@@ -37,6 +37,8 @@ async fn what_was_learnt_first_is_still_known_after_what_came_later() {
     let evaluation = &second["report"]["evaluation"];
     assert_eq!(evaluation["matrix"].as_array().unwrap().len(), 2);
     assert!(evaluation["accuracy"].as_f64().unwrap() > 0.9);
+    let naive = &evaluation["counterfactual"]["naive"];
+    assert!(naive["accuracy"].as_f64() < evaluation["accuracy"].as_f64(), "{evaluation}");
     let model = api.get("/v1/models/story").await.expect(200);
     assert_eq!((&model["live_version"], &model["pending_samples"]), (&json!(2), &json!(0)));
     service.stop().await;
@@ -56,6 +58,26 @@ async fn plain_fine_tuning_forgets_so_the_test_above_can_fail() {
     }
     let old = share_right(api, "naive", &["a", "b"]).await;
     assert!(old < 0.8, "naive fine-tuning kept {old} of the old labels: the story proves nothing");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mixture_of_experts_learns_and_grows() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    let network = json!({"kind": "moe", "hidden": [16], "experts": 2, "top_k": 1, "grow": true});
+    let input = json!({"kind": "tabular", "dim": 8});
+    let paused = json!({"paused": true});
+    let model = json!({"name": "moe", "input": input, "network": network, "schedule": paused});
+    let created = api.post("/v1/models", model).await.expect(201);
+    assert_eq!(created["network"], network);
+    for (step, labels) in [["a", "b"], ["c", "d"]].iter().enumerate() {
+        api.send_samples("moe", &blobs(labels, 200, 8, step as u64 + 1)).await;
+        let update = api.update("moe").await;
+        assert_eq!(update["outcome"], "published", "{update}");
+    }
+    let right = share_right(api, "moe", &["a", "b", "c", "d"]).await;
+    assert!(right > 0.95, "{right}");
     service.stop().await;
 }
 

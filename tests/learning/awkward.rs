@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use perennial::domain::input::{Feature, FeatureKind, Inputs, TabularSchema};
 use perennial::domain::sample::Samples;
 use perennial::domain::settings::{Missing, Strategy};
-use perennial::learning::{LearningError, checkpoint, update};
+use perennial::learning::{LearningError, checkpoint, plan, update};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -156,4 +156,22 @@ fn samples_that_come_a_few_at_a_time_are_learnt_as_well() {
     let at_once = at_once.accuracy(&never_given());
     println!("{few_at_a_time:.3} a few at a time, {at_once:.3} at once");
     assert!(few_at_a_time > at_once - 0.05, "{few_at_a_time} {at_once}");
+}
+
+#[test]
+fn an_update_that_does_not_fit_into_memory_is_refused_before_anything_is_made() {
+    let mut life = Life::new(plain(4, &[4096, 4096]));
+    let samples = blobs(&["a", "b"], 20, 4, 1);
+    let mut lesson = life.lesson(&samples);
+    lesson.most_bytes = 512 << 20;
+    let refused = update(&lesson, &mut |_| ControlFlow::Continue(())).unwrap_err();
+    assert!(matches!(refused, LearningError::TooLarge { .. }));
+    let reason = refused.to_string();
+    assert!(reason.contains("1024 MiB") && reason.contains("512"), "{reason}");
+    assert!(plan(&lesson).is_err());
+    drop(lesson);
+    life.settings = plain(4, &[64]);
+    let mut lesson = life.lesson(&samples);
+    lesson.most_bytes = 512 << 20;
+    assert!(update(&lesson, &mut |_| ControlFlow::Continue(())).is_ok());
 }

@@ -156,6 +156,7 @@ impl Life {
             recent: self.newest(wanted.recent),
             held_out,
             seed: 7,
+            most_bytes: u64::MAX,
             resume: None,
         }
     }

@@ -78,7 +78,7 @@ fn the_closed_form_forgets_exactly_what_is_taken_out() {
         life.state.unwrap()
     };
     let (never, once) = (learnt(&[&first, &kept]), learnt(&[&first, &kept, &gone]));
-    let without = once.without(&gone, Device::Flex);
+    let without = once.without(&gone);
     let answers = |state: &LearnerState| {
         Predictor::new(state, Device::Flex).predict(&never_given().inputs).unwrap()
     };

@@ -53,8 +53,8 @@ pub(super) struct Parent {
     matrix: AccuracyMatrix,
 }
 
-/// Most bytes of new inputs that one update takes; the rest waits for the next.
-const MAX_EXPERIENCE_BYTES: usize = 256 << 20;
+/// The share of an update's memory that new inputs may take; the rest waits for the next update.
+const EXPERIENCE_SHARE: u64 = 16;
 
 impl Material {
     /// Reads what the update learns from, of pending samples those up to block `horizon`, where
@@ -76,7 +76,8 @@ impl Material {
             models::labels(&mut db, id).await?.into_iter().map(|(label, n)| (n, label)).collect();
         let empty = Samples::empty(&settings.input);
 
-        let limit = (MAX_EXPERIENCE_BYTES / row_bytes(&settings.input)).max(1);
+        let most_bytes = usize::try_from(context.update_bytes / EXPERIENCE_SHARE);
+        let limit = (most_bytes.unwrap_or(usize::MAX) / row_bytes(&settings.input)).max(1);
         let pending = samples::pending(&mut db, id, horizon, limit as i64).await?;
         let (own_held_out, new): (Vec<_>, Vec<_>) =
             pending.iter().cloned().partition(|row| row.held_out);
@@ -108,11 +109,11 @@ impl Material {
     }
 
     /// What learning is given.
-    pub(super) fn lesson(&self, sets: Sets, device: learning::Device) -> Lesson<'_> {
+    pub(super) fn lesson(&self, sets: Sets, context: &Context) -> Lesson<'_> {
         static NO_ROWS: AccuracyMatrix = Vec::new();
         Lesson {
             settings: &self.model.settings,
-            device,
+            device: context.device,
             parent: self.parent.as_ref().map(|parent| &parent.state),
             parent_digest: self.parent.as_ref().map(|parent| parent.sha256.as_str()),
             parent_matrix: self.parent.as_ref().map_or(&NO_ROWS, |parent| &parent.matrix),
@@ -121,6 +122,7 @@ impl Material {
             recent: sets.recent,
             held_out: sets.held_out,
             seed: self.seed,
+            most_bytes: context.update_bytes,
             resume: self.snapshot.as_deref(),
         }
     }

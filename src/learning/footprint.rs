@@ -1,0 +1,56 @@
+//! What an update takes of memory, reckoned before anything is made: one that does not fit is refused
+//! in words, where the system would end the whole process.
+
+use std::collections::BTreeSet;
+
+use crate::domain::label::Label;
+use crate::domain::sample::Samples;
+use crate::domain::settings::Strategy;
+
+use super::analytic;
+use super::features;
+use super::shape::Shape;
+use super::state::LearnerState;
+use super::{LearningError, Lesson};
+
+/// Copies of the weights at the worst time: the parent and the network that is agreed with, the one in
+/// training, on the host and on the device, its gradients, the optimiser's two moments, the best epoch,
+/// the one for comparison, a snapshot of most of these.
+const COPIES: usize = 16;
+/// Copies of the sums of a closed form: the parent's, and those that ridges are tried on.
+const COPIES_OF_SUMS: usize = 6;
+/// Copies of the samples: as they came, and as they are replayed.
+const COPIES_OF_SAMPLES: usize = 2;
+
+/// Checks that `lesson` can be learnt in the memory that it may take.
+pub(super) fn check(lesson: &Lesson<'_>) -> Result<(), LearningError> {
+    let needed = bytes(lesson);
+    match needed <= lesson.most_bytes {
+        true => Ok(()),
+        false => Err(LearningError::TooLarge { needed, most: lesson.most_bytes }),
+    }
+}
+
+fn bytes(lesson: &Lesson<'_>) -> u64 {
+    let (settings, schema) = (lesson.settings, &lesson.settings.input);
+    let known = lesson.parent.map_or(&[][..], LearnerState::labels).iter();
+    let sets = [&lesson.experience, &lesson.history, &lesson.recent];
+    let labels: BTreeSet<&Label> = known.chain(&lesson.experience.labels).collect();
+    let dictionaries = lesson.parent.map_or(&[][..], |parent| &parent.dictionaries);
+    let width = schema.n_categorical() + features::width(schema.n_numeric(), dictionaries);
+    let shape =
+        lesson.parent.map_or_else(|| Shape::of(&settings.network), |parent| parent.shape.clone());
+    let layers = shape.body(width).into_iter().chain([(shape.n_hidden(), labels.len())]);
+    let weights: usize = layers.map(|(n_in, n_out)| (n_in + 1) * n_out).sum();
+    let keeps_sums = settings.learning.strategy == Strategy::Analytic
+        || lesson.parent.is_some_and(LearnerState::keeps_sums)
+        || settings.learning.memory.is_some();
+    let sums =
+        if keeps_sums { analytic::width(settings.learning.strategy, width).pow(2) } else { 0 };
+    let of_held_out = lesson.held_out.iter().map(Samples::len).sum::<usize>();
+    let n_samples = sets.into_iter().map(Samples::len).sum::<usize>() + of_held_out;
+    let sample = size_of::<f32>() * (schema.n_numeric() + 8 * schema.n_categorical()) + 128;
+    (COPIES * size_of::<f32>() * weights
+        + COPIES_OF_SUMS * size_of::<f64>() * sums
+        + COPIES_OF_SAMPLES * sample * n_samples) as u64
+}
