@@ -9,12 +9,16 @@ use utoipa::ToSchema;
 
 use super::extract::parse_part;
 use crate::domain::Invalid;
-use crate::domain::input::{Feature, InputSchema, TabularSchema};
+use crate::domain::input::InputSchema;
 use crate::domain::name::ModelName;
 use crate::domain::settings::{
-    GateSettings, LearningSettings, MlpSettings, ModelSettings, MoeSettings, NetworkSettings,
-    RetentionSettings, ScheduleSettings, SelectionSettings,
+    GateSettings, LearningSettings, ModelSettings, NetworkSettings, RetentionSettings,
+    ScheduleSettings, SelectionSettings,
 };
+
+mod views;
+
+pub use views::{InputView, NetworkView};
 
 /// What a model learns to do.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
@@ -23,89 +27,6 @@ pub enum Task {
     /// To name an input's label.
     #[default]
     Classification,
-}
-
-/// What one input looks like: either `dim` (plain vectors) or `features` (named columns).
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = InputSchema)]
-pub struct InputView {
-    /// A row of numbers, or of named numbers and categories.
-    kind: InputKind,
-    /// Length of a plain numeric vector.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, maximum = 65_536)]
-    dim: Option<usize>,
-    /// Named columns, in the order that array inputs follow.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(min_items = 1, max_items = 65_536)]
-    features: Option<Vec<Feature>>,
-}
-
-/// The kinds of input that there are.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum InputKind {
-    /// A row of numbers, or of named numbers and categories.
-    Tabular,
-}
-
-impl From<InputSchema> for InputView {
-    fn from(input: InputSchema) -> Self {
-        let InputSchema::Tabular(TabularSchema { dim, features }) = input;
-        Self { kind: InputKind::Tabular, dim, features }
-    }
-}
-
-/// The network's shape.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = NetworkSettings)]
-pub struct NetworkView {
-    /// Dense layers with ReLU between them; the head grows with the labels. `moe`: several such, of
-    /// which a gate chooses for each input.
-    #[schema(required = false)]
-    kind: NetworkKind,
-    /// Units of each hidden layer, 1 to 4,096; of each expert where there are several.
-    #[schema(required = false, min_items = 1, max_items = 8, default = json!([256, 256]))]
-    hidden: Vec<usize>,
-    /// `moe` only: how many experts there are at first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, minimum = 2, maximum = 64, default = json!(4))]
-    experts: Option<usize>,
-    /// `moe` only: how many of them answer each input.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, minimum = 1, maximum = 64, default = json!(1))]
-    top_k: Option<usize>,
-    /// `moe` only: whether an update that brings new labels brings an expert more, up to 64.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, default = json!(false))]
-    grow: Option<bool>,
-}
-
-/// The kinds of network that there are.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum NetworkKind {
-    /// Dense layers with ReLU between them.
-    Mlp,
-    /// A mixture of experts.
-    Moe,
-}
-
-impl From<NetworkSettings> for NetworkView {
-    fn from(network: NetworkSettings) -> Self {
-        match network {
-            NetworkSettings::Mlp(MlpSettings { hidden }) => {
-                Self { kind: NetworkKind::Mlp, hidden, experts: None, top_k: None, grow: None }
-            }
-            NetworkSettings::Moe(MoeSettings { hidden, experts, top_k, grow }) => Self {
-                kind: NetworkKind::Moe,
-                hidden,
-                experts: Some(experts),
-                top_k: Some(top_k),
-                grow: Some(grow),
-            },
-        }
-    }
 }
 
 /// A model to be made: everything but `name` and `input` has a default that works well.
