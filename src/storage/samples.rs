@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::models::ModelId;
 use super::{StorageError, block};
 use crate::domain::input::Inputs;
+use crate::domain::label::MAX_LABELS;
 use crate::domain::sample::ContentHash;
 
 pub use load::load;
@@ -314,15 +315,26 @@ pub async fn supersede(
         learnt.iter().map(|hash| of(hash).0.to_vec()).collect()
     };
     let superseded = sqlx::query!(
-        "UPDATE samples AS old SET withheld = true
-         FROM unnest($3::bytea[], $4::bytea[], $5::bytea[]) AS new (hash, least, greatest)
-         WHERE old.model_id = $1 AND old.version <> $2 AND NOT old.withheld
-               AND old.hash BETWEEN new.least AND new.greatest AND old.hash <> new.hash",
+        // In order and limited, so that whatever the planner believes of the table, it walks an
+        // index from each hash: a join would compare every new sample with every old one.
+        "UPDATE samples SET withheld = true
+         WHERE model_id = $1 AND hash = ANY (ARRAY(
+             SELECT old.hash
+             FROM unnest($3::bytea[], $4::bytea[], $5::bytea[]) AS new (hash, least, greatest)
+             CROSS JOIN LATERAL (
+                 SELECT hash, version, withheld FROM samples
+                 WHERE model_id = $1 AND hash BETWEEN new.least AND new.greatest
+                 ORDER BY hash LIMIT $6
+             ) old
+             WHERE old.hash <> new.hash AND old.version <> $2 AND NOT old.withheld
+         ))",
         model.0,
         version,
         &column(|hash| *hash),
         &column(|hash| hash.range_of_input().0),
         &column(|hash| hash.range_of_input().1),
+        // An input comes once with each label.
+        MAX_LABELS as i64,
     )
     .execute(db)
     .await?;
