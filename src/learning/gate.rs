@@ -9,6 +9,9 @@
 //! cannot excuse. Recall is compared for every label that the parent knows, and of many honest
 //! comparisons some look bad by chance: Holm's procedure (1979) keeps the chance that any of them
 //! does at 5 %. Of m labels the worst must stand out at 5 %/m, the next at 5 %/(m − 1), and so on.
+//!
+//! While meanings move, old held-out samples say what is no longer so, and would refuse every version
+//! that follows: then only the newest are asked.
 
 use std::collections::BTreeMap;
 
@@ -22,13 +25,18 @@ use super::noise::{Drop, LEVEL, margin_of_share, quantile};
 /// The most labels whose fall is listed; the reason tells how many more there are.
 const MOST_LISTED: usize = 10;
 
-/// Decides on a version by its `answers`, whose parent knew the labels `known`.
+/// Held-out samples that are asked while meanings move: about so many, of the newest experiences.
+const NEWEST: usize = 500;
+
+/// Decides on a version by its `answers`, whose parent knew the labels `known`; `moves` says whether
+/// meanings are held to move.
 pub(super) fn decide(
     settings: &GateSettings,
     answers: &Answers<'_>,
     known: &[Label],
+    moves: bool,
 ) -> GateDecision {
-    let answers = &answers.answers;
+    let answers = &if moves { newest(&answers.answers) } else { answers.answers.clone() };
     let earlier = || answers.iter().filter(|answer| answer.is_earlier);
     let mut checked: Vec<Checked> = Vec::new();
     if let Some(limit) = settings.min_accuracy {
@@ -47,6 +55,15 @@ pub(super) fn decide(
     let (checks, reasons): (Vec<GateCheck>, Vec<Option<String>>) = checked.into_iter().unzip();
     let passed = checks.iter().all(|check| check.passed);
     GateDecision { passed, reasons: reasons.into_iter().flatten().collect(), checks }
+}
+
+/// Those of the newest experiences, as many of these as bring [`NEWEST`].
+fn newest<'a>(answers: &[Answer<'a>]) -> Vec<Answer<'a>> {
+    let mut experiences: Vec<usize> = answers.iter().map(|answer| answer.experience).collect();
+    experiences.sort_unstable();
+    let first = experiences[experiences.len().saturating_sub(NEWEST)..].first().copied();
+    let is_new = |answer: &&Answer<'_>| first.is_some_and(|first| answer.experience >= first);
+    answers.iter().filter(is_new).copied().collect()
 }
 
 /// A check, and why it failed if it did.
@@ -194,7 +211,28 @@ mod tests {
         let mut known: Vec<Label> = labels.clone();
         known.sort();
         known.dedup();
-        decide(&settings, &answers, &known)
+        decide(&settings, &answers, &known, false)
+    }
+
+    #[test]
+    fn while_meanings_move_only_the_newest_samples_count() {
+        let (old, new) = (Label::parse("old").unwrap(), Label::parse("new").unwrap());
+        let label = &new;
+        let mut answers = Answers::default();
+        // Right on the newest 600 where the parent is not, and wrong on all before.
+        for experience in 0..30 {
+            let (given, before) = if experience < 24 { (&old, &new) } else { (&new, &old) };
+            let is_earlier = experience < 29;
+            let parent = Some(before);
+            let answer = Answer { label, given, parent, naive: None, experience, is_earlier };
+            answers.answers.extend([answer; 100]);
+        }
+        let settings = GateSettings::default();
+        assert!(!decide(&settings, &answers, &[new.clone()], false).passed);
+        assert!(decide(&settings, &answers, &[new.clone()], true).passed);
+        answers.answers.retain(|answer| answer.experience < 24);
+        assert!(!decide(&settings, &answers, &[new.clone()], true).passed, "also of the newest");
+        assert!(decide(&settings, &Answers::default(), &[], true).passed);
     }
 
     #[test]
@@ -309,7 +347,7 @@ mod tests {
         assert!(nothing.passed);
         assert_eq!(nothing.checks.len(), 4);
         assert!(nothing.checks.iter().all(|c| c.passed && c.value.is_none() && c.margin.is_none()));
-        assert!(decide(&all, &Answers::default(), &[]).passed);
+        assert!(decide(&all, &Answers::default(), &[], false).passed);
         let all = GateSettings { min_accuracy: Some(0.7), ..all };
         assert!(decision(all, &[(true, "a", [1, 0, 0])]).passed, "one sample proves nothing");
         assert_eq!(decision(NONE, &[(true, "a", [500, 0, 0])]).checks, []);

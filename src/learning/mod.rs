@@ -59,7 +59,7 @@ use crate::domain::words;
 
 use given::{Given, pooled};
 use judges::Judges;
-use recipe::Recipe;
+use recipe::{Recipe, Replay};
 use report::Chosen;
 use subset::Subset;
 use train::Material;
@@ -298,7 +298,8 @@ pub fn update(
     let answers = evaluate::compare(lesson, &state, naive.as_ref(), &mut watch)?;
     let evaluation = evaluate::evaluate(lesson, &state, &answers, naive_steps.unwrap_or_default());
     let known = lesson.parent.map_or(&[][..], LearnerState::labels);
-    let gate = gate::decide(&lesson.settings.gate, &answers, known);
+    let moves = recipe.replay == Replay::Recent;
+    let gate = gate::decide(&lesson.settings.gate, &answers, known, moves);
     state.temperature =
         evaluation.calibration.as_ref().map_or(1.0, |calibration| calibration.temperature);
     watch.progress(1.0)?;

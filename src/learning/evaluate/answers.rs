@@ -37,7 +37,7 @@ pub(in crate::learning) struct Answers<'a> {
 }
 
 /// What each network answered to one held-out sample.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(in crate::learning) struct Answer<'a> {
     /// What it is.
     pub(in crate::learning) label: &'a Label,
