@@ -26,7 +26,7 @@ use super::noise::{Drop, LEVEL, margin_of_share, quantile};
 const MOST_LISTED: usize = 10;
 
 /// Held-out samples that are asked while meanings move: about so many, of the newest experiences.
-const NEWEST: usize = 500;
+const NEWEST: usize = 100;
 
 /// Decides on a version by its `answers`, whose parent knew the labels `known`; `moves` says whether
 /// meanings are held to move.
