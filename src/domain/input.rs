@@ -83,6 +83,11 @@ impl InputSchema {
         tabular.count(FeatureKind::Categorical)
     }
 
+    /// About how many bytes a sample takes in memory.
+    pub fn sample_bytes(&self) -> usize {
+        64 + self.n_numeric() * 4 + self.n_categorical() * 32
+    }
+
     /// The named columns; empty for plain vectors.
     pub fn features(&self) -> &[Feature] {
         let Self::Tabular(tabular) = self;

@@ -16,7 +16,6 @@ use rand::seq::index::sample;
 use crate::domain::input::{InputSchema, Inputs};
 use crate::domain::settings::Strategy;
 
-use super::Lesson;
 use super::categories::Dictionary;
 use super::features::Featurizer;
 use super::judges::Judges;
@@ -82,17 +81,18 @@ impl Analytic {
         }
     }
 
-    /// With the samples of `sets` taken in, each once, and solved anew. `state` has their labels.
+    /// With the samples of `sets` taken in, each once, and solved anew as suits `judges`. `state` has
+    /// the labels of all.
     pub(super) fn learnt(
         mut self,
-        lesson: &Lesson<'_>,
         state: &LearnerState,
         sets: &[&Subset<'_>],
+        judges: &Judges,
     ) -> Self {
         let map = FeatureMap::of(&self, &state.input);
         self.sums.grow(state.labels.len());
         sets.iter().for_each(|samples| self.add(&map, state, samples, 1.0));
-        self.choose_ridge(&map, &Judges::of(lesson, state));
+        self.choose_ridge(&map, judges);
         self
     }
 

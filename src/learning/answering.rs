@@ -9,7 +9,7 @@ use crate::domain::update::{AnsweredBy, AnsweringReport};
 
 use super::Lesson;
 use super::judges::{Judges, Verdict};
-use super::recipe::{Recipe, Replay};
+use super::recipe::Recipe;
 use super::state::LearnerState;
 
 /// Lets `judges` choose what answers for `state`.
@@ -49,7 +49,7 @@ pub(super) fn choose(
 fn candidates(recipe: &Recipe) -> &'static [AnsweredBy] {
     match recipe.strategy {
         Strategy::Analytic => &[AnsweredBy::Analytic],
-        _ if recipe.keeps_sums && recipe.replay != Replay::Recent => {
+        _ if recipe.keeps_sums && !recipe.moves() => {
             &[AnsweredBy::Both, AnsweredBy::Network, AnsweredBy::Analytic]
         }
         _ => &[AnsweredBy::Network],

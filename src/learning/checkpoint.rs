@@ -53,7 +53,7 @@ pub enum CheckpointError {
     /// The manifest is missing or cannot be read.
     #[error("the manifest cannot be read")]
     Manifest(#[source] Option<serde_json::Error>),
-    /// Written by a later release.
+    /// Written by another release.
     #[error("checkpoint format {0} is not known, only {FORMAT}")]
     Format(u32),
     /// The parts contradict each other.
@@ -70,7 +70,6 @@ struct Manifest {
     /// Units of each hidden layer, of each expert where there are several.
     hidden: Vec<usize>,
     /// The experts of a mixture.
-    #[serde(default)]
     experts: Option<Experts>,
     labels: Vec<Label>,
     /// Known categories of each categorical feature.

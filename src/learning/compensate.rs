@@ -14,7 +14,7 @@ use super::Lesson;
 use super::consolidate::importance;
 use super::judges::{Judges, Verdict};
 use super::network::{Dense, parameters, parameters_mut};
-use super::recipe::{Recipe, Replay};
+use super::recipe::Recipe;
 use super::state::LearnerState;
 use super::subset::Subset;
 
@@ -37,16 +37,19 @@ pub(super) fn compensate(
 ) -> Option<CompensationReport> {
     let is_asked = lesson.settings.learning.compensation
         && !matches!(recipe.strategy, Strategy::Naive | Strategy::Analytic)
-        && recipe.replay != Replay::Recent;
+        && !recipe.moves();
     let is_like = |parent: &&LearnerState| parent.shape == state.shape;
     let parent = parent.filter(is_like).filter(|_| is_asked && !judges.samples.is_empty())?;
     let before = with_outputs_of(&state.layers, &parent.layers);
-    let of_new = measured(lesson, state, new);
+    let measured = |state: &LearnerState, set: &Subset<'_>| {
+        importance(lesson, state, &set.up_to(MAX_MEASURED))
+    };
+    let of_new = measured(state, new);
     let of_old = match &parent.importance {
         Some(importance) if old.is_empty() => with_outputs_of(&of_new, importance),
         _ => {
             let parent = LearnerState { layers: before.clone(), ..state.clone() };
-            measured(lesson, &parent, old)
+            measured(&parent, old)
         }
     };
     let shares = shares(&of_new, &of_old);
@@ -73,12 +76,6 @@ pub(super) fn compensate(
         merged: merged.accuracy(),
         judges: judges.samples.len(),
     })
-}
-
-fn measured(lesson: &Lesson<'_>, state: &LearnerState, subset: &Subset<'_>) -> Vec<Dense> {
-    // In the order of the content hash any stretch is a fair draw.
-    let places: Vec<usize> = (0..subset.len().min(MAX_MEASURED)).collect();
-    importance(lesson, state, &subset.choose(&places))
 }
 
 /// `layers` with the outputs that only `grown` has.

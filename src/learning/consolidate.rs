@@ -63,12 +63,10 @@ pub(super) fn importance(
     let featurizer = state.featurizer();
     let log_prior = vec![0.0; state.labels.len()];
     let network = Network::tracked(&state.shape, &state.layers, lesson.device);
-    // In the order of the content hash any stretch is a fair draw.
-    let measured = subset.len().min(MAX_MEASURED);
-    let first: Vec<usize> = (0..measured).collect();
-    let measured = subset.choose(&first);
+    let measured = subset.up_to(MAX_MEASURED);
     let n_parts = measured.len().div_ceil(AT_ONCE).max(1);
-    for part in first.chunks(AT_ONCE) {
+    let all: Vec<usize> = (0..measured.len()).collect();
+    for part in all.chunks(AT_ONCE) {
         let part = measured.choose(part);
         let rows = featurizer.rows(&part.samples.inputs, part.indices.iter().copied());
         let labels: Vec<usize> = part.labels().map(|label| places[label]).collect();

@@ -50,9 +50,7 @@ pub(super) fn fine_tune(
     let mut state = state::begin(lesson, given, &recipe);
     state.grow_head(new_labels, lesson.seed);
     state.count(given, &recipe);
-    // In the order of the content hash any stretch is a fair draw.
-    let places: Vec<usize> = (0..chosen.len().min(n_steps * HALF)).collect();
-    let (new, nothing) = (chosen.choose(&places), Subset::none(chosen.samples));
+    let (new, nothing) = (chosen.up_to(n_steps * HALF), Subset::none(chosen.samples));
     let schedule = Schedule::within(settings, new.len(), n_steps);
     let steps = schedule.steps();
     let material = Material::plain((&new, &nothing), &recipe, schedule);

@@ -69,13 +69,9 @@ impl Evidence {
             answered: MEMORY * self.answered,
             moves: self.moves,
         };
-        // In the order of the content hash any stretch is a fair draw.
-        let some = |subset: &Subset<'a>| {
-            subset.choose(&(0..subset.len().min(MAX_LOOKED_AT)).collect::<Vec<_>>())
-        };
-        let (recent, history) = (some(recent), some(history));
+        let (recent, history) = (recent.up_to(MAX_LOOKED_AT), history.up_to(MAX_LOOKED_AT));
         let labels = common_labels(&recent, &history);
-        let new = with_labels(&some(new), &labels);
+        let new = with_labels(&new.up_to(MAX_LOOKED_AT), &labels);
         let too_few = recent.len() < LEAST_TAUGHT || history.len() < LEAST_TAUGHT;
         if too_few || labels.len() < 2 || new.is_empty() {
             return next;

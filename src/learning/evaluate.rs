@@ -12,6 +12,7 @@ mod transfer;
 use crate::domain::evaluation::{Alternative, Counterfactual, Evaluation};
 use crate::domain::matrix::{mean, push_row, span_of};
 
+use super::counterfactual::Naive;
 use super::{LearnerState, Lesson};
 
 pub(super) use answers::{Answer, Answers, compare, lowest};
@@ -19,13 +20,13 @@ pub(super) use calibrate::fitted_losses;
 
 pub use answers::{MOST_HELD_OUT, held_out_per_label};
 
-/// The figures of `answers`, in which the naive one was trained `naive_steps`; the lesson's matrix with
-/// one more row.
+/// The figures of `answers`, which `naive` gave too, if it was tried; the lesson's matrix with one more
+/// row.
 pub(super) fn evaluate<'a>(
     lesson: &Lesson<'_>,
     state: &LearnerState,
     answers: &Answers<'a>,
-    naive_steps: usize,
+    naive: Option<&Naive>,
 ) -> Evaluation {
     let n_experiences = lesson.held_out.len();
     let span = span_of(n_experiences);
@@ -44,8 +45,8 @@ pub(super) fn evaluate<'a>(
     };
     let counterfactual = lesson.parent.map(|_| Counterfactual {
         parent: alternative(Answer::parent_is_right),
-        naive: (naive_steps > 0).then(|| alternative(Answer::naive_is_right)),
-        naive_steps,
+        naive: naive.map(|_| alternative(Answer::naive_is_right)),
+        naive_steps: naive.map_or(0, |naive| naive.steps),
     });
     let mut evaluation = Evaluation {
         accuracy: share(answers.answers.iter().map(Answer::is_right)),

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::domain::label::Label;
 use crate::domain::sample::Samples;
-use crate::domain::settings::Strategy;
 
 use super::analytic;
 use super::features;
+use super::recipe::Recipe;
 use super::shape::Shape;
 use super::state::LearnerState;
 use super::{LearningError, Lesson};
@@ -21,6 +21,8 @@ const COPIES: usize = 16;
 const COPIES_OF_SUMS: usize = 6;
 /// Copies of the samples: as they came, and as they are replayed.
 const COPIES_OF_SAMPLES: usize = 2;
+/// A label's own text, about.
+const LABEL_BYTES: usize = 64;
 
 /// Checks that `lesson` can be learnt in the memory that it may take.
 pub(super) fn check(lesson: &Lesson<'_>) -> Result<(), LearningError> {
@@ -42,14 +44,13 @@ fn bytes(lesson: &Lesson<'_>) -> u64 {
         lesson.parent.map_or_else(|| Shape::of(&settings.network), |parent| parent.shape.clone());
     let layers = shape.body(width).into_iter().chain([(shape.n_hidden(), labels.len())]);
     let weights: usize = layers.map(|(n_in, n_out)| (n_in + 1) * n_out).sum();
-    let keeps_sums = settings.learning.strategy == Strategy::Analytic
-        || lesson.parent.is_some_and(LearnerState::keeps_sums)
-        || settings.learning.memory.is_some();
+    let keeps_sums = Recipe::of(&settings.learning, false).keeps_sums
+        || lesson.parent.is_some_and(LearnerState::keeps_sums);
     let sums =
         if keeps_sums { analytic::width(settings.learning.strategy, width).pow(2) } else { 0 };
     let of_held_out = lesson.held_out.iter().map(Samples::len).sum::<usize>();
     let n_samples = sets.into_iter().map(Samples::len).sum::<usize>() + of_held_out;
-    let sample = size_of::<f32>() * (schema.n_numeric() + 8 * schema.n_categorical()) + 128;
+    let sample = schema.sample_bytes() + LABEL_BYTES;
     (COPIES * size_of::<f32>() * weights
         + COPIES_OF_SUMS * size_of::<f64>() * sums
         + COPIES_OF_SAMPLES * sample * n_samples) as u64

@@ -13,6 +13,7 @@
 //! While meanings move, old held-out samples say what is no longer so, and would refuse every version
 //! that follows: then only the newest are asked.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::domain::evaluation::{GateCheck, GateDecision, GateRule};
@@ -36,11 +37,14 @@ pub(super) fn decide(
     known: &[Label],
     moves: bool,
 ) -> GateDecision {
-    let answers = &if moves { newest(&answers.answers) } else { answers.answers.clone() };
+    let answers = match moves {
+        true => Cow::Owned(newest(&answers.answers)),
+        false => Cow::Borrowed(&answers.answers[..]),
+    };
     let earlier = || answers.iter().filter(|answer| answer.is_earlier);
     let mut checked: Vec<Checked> = Vec::new();
     if let Some(limit) = settings.min_accuracy {
-        checked.push(least_accuracy(limit, answers));
+        checked.push(least_accuracy(limit, &answers));
     }
     if let Some(limit) = settings.max_drop {
         checked.push(most_drop(GateRule::MaxDrop, "accuracy", limit, answers.iter()));

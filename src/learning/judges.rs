@@ -57,9 +57,7 @@ impl Judges {
         by: AnsweredBy,
     ) -> Verdict {
         let predictor = Predictor::answered_by(state, by, lesson.device);
-        // The lesson's shapes were checked: there is none to be wrong.
-        let logits = predictor.logits(&self.samples.inputs).unwrap_or_default();
-        self.verdict(&logits, state.labels.len())
+        self.verdict(&predictor.logits_of_checked(&self.samples.inputs), state.labels.len())
     }
 
     /// Which of them `logits`, `[judges, n_labels]` row-major, answer rightly.

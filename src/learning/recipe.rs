@@ -79,6 +79,11 @@ impl Recipe {
         Self { strategy, replay, follows, new_share, distillation, keeps_sums, reason }
     }
 
+    /// Whether it is made for meanings that move.
+    pub(super) fn moves(&self) -> bool {
+        self.replay == Replay::Recent
+    }
+
     /// Whether the loss makes up for labels being unequally frequent in what is trained on.
     pub(super) fn levels(&self) -> bool {
         !matches!(self.strategy, Strategy::Naive | Strategy::Ewc)

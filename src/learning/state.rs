@@ -13,6 +13,7 @@ use super::categories::{Dictionary, UNSEEN};
 use super::drift::Evidence;
 use super::features::{self, Featurizer};
 use super::given::Given;
+use super::judges::Judges;
 use super::minibatch::places;
 use super::network::Dense;
 use super::normalize::{Moments, Scale, compensate, compensate_importance};
@@ -168,14 +169,11 @@ impl LearnerState {
         layers
     }
 
-    /// Takes in how often labels come.
+    /// Takes in how often labels come; where the recipe follows the newest, those before count no
+    /// more than they do.
     pub(super) fn count(&mut self, given: &Given<'_>, recipe: &Recipe) {
-        self.count_labels(&given.new.good, recipe.follows);
         self.levelled = recipe.levels();
-    }
-
-    /// Counts the labels of `samples`; those before count no more than they do where `follows`.
-    fn count_labels(&mut self, samples: &Subset<'_>, follows: bool) {
+        let samples = &given.new.good;
         let mut new = vec![0.0; self.labels.len()];
         let places = places(self);
         for (label, weight) in samples.labels().zip(samples.weights()) {
@@ -184,29 +182,32 @@ impl LearnerState {
             }
         }
         let (before, now) = (self.frequencies.iter().sum::<f64>(), new.iter().sum::<f64>());
-        let fading = if follows && before > now { now / before } else { 1.0 };
+        let fading = if recipe.follows && before > now { now / before } else { 1.0 };
         let frequencies = self.frequencies.iter_mut().zip(new);
         frequencies.for_each(|(frequency, new)| *frequency = *frequency * fading + new);
     }
 
     /// Keeps what is needed of the samples once the network has learnt them: sums for the closed
     /// form, importance for weights that are to be held.
-    pub(super) fn keep(&mut self, lesson: &Lesson<'_>, given: &Given<'_>, recipe: &Recipe) {
+    pub(super) fn keep(
+        &mut self,
+        lesson: &Lesson<'_>,
+        given: &Given<'_>,
+        recipe: &Recipe,
+        judges: &Judges,
+    ) {
         let (new, history) = (&given.new.good, &given.history);
         self.importance = (recipe.strategy == Strategy::Ewc).then(|| {
             let new = consolidate::importance(lesson, self, new);
             consolidate::accumulate(self.importance.take(), new)
         });
-        if recipe.keeps_sums && self.analytic.is_none() {
-            self.answered_by = AnsweredBy::Both;
-        }
         self.analytic = recipe.keeps_sums.then(|| match self.analytic.take() {
-            Some(learner) => learner.learnt(lesson, self, &[new]),
-            None => Analytic::begin(self, recipe.strategy, lesson.seed).learnt(
-                lesson,
-                self,
-                &[new, history],
-            ),
+            Some(learner) => learner.learnt(self, &[new], judges),
+            None => {
+                self.answered_by = AnsweredBy::Both;
+                let learner = Analytic::begin(self, recipe.strategy, lesson.seed);
+                learner.learnt(self, &[new, history], judges)
+            }
         });
     }
 

@@ -38,6 +38,11 @@ impl<'a> Subset<'a> {
         Self { samples: self.samples, indices, weights }
     }
 
+    /// `most` of them at most: in the order of the content hash any stretch is a fair draw.
+    pub(super) fn up_to(&self, most: usize) -> Self {
+        self.choose(&(0..self.len().min(most)).collect::<Vec<_>>())
+    }
+
     /// The same at other weights.
     pub(super) fn with_weights(self, weights: Vec<f32>) -> Self {
         Self { weights, ..self }

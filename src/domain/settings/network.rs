@@ -48,7 +48,7 @@ pub struct MoeSettings {
 
 impl Default for MoeSettings {
     fn default() -> Self {
-        Self { hidden: vec![256, 256], experts: 4, top_k: 1, grow: false }
+        Self { hidden: MlpSettings::default().hidden, experts: 4, top_k: 1, grow: false }
     }
 }
 

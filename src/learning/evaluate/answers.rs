@@ -10,6 +10,7 @@ use crate::domain::input::Inputs;
 use crate::domain::label::Label;
 use crate::domain::sample::{ContentHash, Samples};
 
+use super::super::counterfactual::Naive;
 use super::super::predict::{CHUNK, Predictor, largest};
 use super::super::{LearnerState, LearningError, Lesson, Watch};
 use super::calibrate::Scores;
@@ -74,21 +75,21 @@ impl Answer<'_> {
 pub(in crate::learning) fn compare<'a>(
     lesson: &'a Lesson<'_>,
     state: &'a LearnerState,
-    naive: Option<&'a LearnerState>,
+    naive: Option<&'a Naive>,
     watch: &mut Watch<'_>,
 ) -> Result<Answers<'a>, LearningError> {
     let places = choose(&lesson.held_out, MOST_HELD_OUT, |_, _| true);
     let own = Predictor::new(state, lesson.device);
-    let others = [lesson.parent, naive]
+    let others = [lesson.parent, naive.map(|naive| &naive.state)]
         .map(|other| other.map(|other| (Predictor::new(other, lesson.device), other)));
     let mut answers = Answers::default();
     let mut n_scored = MOST_LOGITS / state.labels.len();
     for (index, chunk) in places.chunks(CHUNK).enumerate() {
         let inputs = inputs(lesson, chunk);
-        let logits = logits(&own, &inputs);
+        let logits = own.logits_of_checked(&inputs);
         let given = best(&logits, state);
         let [before, naive] = others.each_ref().map(|other| {
-            other.as_ref().map(|(predictor, other)| best(&self::logits(predictor, &inputs), other))
+            other.as_ref().map(|(asked, state)| best(&asked.logits_of_checked(&inputs), state))
         });
         let rows = logits.chunks_exact(state.labels.len());
         for ((nth, place), row) in chunk.iter().enumerate().zip(rows) {
@@ -165,11 +166,6 @@ fn inputs(lesson: &Lesson<'_>, places: &[Place]) -> Inputs {
         inputs.push_from(&lesson.held_out[place.experience].inputs, place.index);
     }
     inputs
-}
-
-fn logits(predictor: &Predictor, inputs: &Inputs) -> Vec<f32> {
-    // The lesson's shapes were checked: there is none to be wrong.
-    predictor.logits(inputs).unwrap_or_default()
 }
 
 /// The likeliest label of each row.

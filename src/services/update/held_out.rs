@@ -7,7 +7,6 @@ use std::collections::HashMap;
 
 use sqlx::PgConnection;
 
-use super::material::row_bytes;
 use crate::domain::label::Label;
 use crate::domain::sample::{ContentHash, Samples};
 use crate::learning::held_out_per_label;
@@ -31,7 +30,7 @@ pub(super) async fn of_experiences(
     let mut drawn = samples::held_out(db, model.id, per_label as i64).await?;
     // Wide inputs: again those with the lowest hashes, in whatever order they came.
     drawn.sort_unstable_by_key(|(_, row)| row.hash);
-    drawn.truncate(MOST_BYTES / row_bytes(input));
+    drawn.truncate(MOST_BYTES / input.sample_bytes());
     let places: HashMap<i32, usize> =
         experiences.iter().enumerate().map(|(place, &version)| (version, place)).collect();
     let place_of: HashMap<ContentHash, usize> =

@@ -11,7 +11,6 @@ use sqlx::PgConnection;
 
 use super::{Context, Stop, UpdateError, held_out, history, live_version};
 use crate::domain::evaluation::{AccuracyMatrix, Evaluation};
-use crate::domain::input::InputSchema;
 use crate::domain::label::Label;
 use crate::domain::matrix::{span_of, widened};
 use crate::domain::sample::{ContentHash, Samples};
@@ -77,7 +76,7 @@ impl Material {
         let empty = Samples::empty(&settings.input);
 
         let most_bytes = usize::try_from(context.update_bytes / EXPERIENCE_SHARE);
-        let limit = (most_bytes.unwrap_or(usize::MAX) / row_bytes(&settings.input)).max(1);
+        let limit = (most_bytes.unwrap_or(usize::MAX) / settings.input.sample_bytes()).max(1);
         let pending = samples::pending(&mut db, id, horizon, limit as i64).await?;
         let (own_held_out, new): (Vec<_>, Vec<_>) =
             pending.iter().cloned().partition(|row| row.held_out);
@@ -157,11 +156,6 @@ fn n_labels(labels: &HashMap<i32, Label>, pending: &[SampleRow], parent: Option<
     let known: HashSet<&Label> = known.iter().collect();
     let counts = |number, label| of_pending.contains(number) || known.contains(label);
     labels.iter().filter(|&(number, label)| counts(number, label)).count()
-}
-
-/// About how many bytes a sample takes in memory.
-pub(super) fn row_bytes(input: &InputSchema) -> usize {
-    64 + input.n_numeric() * 4 + input.n_categorical() * 32
 }
 
 impl Parent {
