@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use perennial::domain::settings::{ModelSettings, MoeSettings, NetworkSettings};
 use perennial::learning::{Device, Predictor, checkpoint, update};
 
+use crate::invariants::old_answers_stay_when_the_normaliser_moves;
 use crate::life::*;
 
 fn mixture(dim: usize, moe: MoeSettings) -> ModelSettings {
@@ -73,26 +74,5 @@ fn a_mixture_is_deterministic_on_any_number_of_threads_and_either_device() {
 
 #[test]
 fn a_moved_normaliser_leaves_what_a_mixture_says() {
-    let mut life = Life::new(mixture(64, of(3, 2, false)));
-    let given = given();
-    // Nothing is held out, so that no temperature is fitted: it would differ between the two.
-    let learnt = |life: &Life, labels: &[&str]| {
-        let samples = of_labels(&given, labels);
-        let mut lesson = life.lesson(&samples);
-        lesson.held_out.clear();
-        update(&lesson, &mut |_| ControlFlow::Continue(())).unwrap().state
-    };
-    life.state = learnt(&life, &["0", "1", "2"]);
-    let old = of_labels(&given, &["0", "1", "2"]).inputs;
-    let before = life.predictor().predict(&old).unwrap();
-    // A rate so small that training changes nothing: all else of an update remains.
-    life.settings.learning.learning_rate = Some(1e-12);
-    life.state = learnt(&life, &["7", "8", "9"]);
-    let after = life.predictor().predict(&old).unwrap();
-    for (before, after) in before.chunks_exact(3).zip(after.chunks_exact(6)) {
-        let of_old: f32 = after[..3].iter().sum();
-        for (before, after) in before.iter().zip(after) {
-            assert!((before - after / of_old).abs() < 1e-5, "{before} {}", after / of_old);
-        }
-    }
+    old_answers_stay_when_the_normaliser_moves(mixture(64, of(3, 2, false)));
 }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use perennial::domain::settings::{Budget, SelectionStrategy};
+use perennial::domain::settings::{Budget, ModelSettings, SelectionStrategy};
 use perennial::domain::update::Decision;
 use perennial::learning::update;
 
@@ -67,7 +67,11 @@ fn a_larger_update_that_must_choose_is_deterministic_too() {
 
 #[test]
 fn a_moved_normaliser_and_a_grown_head_leave_old_answers_as_they_were() {
-    let mut settings = plain(64, &[64, 64]);
+    old_answers_stay_when_the_normaliser_moves(plain(64, &[64, 64]));
+}
+
+/// Of a model of digits with `settings`.
+pub(crate) fn old_answers_stay_when_the_normaliser_moves(mut settings: ModelSettings) {
     let mut life = Life::new(settings.clone());
     let given = given();
     // Nothing is held out, so that no temperature is fitted: it would differ between the two.
