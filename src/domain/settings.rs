@@ -83,7 +83,7 @@ pub struct LearningSettings {
     /// Whether the trained network may be merged with its parent, weight by weight as far as each
     /// mattered to what was known, where held-out samples are answered better beyond noise. For
     /// `ewc`, which forgets: beside replay there was nothing to gain in any of our benchmarks, at a
-    /// tenth of an update's time.
+    /// twentieth of an update's time.
     pub compensation: bool,
     /// Whether the report tells what plain fine-tuning would have come to on the same held-out
     /// samples. Takes about an eighth of an update.
