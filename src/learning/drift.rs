@@ -10,10 +10,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ndarray::{Array1, ArrayView1, ArrayView2, Axis};
+
 use crate::domain::label::Label;
 
 use super::Lesson;
-use super::cluster::squared;
 use super::predict::largest;
 use super::space::{Points, describe};
 use super::state::LearnerState;
@@ -79,11 +80,14 @@ impl Evidence {
         let points = |subset: &Subset<'_>| describe(lesson, parent, subset).points;
         let (recent_points, history_points, new_points) =
             (points(&recent), points(&history), points(&new));
-        let recent = Neighbours::of(&recent_points, &recent, &labels);
-        let history = Neighbours::of(&history_points, &history, &labels);
+        let recent = Taught::of(&recent_points, &recent, &labels);
+        let history = Taught::of(&history_points, &history, &labels);
         let (ones, votes) = (vec![1.0; labels.len()], history.votes(&recent));
-        let alone = answers(&new_points, &[(&recent, &ones)]);
-        let together = answers(&new_points, &[(&recent, &ones), (&history, &votes)]);
+        let (of_recent, of_history) =
+            (recent.nearest(&new_points, &ones), history.nearest(&new_points, &votes));
+        let alone = of_recent.iter().map(|near| answer(near.clone(), labels.len()));
+        let together = of_recent.iter().zip(&of_history);
+        let together = together.map(|(a, b)| answer([&a[..], b].concat(), labels.len()));
         for ((label, alone), together) in new.labels().zip(alone).zip(together) {
             next.answered += 1.0;
             match (alone == labels[label], together == labels[label]) {
@@ -110,22 +114,27 @@ fn with_labels<'a>(subset: &Subset<'a>, labels: &BTreeMap<&Label, usize>) -> Sub
     subset.choose(&known.map(|(place, _)| place).collect::<Vec<_>>())
 }
 
-/// Points with the places of their labels.
-struct Neighbours<'a> {
-    points: Vec<(&'a [f32], usize)>,
+/// Old samples as points, and the place of each one's label.
+struct Taught<'a> {
+    points: ArrayView2<'a, f32>,
+    /// None where the other set has no such label.
+    labels: Vec<Option<usize>>,
     /// How often each label comes among them.
     shares: Vec<f32>,
 }
 
-impl<'a> Neighbours<'a> {
+/// A sample near another: how near, its label's place, and what its vote counts.
+type Near = (f32, usize, f32);
+
+impl<'a> Taught<'a> {
     /// Those of `subset` that have one of `labels`.
     fn of(points: &'a Points, subset: &Subset<'_>, labels: &BTreeMap<&Label, usize>) -> Self {
-        let known = subset.labels().enumerate();
-        let known = known.filter_map(|(row, label)| Some((points.get(row), *labels.get(label)?)));
-        let points: Vec<(&[f32], usize)> = known.collect();
+        let places: Vec<Option<usize>> =
+            subset.labels().map(|label| labels.get(label).copied()).collect();
+        let n = places.iter().flatten().count();
         let mut shares = vec![0.0; labels.len()];
-        points.iter().for_each(|&(_, label)| shares[label] += 1.0 / points.len() as f32);
-        Self { points, shares }
+        places.iter().flatten().for_each(|&label| shares[label] += 1.0 / n as f32);
+        Self { points: rows(points), labels: places, shares }
     }
 
     /// What the vote of each label counts, so that labels come as often as among `others`: the
@@ -133,26 +142,43 @@ impl<'a> Neighbours<'a> {
     fn votes(&self, others: &Self) -> Vec<f32> {
         others.shares.iter().zip(&self.shares).map(|(theirs, own)| theirs / own).collect()
     }
+
+    /// The nearest to each of `points`, where a label's vote counts as `votes` says.
+    fn nearest(&self, points: &Points, votes: &[f32]) -> Vec<Vec<Near>> {
+        // |a − b|² less |a|², which is the same for all that are compared: a product of matrices,
+        // and not a loop over pairs.
+        let squares: Array1<f32> = self.points.map_axis(Axis(1), |point| point.dot(&point));
+        let products = rows(points).dot(&self.points.t());
+        let of_point = |products: ArrayView1<'_, f32>| {
+            let all = products.into_iter().zip(&squares).zip(&self.labels);
+            let known = all.filter_map(|((product, square), label)| {
+                label.map(|label| (square - 2.0 * product, label, votes[label]))
+            });
+            first(known.collect())
+        };
+        products.outer_iter().map(of_point).collect()
+    }
 }
 
-/// What most of the nearest in `sets` say of each point; each set with what its votes count.
-fn answers(points: &Points, sets: &[(&Neighbours<'_>, &[f32])]) -> Vec<usize> {
-    let n = points.numbers.len() / points.dimensions;
-    let answer = |row| {
-        let point = points.get(row);
-        let of_set = |&(set, votes): &(&Neighbours<'_>, &[f32])| -> Vec<(f32, usize, f32)> {
-            let near =
-                |&(other, label): &(&[f32], usize)| (squared(point, other), label, votes[label]);
-            set.points.iter().map(near).collect()
-        };
-        let mut near: Vec<(f32, usize, f32)> = sets.iter().flat_map(of_set).collect();
-        let k = NEAREST.min(near.len());
-        near.select_nth_unstable_by(k - 1, |a, b| a.0.total_cmp(&b.0));
-        let mut counts = vec![0.0; sets[0].1.len()];
-        near[..k].iter().for_each(|&(_, label, vote)| counts[label] += vote);
-        largest(&counts)
-    };
-    (0..n).map(answer).collect()
+fn rows(points: &Points) -> ArrayView2<'_, f32> {
+    let shape = (points.numbers.len() / points.dimensions, points.dimensions);
+    ArrayView2::from_shape(shape, &points.numbers).expect("whole points")
+}
+
+/// The nearest that are asked, of `near`.
+fn first(mut near: Vec<Near>) -> Vec<Near> {
+    if near.len() > NEAREST {
+        near.select_nth_unstable_by(NEAREST - 1, |a, b| a.0.total_cmp(&b.0));
+        near.truncate(NEAREST);
+    }
+    near
+}
+
+/// What most of the nearest of `near` say.
+fn answer(near: Vec<Near>, n_labels: usize) -> usize {
+    let mut counts = vec![0.0; n_labels];
+    first(near).into_iter().for_each(|(_, label, vote)| counts[label] += vote);
+    largest(&counts)
 }
 
 #[cfg(test)]
