@@ -2,10 +2,11 @@
 //!
 //! The features of an input never change after the first version: `relu(x·R + b)` with seeded
 //! random R and b (Rahimi & Recht 2007), x normalised by that version's statistics. Each reads a few
-//! columns only, which is more accurate than all of them and takes next to no time. So the sums of
-//! ridge.rs hold all that the samples say: no sample is needed again, the order of batches does not
-//! matter, and nothing is forgotten but what is taken out. (ACIL, Zhuang et al. 2022, is the same
-//! idea behind a trained network.)
+//! columns only, which is more accurate than all of them and takes next to no time, and is rounded
+//! to a sixteenth, which costs no accuracy and makes sums of products exact. So the sums of ridge.rs
+//! hold all that the samples say: no sample is needed again, the order of batches does not matter,
+//! and nothing is forgotten but what is taken out. (ACIL, Zhuang et al. 2022, is the same idea
+//! behind a trained network.)
 
 use std::ops::Range;
 
@@ -21,7 +22,7 @@ use super::features::Featurizer;
 use super::judges::Judges;
 use super::minibatch::places;
 use super::normalize::Moments;
-use super::ridge::Sums;
+use super::ridge::{LARGEST_WHOLE, Sums};
 use super::seed::{Draw, stream};
 use super::state::LearnerState;
 use super::subset::Subset;
@@ -33,19 +34,19 @@ const WIDTH_PER_COLUMN: usize = 16;
 /// but at least so many,
 const LEAST_WIDTH: usize = 500;
 /// and at most so many where they answer alone,
-const MOST_WIDTH: usize = 2_400;
+const MOST_WIDTH: usize = 3_000;
 /// or beside a network: time goes by the square.
 const MOST_WIDTH_BESIDE: usize = 1_200;
+/// Features are rounded to such parts of 1, counted in whole numbers: their sums are exact.
+const STEPS: f32 = 16.0;
 /// Rows computed at once.
 const CHUNK: usize = 1_024;
-/// The ridge, as a share of the mean of the Gram matrix's diagonal,
-const RIDGE: f64 = 1e-3;
-/// and what is tried beside it where samples are many,
-const RIDGE_OF_MANY: f64 = 1e-5;
+/// The ridge where samples are many, as a share of the mean of the Gram matrix's diagonal,
+const RIDGE_OF_MANY: &[f64] = &[1e-4];
 /// that is, so many a feature,
 const MANY: f64 = 4.0;
-/// or where they are few.
-const RIDGE_OF_FEW: f64 = 1e-1;
+/// and what is tried where they are few.
+const RIDGES_OF_FEW: &[f64] = &[1e-3, 1e-1];
 /// What scores, which are about 0 to 1, are multiplied by to be logits.
 const SHARPNESS: f32 = 10.0;
 
@@ -75,7 +76,7 @@ impl Analytic {
             seed,
             moments: state.moments.clone(),
             dictionaries: state.dictionaries.clone(),
-            ridge: RIDGE,
+            ridge: RIDGES_OF_FEW[0],
             sums: Sums::none(width + 1, state.labels.len()),
             weights: Vec::new(),
         }
@@ -124,15 +125,16 @@ impl Analytic {
         }
     }
 
-    /// Solves with two ridges and keeps the one that answers the judges best.
+    /// Solves with the ridges that suit so many samples and keeps what answers the judges best.
     fn choose_ridge(&mut self, map: &FeatureMap, judges: &Judges) {
         let inputs = &judges.samples.inputs;
         let features = map.features(inputs, 0..inputs.len());
-        // The last feature is 1, so its square adds up to what all samples weigh.
+        // The last feature is constant, so its square adds up to what all samples weigh.
         let weight = self.sums.gram.diag().last().copied().unwrap_or_default();
+        let weight = weight / f64::from(STEPS * STEPS);
         let is_many = weight > MANY * self.sums.gram.nrows() as f64;
         let mut best: Option<(usize, Self)> = None;
-        for ridge in [RIDGE, if is_many { RIDGE_OF_MANY } else { RIDGE_OF_FEW }] {
+        for &ridge in if is_many { RIDGE_OF_MANY } else { RIDGES_OF_FEW } {
             let mut trial = Self { ridge, weights: Vec::new(), ..self.clone() };
             trial.solve();
             let shape = trial.sums.targets.dim();
@@ -187,7 +189,7 @@ impl FeatureMap {
         Self { featurizer, reads, features }
     }
 
-    /// Features of the inputs at `indices`, `[indices, width + 1]`; the last is 1.
+    /// Features of the inputs at `indices`, `[indices, width + 1]`; the last is constant.
     fn features(
         &self,
         inputs: &Inputs,
@@ -203,10 +205,11 @@ impl FeatureMap {
             for &(n_read, shift) in &self.features {
                 let (own, rest) = reads.split_at(n_read);
                 let sum: f32 = own.iter().map(|&(column, weight)| weight * row[column]).sum();
-                features.push((sum + shift).max(0.0));
+                let steps = ((sum + shift) * STEPS + 0.5).clamp(0.0, LARGEST_WHOLE);
+                features.push(f32::from(steps as u8));
                 reads = rest;
             }
-            features.push(1.0);
+            features.push(STEPS);
         }
         Array2::from_shape_vec(shape, features).expect("a row an input")
     }

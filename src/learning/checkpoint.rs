@@ -34,7 +34,7 @@ use tensors::lower;
 pub(super) use tensors::{Tensors, doubles, floats, layers, manifest_of};
 
 /// The format that is written, and the only one that is read so far.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// The most features of a closed-form learner.
 const MAX_WIDTH: usize = 1 << 14;
