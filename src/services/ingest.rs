@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgTransaction};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -119,11 +119,12 @@ pub async fn ingest(
     render: impl FnOnce(&Ingested) -> GivenAnswer,
 ) -> Result<Answer<Ingested>, ServiceError> {
     let _slot = context.ingest_slots.take().await?;
-    let mut tx = context.pool.begin().await?;
-    if let Some(given) = given_before(&mut tx, model, BATCHES, options.idempotency.as_ref()).await?
-    {
-        return Ok(Answer::Replayed(given));
-    }
+    let tx = context.pool.begin().await?;
+    let key = options.idempotency.as_ref();
+    let mut tx = match given_before(tx, model, BATCHES, key).await? {
+        Given::Before(given) => return Ok(Answer::Replayed(given)),
+        Given::Never(tx) => tx,
+    };
     let model = lock(&mut tx, model).await?;
     let id = Uuid::now_v7();
     batches::open(&mut tx, id, model.id).await?;
@@ -299,25 +300,38 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The answer given before under this key, if any; holds the key until the transaction ends.
+/// Whether a key was answered before.
+pub(super) enum Given<'t> {
+    /// It was, in this way.
+    Before(GivenAnswer),
+    /// It was not: the transaction holds it until it ends.
+    Never(PgTransaction<'t>),
+}
+
+/// The answer given before under this key, if any. The key is free again before that is told: a
+/// client that has been answered may use it at once.
 ///
 /// # Errors
 /// [`ServiceError::Conflict`] while another transaction holds it, [`ServiceError::KeyReused`] when
 /// it stood for another request.
-pub(super) async fn given_before(
-    db: &mut PgConnection,
+pub(super) async fn given_before<'t>(
+    mut tx: PgTransaction<'t>,
     model: &Model,
     route: &str,
     key: Option<&IdempotencyKey>,
-) -> Result<Option<GivenAnswer>, ServiceError> {
-    let Some(IdempotencyKey { key, fingerprint }) = key else { return Ok(None) };
-    if !idempotency::try_lock(db, model.id, route, key).await? {
+) -> Result<Given<'t>, ServiceError> {
+    let Some(IdempotencyKey { key, fingerprint }) = key else { return Ok(Given::Never(tx)) };
+    if !idempotency::try_lock(&mut tx, model.id, route, key).await? {
         let detail = "a request with this Idempotency-Key is being answered; try again shortly";
         return Err(ServiceError::Conflict(detail.to_owned()));
     }
-    match idempotency::find(db, model.id, route, key).await? {
-        Some(given) if given.fingerprint != fingerprint => Err(ServiceError::KeyReused),
-        given => Ok(given),
+    let Some(given) = idempotency::find(&mut tx, model.id, route, key).await? else {
+        return Ok(Given::Never(tx));
+    };
+    tx.rollback().await?;
+    match given.fingerprint == fingerprint {
+        true => Ok(Given::Before(given)),
+        false => Err(ServiceError::KeyReused),
     }
 }
 

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 
-use super::ingest::{Answer, IdempotencyKey, given_before, keep_answer};
+use super::ingest::{Answer, Given, IdempotencyKey, given_before, keep_answer};
 use super::{Context, ServiceError, registry, update};
 use crate::domain::name::ModelName;
 use crate::domain::update::{Report, Trigger, UpdateStatus};
@@ -75,9 +75,10 @@ pub async fn request(
 ) -> Result<Answer<Job>, ServiceError> {
     let mut tx = context.pool.begin().await?;
     let model = registry::find_in(&mut tx, name).await?;
-    if let Some(given) = given_before(&mut tx, &model, UPDATES, key).await? {
-        return Ok(Answer::Replayed(given));
-    }
+    let mut tx = match given_before(tx, &model, UPDATES, key).await? {
+        Given::Before(given) => return Ok(Answer::Replayed(given)),
+        Given::Never(tx) => tx,
+    };
     models::lock(&mut tx, model.id).await?;
     let pending = samples::count_pending(&mut tx, model.id).await?;
     if pending == 0 && !forced {
