@@ -5,7 +5,7 @@ use std::fmt;
 use crate::fashion::Fashion;
 use crate::images::{self, LabelOrder};
 use crate::scenario::Scenario;
-use crate::tables;
+use crate::{tables, texts};
 
 /// One benchmark.
 pub struct Benchmark {
@@ -63,7 +63,7 @@ const NEW_LABELS: &[(&str, Reach)] = &[
     ("analytic", accuracy(87.0)),
 ];
 
-/// All benchmarks, in the order they run in. Text has its place after the images.
+/// All benchmarks, in the order they run in.
 const BENCHMARKS: &[Benchmark] = &[
     Benchmark {
         name: "digits",
@@ -131,6 +131,13 @@ const BENCHMARKS: &[Benchmark] = &[
             ("balanced-50", Reach::NotBelow("random-50")),
         ],
         scenario: |data, seed| Ok(images::mixed(data.fashion()?, seed)),
+    },
+    Benchmark {
+        name: "banking",
+        about: "Banking77, texts, eleven intents at a time",
+        configurations: &["naive", "retrain", "auto", "memory-770", "analytic"],
+        reach: &[("auto", accuracy(88.5)), ("memory-770", accuracy(88.5))],
+        scenario: |_, _| texts::banking(),
     },
     Benchmark {
         name: "elec",

@@ -23,6 +23,7 @@ mod scenario;
 mod styles;
 mod table;
 mod tables;
+mod texts;
 
 #[path = "../../tests/support/mod.rs"]
 mod support;

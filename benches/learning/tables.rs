@@ -46,9 +46,7 @@ pub fn digits(seed: u64) -> Scenario {
 /// # Errors
 /// What is missing, and how to get it.
 pub fn elec() -> Result<Scenario, String> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let dir = std::env::var_os(DIR_VARIABLE).map_or_else(beside, PathBuf::from);
-    let file = dir.join("elec/elec.csv");
+    let file = directory().join("elec/elec.csv");
     let text = std::fs::read_to_string(&file).map_err(|error| {
         format!(
             "{}: {error} (Elec2 as CSV with the label last: name the directory that has it as \
@@ -66,6 +64,12 @@ pub fn elec() -> Result<Scenario, String> {
         tests: chunks().map(TestSet::new).collect(),
         examined: Examined::BeforeEach,
     })
+}
+
+/// The directory of data that the repository does not carry.
+pub fn directory() -> PathBuf {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    std::env::var_os(DIR_VARIABLE).map_or_else(beside, PathBuf::from)
 }
 
 struct Table<'a> {

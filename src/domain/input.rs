@@ -4,6 +4,7 @@
 //! samples handles [`Inputs`] without looking inside.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,6 +15,8 @@ use super::Invalid;
 pub const MAX_FEATURES: usize = 65_536;
 /// The longest category, in bytes of UTF-8.
 pub const MAX_CATEGORY_BYTES: usize = 256;
+/// What a text takes in memory: news of a few paragraphs.
+const TYPICAL_TEXT_BYTES: usize = 2_048;
 
 /// What one input of a model looks like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -21,6 +24,25 @@ pub const MAX_CATEGORY_BYTES: usize = 256;
 pub enum InputSchema {
     /// A row of numbers, or of named numbers and categories.
     Tabular(TabularSchema),
+    /// A text in any language ([`text`](super::text)).
+    Text(TextSchema),
+}
+
+/// The fewest and the most buckets of a text model.
+pub const BUCKETS: RangeInclusive<usize> = 1 << 10..=1 << 20;
+
+/// What is read of a text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TextSchema {
+    /// Buckets that words, pairs of words and parts of words are hashed into, 1,024 to 1,048,576.
+    pub buckets: usize,
+}
+
+impl Default for TextSchema {
+    fn default() -> Self {
+        Self { buckets: 1 << 15 }
+    }
 }
 
 /// Either `dim` (plain vectors) or `features` (named columns); exactly one of the two is set.
@@ -62,7 +84,14 @@ impl InputSchema {
     /// # Errors
     /// [`Invalid`] with the pointer of the first part that is wrong.
     pub fn check(&self) -> Result<(), Invalid> {
-        let Self::Tabular(tabular) = self;
+        let tabular = match self {
+            Self::Tabular(tabular) => tabular,
+            Self::Text(TextSchema { buckets }) if BUCKETS.contains(buckets) => return Ok(()),
+            Self::Text(_) => {
+                let (least, most) = BUCKETS.into_inner();
+                return Err(Invalid::at("/buckets", format!("buckets is {least} to {most}")));
+            }
+        };
         match (&tabular.dim, &tabular.features) {
             (Some(dim), None) if (1..=MAX_FEATURES).contains(dim) => Ok(()),
             (Some(_), None) => Err(Invalid::at("/dim", format!("dim is 1 to {MAX_FEATURES}"))),
@@ -73,25 +102,44 @@ impl InputSchema {
 
     /// How many numbers one input holds.
     pub fn n_numeric(&self) -> usize {
-        let Self::Tabular(tabular) = self;
-        tabular.dim.unwrap_or_else(|| tabular.count(FeatureKind::Numeric))
+        match self {
+            Self::Tabular(tabular) => {
+                tabular.dim.unwrap_or_else(|| tabular.count(FeatureKind::Numeric))
+            }
+            Self::Text(_) => 0,
+        }
     }
 
-    /// How many categories one input holds.
+    /// How many strings one input holds: its categories, or its text.
     pub fn n_categorical(&self) -> usize {
-        let Self::Tabular(tabular) = self;
-        tabular.count(FeatureKind::Categorical)
+        match self {
+            Self::Tabular(tabular) => tabular.count(FeatureKind::Categorical),
+            Self::Text(_) => 1,
+        }
+    }
+
+    /// How many of its strings are categories.
+    pub fn n_categories(&self) -> usize {
+        if self.is_text() { 0 } else { self.n_categorical() }
+    }
+
+    /// Whether inputs are texts.
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_))
     }
 
     /// About how many bytes a sample takes in memory.
     pub fn sample_bytes(&self) -> usize {
-        64 + self.n_numeric() * 4 + self.n_categorical() * 32
+        let of_string = if self.is_text() { TYPICAL_TEXT_BYTES } else { 32 };
+        64 + self.n_numeric() * 4 + self.n_categorical() * of_string
     }
 
     /// The named columns; empty for plain vectors.
     pub fn features(&self) -> &[Feature] {
-        let Self::Tabular(tabular) = self;
-        tabular.features.as_deref().unwrap_or_default()
+        match self {
+            Self::Tabular(tabular) => tabular.features.as_deref().unwrap_or_default(),
+            Self::Text(_) => &[],
+        }
     }
 }
 
@@ -118,11 +166,11 @@ fn check_features(features: &[Feature]) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// A category as it came; `None` where it is missing.
+/// A category as it came, or a text as it was cleaned; `None` where it is missing.
 pub type Category = Option<Box<str>>;
 
 /// Many inputs of one schema, packed: numbers as `[n, n_numeric]`, row-major, NaN where missing;
-/// categories as `[n, n_categorical]`, row-major.
+/// categories, or the text, as `[n, n_categorical]`, row-major.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Inputs {
     n_numeric: usize,

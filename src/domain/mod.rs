@@ -51,6 +51,7 @@ pub mod matrix;
 pub mod name;
 pub mod sample;
 pub mod settings;
+pub mod text;
 pub mod update;
 pub mod version;
 

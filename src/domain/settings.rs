@@ -8,7 +8,7 @@ use super::input::InputSchema;
 
 mod network;
 
-pub use network::{MAX_EXPERTS, MlpSettings, MoeSettings, NetworkSettings};
+pub use network::{MAX_EXPERTS, MlpSettings, MoeSettings, NetworkSettings, TextNetworkSettings};
 
 /// All that decides how a model learns and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ impl ModelSettings {
     /// [`Invalid`] with the pointer of the first part that is wrong.
     pub fn check(&self) -> Result<(), Invalid> {
         self.input.check().map_err(|error| error.within("/input"))?;
-        self.network.check().map_err(|error| error.within("/network"))?;
+        self.network.check(&self.input).map_err(|error| error.within("/network"))?;
         self.learning.check().map_err(|error| error.within("/learning"))?;
         self.selection.check().map_err(|error| error.within("/selection"))?;
         self.schedule.check().map_err(|error| error.within("/schedule"))?;

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 
 use ::csv::{ErrorKind, Reader, ReaderBuilder, StringRecord};
 
-use super::parse::{Cell, Columns, Row};
+use super::parse::{Cell, Columns, Row, push_text};
 use super::samples::{
     Expected, Gatherer, MAX_SAMPLE_BYTES, Tag, Unreadable, parse_id, parse_weight,
 };
@@ -55,6 +55,8 @@ pub(super) fn read_rows(
     }
 }
 
+/// The column of a text.
+const TEXT: &str = "text";
 /// How much is read at a time.
 const READ_BYTES: usize = 256 << 10;
 
@@ -141,6 +143,9 @@ impl Layout {
     fn place(&self, names: &[&str], schema: &InputSchema) -> Result<Vec<usize>, Invalid> {
         let others = [Some(self.label), self.id, self.weight];
         let columns = (0..names.len()).filter(|&column| !others.contains(&Some(column)));
+        if schema.is_text() {
+            return place_text(columns, names);
+        }
         match schema.features() {
             [] => {
                 let columns: Vec<usize> = columns.collect();
@@ -173,6 +178,10 @@ impl Layout {
         let given = |column: Option<usize>| column.map(cell).filter(|text| !text.is_empty());
         let id = given(self.id).map(parse_id).transpose()?;
         let weight = given(self.weight).map_or(Ok(1.0), |text| parse_weight(text.trim_ascii()))?;
+        if expected.schema.is_text() {
+            push_text(Cell::Text(Cow::Borrowed(cell(self.inputs[0]))), inputs)?;
+            return Ok(Tag { label, id, weight });
+        }
         let mut input = Row::new(&expected.schema, expected.missing);
         match expected.schema.features() {
             [] => {
@@ -202,6 +211,20 @@ fn only_column(names: &[&str], name: &str) -> Result<Option<usize>, Invalid> {
 
 fn twice(name: &str) -> Invalid {
     Invalid::new(format!("two columns are called `{}`", walk::shortened(name)))
+}
+
+/// The column of the text, which is the only one beside the label, the id and the weight.
+fn place_text(columns: impl Iterator<Item = usize>, names: &[&str]) -> Result<Vec<usize>, Invalid> {
+    let columns: Vec<usize> = columns.collect();
+    match columns.iter().find(|&&column| names[column] != TEXT) {
+        Some(&column) => {
+            let name = walk::shortened(names[column]);
+            Err(Invalid::new(format!("column `{name}` is none of {TEXT}, the label, id, weight")))
+        }
+        None if columns.is_empty() => Err(Invalid::new(format!("there is no column `{TEXT}`"))),
+        None if columns.len() > 1 => Err(twice(TEXT)),
+        None => Ok(columns),
+    }
 }
 
 fn place_by_name(

@@ -15,6 +15,7 @@ use crate::domain::input::{
     Category, Feature, FeatureKind, InputSchema, Inputs, MAX_CATEGORY_BYTES,
 };
 use crate::domain::settings::Missing;
+use crate::domain::text;
 
 /// Adds the input that `value` holds to `into`.
 ///
@@ -27,6 +28,9 @@ pub fn parse_input(
     into: &mut Inputs,
 ) -> Result<(), Invalid> {
     let json = value.get();
+    if schema.is_text() {
+        return push_text(json_cell(json), into);
+    }
     let mut row = Row::new(schema, missing);
     match (schema.features(), json.as_bytes().first()) {
         ([], Some(b'[')) => row.read_vector(json)?,
@@ -43,6 +47,20 @@ pub fn parse_input(
     }
     row.finish(into);
     Ok(())
+}
+
+/// Adds the text that `cell` holds to `into`.
+///
+/// # Errors
+/// [`Invalid`]; `into` is as it was then.
+pub(super) fn push_text(cell: Cell<'_>, into: &mut Inputs) -> Result<(), Invalid> {
+    let is = |what: &str| Err(Invalid::new(format!("input is {what}, not a text")));
+    match cell {
+        Cell::Text(text) => text::clean(&text).map(|text| into.push(&[], &[Some(text)])),
+        Cell::Missing(how) => Err(Invalid::new(format!("the text is {how}"))),
+        Cell::Number(_) => is("a number"),
+        Cell::Boolean(what) | Cell::Other(what) => is(what),
+    }
 }
 
 /// One value of an input, as a format gives it.

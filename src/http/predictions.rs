@@ -232,14 +232,14 @@ mod tests {
     use super::*;
     use crate::domain::input::{InputSchema, TabularSchema};
     use crate::domain::settings::{
-        GateSettings, LearningSettings, NetworkSettings, RetentionSettings, ScheduleSettings,
-        SelectionSettings,
+        GateSettings, LearningSettings, MlpSettings, NetworkSettings, RetentionSettings,
+        ScheduleSettings, SelectionSettings,
     };
 
     fn read(body: &str) -> Result<(Inputs, usize), (u16, String)> {
         let settings = ModelSettings {
             input: InputSchema::Tabular(TabularSchema { dim: Some(2), features: None }),
-            network: NetworkSettings::default(),
+            network: NetworkSettings::Mlp(MlpSettings::default()),
             learning: LearningSettings::default(),
             selection: SelectionSettings::default(),
             schedule: ScheduleSettings::default(),

@@ -65,12 +65,13 @@ impl NewModel {
     /// [`Invalid`] with the pointer of what is wrong.
     pub fn into_settings(self) -> Result<(ModelName, ModelSettings), Invalid> {
         let Task::Classification = self.task;
+        let input = parse_input_schema(self.input).map_err(|error| error.within("/input"))?;
         let network = match self.network {
-            None => NetworkSettings::default(),
+            None => NetworkSettings::default_for(&input),
             Some(network) => parse_network(network).map_err(|error| error.within("/network"))?,
         };
         let settings = ModelSettings {
-            input: parse_input_schema(self.input).map_err(|error| error.within("/input"))?,
+            input,
             network,
             learning: self.learning.unwrap_or_default(),
             selection: self.selection.unwrap_or_default(),
@@ -86,11 +87,12 @@ impl NewModel {
 fn parse_input_schema(input: Value) -> Result<InputSchema, Invalid> {
     match take_kind(input)? {
         (Some(kind), rest) if kind == "tabular" => parse_part(rest).map(InputSchema::Tabular),
-        (Some(kind), _) if kind == "text" || kind == "image" => Err(Invalid::at(
+        (Some(kind), rest) if kind == "text" => parse_part(rest).map(InputSchema::Text),
+        (Some(kind), _) if kind == "image" => Err(Invalid::at(
             "/kind",
-            format!("this release takes tabular input; {kind} input comes with a later one"),
+            "this release takes tabular and text input; image input comes with a later one",
         )),
-        _ => Err(Invalid::at("/kind", "kind must be tabular")),
+        _ => Err(Invalid::at("/kind", "kind must be tabular or text")),
     }
 }
 
@@ -99,7 +101,8 @@ fn parse_network(network: Value) -> Result<NetworkSettings, Invalid> {
         (None, rest) => parse_part(rest).map(NetworkSettings::Mlp),
         (Some(kind), rest) if kind == "mlp" => parse_part(rest).map(NetworkSettings::Mlp),
         (Some(kind), rest) if kind == "moe" => parse_part(rest).map(NetworkSettings::Moe),
-        _ => Err(Invalid::at("/kind", "kind must be mlp or moe")),
+        (Some(kind), rest) if kind == "text" => parse_part(rest).map(NetworkSettings::Text),
+        _ => Err(Invalid::at("/kind", "kind must be mlp, moe or text")),
     }
 }
 
@@ -241,7 +244,9 @@ mod tests {
             ("input", json!([]), "/input"),
             ("input", json!({"dim": 3}), "/input/kind"),
             ("input", json!({"kind": "audio"}), "/input/kind"),
-            ("input", json!({"kind": "text"}), "/input/kind"),
+            ("input", json!({"kind": "text", "buckets": 8}), "/input/buckets"),
+            ("input", json!({"kind": "text", "dim": 8}), "/input/dim"),
+            ("network", json!({"kind": "text"}), "/network/kind"),
             (
                 "input",
                 json!({"kind": "image", "width": 28, "height": 28, "channels": 1}),
@@ -276,9 +281,38 @@ mod tests {
     }
 
     #[test]
-    fn text_and_images_are_refused_in_clear_words() {
-        let (_, detail) = new_model(json!({"name": "m", "input": {"kind": "text"}})).unwrap_err();
-        assert_eq!(detail, "this release takes tabular input; text input comes with a later one");
+    fn the_network_suits_the_input() {
+        let text = |network: Value| {
+            new_model(json!({"name": "m", "input": {"kind": "text"}, "network": network}))
+        };
+        let least = new_model(json!({"name": "m", "input": {"kind": "text"}})).unwrap();
+        assert_eq!(text(json!({"kind": "text"})).unwrap(), least);
+        for (network, pointer, detail) in [
+            (json!({}), "/network/kind", "the network of such input is of kind text"),
+            (
+                json!({"kind": "text", "embedding": 8}),
+                "/network/embedding",
+                "embedding is 16 to 1024",
+            ),
+            (
+                json!({"kind": "text", "hidden": [0]}),
+                "/network/hidden/0",
+                "a hidden layer has 1 to 4096 units",
+            ),
+            (
+                json!({"kind": "text", "hidden": [1, 1, 1, 1, 1, 1, 1, 1]}),
+                "/network/hidden",
+                "give 0 to 7 hidden layers",
+            ),
+        ] {
+            assert_eq!(text(network).unwrap_err(), (pointer.into(), detail.into()));
+        }
+        let image = json!({"kind": "image", "width": 28, "height": 28, "channels": 1});
+        let (_, detail) = new_model(json!({"name": "m", "input": image})).unwrap_err();
+        assert_eq!(
+            detail,
+            "this release takes tabular and text input; image input comes with a later one"
+        );
     }
 
     fn patched(patch: Value) -> Result<ModelSettings, String> {

@@ -1,4 +1,5 @@
-//! The closed-form learner: ridge regression on fixed random features.
+//! The closed-form learner: ridge regression on fixed random features, and of texts the discriminant
+//! of what they are hashed into.
 //!
 //! The features of an input never change after the first version: `relu(x·R + b)` with seeded
 //! random R and b (Rahimi & Recht 2007), x normalised by that version's statistics. Each reads a few
@@ -18,6 +19,7 @@ use crate::domain::input::{InputSchema, Inputs};
 use crate::domain::settings::Strategy;
 
 use super::categories::Dictionary;
+use super::discriminant;
 use super::features::Featurizer;
 use super::judges::Judges;
 use super::minibatch::places;
@@ -39,6 +41,10 @@ const MOST_WIDTH: usize = 3_000;
 const MOST_WIDTH_BESIDE: usize = 1_200;
 /// Features are rounded to such parts of 1, counted in whole numbers: their sums are exact.
 const STEPS: f32 = 16.0;
+/// Features of texts where they answer alone,
+const TEXT_WIDTH: usize = 4_096;
+/// or beside a network.
+const TEXT_WIDTH_BESIDE: usize = 2_048;
 /// Rows computed at once.
 const CHUNK: usize = 1_024;
 /// The ridge where samples are many, as a share of the mean of the Gram matrix's diagonal,
@@ -71,7 +77,7 @@ impl Analytic {
     /// Of no sample yet: the features are fixed by the statistics of `state`, which has taken the
     /// first samples in.
     pub(super) fn begin(state: &LearnerState, strategy: Strategy, seed: u64) -> Self {
-        let width = width(strategy, state.featurizer().width());
+        let width = width(strategy, &state.input, state.featurizer().width());
         Self {
             seed,
             moments: state.moments.clone(),
@@ -93,7 +99,11 @@ impl Analytic {
         let map = FeatureMap::of(&self, &state.input);
         self.sums.grow(state.labels.len());
         sets.iter().for_each(|samples| self.add(&map, state, samples, 1.0));
-        self.choose_ridge(&map, judges);
+        if state.input.is_text() {
+            self.discriminate();
+        } else {
+            self.choose_ridge(&map, judges);
+        }
         self
     }
 
@@ -101,7 +111,11 @@ impl Analytic {
     pub(super) fn unlearnt(mut self, state: &LearnerState, samples: &Subset<'_>) -> Self {
         let map = FeatureMap::of(&self, &state.input);
         self.add(&map, state, samples, -1.0);
-        self.solve();
+        if state.input.is_text() {
+            self.discriminate();
+        } else {
+            self.solve();
+        }
         self
     }
 
@@ -122,6 +136,13 @@ impl Analytic {
         let mean = self.sums.gram.diag().mean().unwrap_or_default();
         if let Some(weights) = self.sums.solve(self.ridge * mean.max(f64::MIN_POSITIVE)) {
             self.weights = weights.iter().map(|&weight| weight as f32).collect();
+        }
+    }
+
+    fn discriminate(&mut self) {
+        if let Some(weights) = discriminant::solve(&self.sums, f64::from(LARGEST_WHOLE)) {
+            // Logits as they are: what makes scores of a ridge sharp is taken back.
+            self.weights = weights.iter().map(|&weight| weight as f32 / SHARPNESS).collect();
         }
     }
 
@@ -151,8 +172,12 @@ impl Analytic {
     }
 }
 
-/// How many random features there are for `n_columns`.
-pub(super) fn width(strategy: Strategy, n_columns: usize) -> usize {
+/// How many features there are for `n_columns` of input.
+pub(super) fn width(strategy: Strategy, schema: &InputSchema, n_columns: usize) -> usize {
+    if schema.is_text() {
+        let most = if strategy == Strategy::Analytic { TEXT_WIDTH } else { TEXT_WIDTH_BESIDE };
+        return n_columns.min(most);
+    }
     let most = if strategy == Strategy::Analytic { MOST_WIDTH } else { MOST_WIDTH_BESIDE };
     (WIDTH_PER_COLUMN * n_columns).clamp(LEAST_WIDTH, most)
 }
@@ -196,11 +221,14 @@ impl FeatureMap {
         indices: impl ExactSizeIterator<Item = usize>,
     ) -> Array2<f32> {
         let shape = (indices.len(), self.features.len() + 1);
+        if self.featurizer.is_text() {
+            return self.features_of_texts(inputs, indices);
+        }
         let mut features = Vec::with_capacity(shape.0 * shape.1);
         let mut row = Vec::with_capacity(self.featurizer.width());
         for index in indices {
             row.clear();
-            self.featurizer.append(inputs, index, &mut row);
+            self.featurizer.append_full(inputs, index, &mut row);
             let mut reads = &self.reads[..];
             for &(n_read, shift) in &self.features {
                 let (own, rest) = reads.split_at(n_read);
@@ -212,6 +240,24 @@ impl FeatureMap {
             features.push(STEPS);
         }
         Array2::from_shape_vec(shape, features).expect("a row an input")
+    }
+
+    /// The same of texts: their buckets, folded into as many as there are features.
+    fn features_of_texts(
+        &self,
+        inputs: &Inputs,
+        indices: impl ExactSizeIterator<Item = usize>,
+    ) -> Array2<f32> {
+        let n = self.features.len();
+        let mut features = Array2::zeros((indices.len(), n + 1));
+        for (mut row, index) in features.rows_mut().into_iter().zip(indices) {
+            for (bucket, value) in self.featurizer.buckets(inputs, index) {
+                row[bucket as usize % n] += value * LARGEST_WHOLE;
+            }
+            row.mapv_inplace(|value: f32| f32::from((value + 0.5).min(LARGEST_WHOLE) as u8));
+            row[n] = LARGEST_WHOLE;
+        }
+        features
     }
 
     /// Numbers that it keeps.

@@ -168,8 +168,8 @@ pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
     let [recent, history, answered] = drift;
     let drift = Evidence { recent, history, answered, moves };
     Ok(LearnerState {
+        shape: Shape { hidden, experts, sparse: input.is_text() },
         input,
-        shape: Shape { hidden, experts },
         labels,
         moments,
         dictionaries,
@@ -259,7 +259,7 @@ fn dictionaries(
     categories: &[Vec<Box<str>>],
     input: &InputSchema,
 ) -> Result<Vec<Dictionary>, CheckpointError> {
-    if categories.len() != input.n_categorical() {
+    if categories.len() != input.n_categories() {
         return inconsistent("as many dictionaries as categorical features are expected");
     }
     let dictionaries: Option<_> = categories.iter().cloned().map(Dictionary::of).collect();
@@ -314,9 +314,10 @@ fn shapes(
     manifest: &Manifest,
     dictionaries: &[Dictionary],
 ) -> impl Iterator<Item = (usize, usize)> {
-    let shape = Shape { hidden: manifest.hidden.clone(), experts: manifest.experts };
+    let sparse = manifest.input.is_text();
+    let shape = Shape { hidden: manifest.hidden.clone(), experts: manifest.experts, sparse };
     let head = (shape.n_hidden(), manifest.labels.len());
-    let width = features::width(manifest.input.n_numeric(), dictionaries);
+    let width = features::width(&manifest.input, dictionaries);
     shape.body(width).into_iter().chain([head])
 }
 

@@ -7,7 +7,7 @@
 use super::Lesson;
 use super::loss::{Targets, loss};
 use super::minibatch::places;
-use super::network::{Dense, Network, Outputs, numbers, parameters, parameters_mut};
+use super::network::{Dense, Gradient, Network, Outputs, numbers, parameters, parameters_mut};
 use super::state::LearnerState;
 use super::subset::Subset;
 
@@ -43,11 +43,13 @@ impl Anchor {
     }
 
     /// Adds the slope of `λ/2·Σ F·(θ − θ_old)²` to `gradients`.
-    pub(super) fn pull(&self, layers: &[Dense], gradients: &mut [Vec<f32>]) {
+    pub(super) fn pull(&self, layers: &[Dense], gradients: &mut [Gradient]) {
         let (now, then) = (parameters(layers), parameters(&self.layers));
         for (((now, then), pull), gradient) in now.zip(then).zip(&self.pull).zip(gradients) {
-            let numbers = gradient.iter_mut().zip(now).zip(then).zip(pull);
+            let mut all = std::mem::replace(gradient, Gradient::All(Vec::new())).spread(now.len());
+            let numbers = all.iter_mut().zip(now).zip(then).zip(pull);
             numbers.for_each(|(((slope, now), then), pull)| *slope += pull * (now - then));
+            *gradient = Gradient::All(all);
         }
     }
 }
@@ -77,8 +79,9 @@ pub(super) fn importance(
         let slope = loss(&numbers(outputs.logits.clone()), &log_prior, &targets).slope;
         let gradients = network.gradients(outputs, slope);
         let scale = part.len() as f32 / n_parts as f32;
-        for (sums, gradient) in parameters_mut(&mut sums).zip(&gradients) {
-            sums.iter_mut().zip(gradient).for_each(|(sum, x)| *sum += scale * x * x);
+        for (sums, gradient) in parameters_mut(&mut sums).zip(gradients) {
+            let gradient = gradient.spread(sums.len());
+            sums.iter_mut().zip(&gradient).for_each(|(sum, x)| *sum += scale * x * x);
         }
     }
     sums

@@ -51,7 +51,8 @@ pub(super) fn fine_tune(
     state.grow_head(new_labels, lesson.seed);
     state.count(given, &recipe);
     let (new, nothing) = (chosen.up_to(n_steps * HALF), Subset::none(chosen.samples));
-    let schedule = Schedule::within(settings, new.len(), n_steps);
+    let texts = lesson.settings.input.is_text();
+    let schedule = Schedule::within(settings, new.len(), n_steps, texts);
     let steps = schedule.steps();
     let material = Material::plain((&new, &nothing), &recipe, schedule);
     let observe = &mut |_: Event<'_>| (watch.observe)(Event::Progress(PROGRESS));

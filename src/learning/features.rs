@@ -2,12 +2,15 @@
 //!
 //! Raw samples are stored and featurised when they are needed, a minibatch at a time, so that one
 //! representation never outlives the statistics it was made with. Columns: the numbers in the
-//! schema's order, normalised; then each categorical feature's one-hot block.
+//! schema's order, normalised; then each categorical feature's one-hot block. Of a text, the buckets
+//! that it falls into.
 
-use crate::domain::input::{InputSchema, Inputs};
+use crate::domain::input::{InputSchema, Inputs, TextSchema};
 
 use super::categories::Dictionary;
 use super::normalize::{Moments, Scale};
+use super::rows::{Rows, SparseRows};
+use super::text;
 
 /// Turns raw inputs into rows for the network.
 #[derive(Debug, Clone)]
@@ -15,6 +18,7 @@ pub(super) struct Featurizer {
     scale: Scale,
     dictionaries: Vec<Dictionary>,
     width: usize,
+    is_text: bool,
 }
 
 impl Featurizer {
@@ -27,8 +31,14 @@ impl Featurizer {
         Self {
             scale: moments.scale(schema),
             dictionaries: dictionaries.to_vec(),
-            width: width(moments.mean.len(), dictionaries),
+            width: width(schema, dictionaries),
+            is_text: schema.is_text(),
         }
+    }
+
+    /// Whether it reads texts.
+    pub(super) fn is_text(&self) -> bool {
+        self.is_text
     }
 
     /// Columns of a row.
@@ -39,22 +49,44 @@ impl Featurizer {
     /// Whether inputs have the shape that this featuriser was made for.
     pub(super) fn fits(&self, inputs: &Inputs) -> bool {
         inputs.n_numeric() == self.scale.mean.len()
-            && inputs.n_categorical() == self.dictionaries.len()
+            && inputs.n_categorical() == self.dictionaries.len() + usize::from(self.is_text)
     }
 
-    /// Rows of the inputs at `indices`, `[indices, width]` row-major.
+    /// No rows yet.
+    pub(super) fn no_rows(&self) -> Rows {
+        if self.is_text { Rows::Sparse(SparseRows::default()) } else { Rows::Full(Vec::new()) }
+    }
+
+    /// Rows of the inputs at `indices`.
     pub(super) fn rows(
         &self,
         inputs: &Inputs,
         indices: impl ExactSizeIterator<Item = usize>,
-    ) -> Vec<f32> {
-        let mut rows = Vec::with_capacity(indices.len() * self.width);
+    ) -> Rows {
+        let mut rows = self.no_rows();
+        if let Rows::Full(numbers) = &mut rows {
+            numbers.reserve(indices.len() * self.width);
+        }
         indices.for_each(|index| self.append(inputs, index, &mut rows));
         rows
     }
 
-    /// Appends the row of input `index` to `rows`.
-    pub(super) fn append(&self, inputs: &Inputs, index: usize, rows: &mut Vec<f32>) {
+    /// Appends the row of input `index` to `rows`, which are of this featuriser.
+    pub(super) fn append(&self, inputs: &Inputs, index: usize, rows: &mut Rows) {
+        match rows {
+            Rows::Full(numbers) => self.append_full(inputs, index, numbers),
+            Rows::Sparse(rows) => rows.push(self.buckets(inputs, index).into_iter()),
+        }
+    }
+
+    /// The buckets of text `index`, and what each counts.
+    pub(super) fn buckets(&self, inputs: &Inputs, index: usize) -> Vec<(u32, f32)> {
+        let text = inputs.categories(index)[0].as_deref().unwrap_or_default();
+        text::buckets(text, self.width)
+    }
+
+    /// Appends the row of input `index`, which is no text, to `rows`, `[rows, width]` row-major.
+    pub(super) fn append_full(&self, inputs: &Inputs, index: usize, rows: &mut Vec<f32>) {
         let numbers = inputs.numbers(index).iter().enumerate();
         rows.extend(numbers.map(|(j, &number)| self.scale.apply(j, number)));
         for (dictionary, category) in self.dictionaries.iter().zip(inputs.categories(index)) {
@@ -65,9 +97,14 @@ impl Featurizer {
     }
 }
 
-/// Columns of a row with this many numbers and these dictionaries.
-pub(super) fn width(n_numeric: usize, dictionaries: &[Dictionary]) -> usize {
-    n_numeric + dictionaries.iter().map(Dictionary::n_columns).sum::<usize>()
+/// Columns of a row of such input, with these dictionaries.
+pub(super) fn width(schema: &InputSchema, dictionaries: &[Dictionary]) -> usize {
+    match schema {
+        InputSchema::Tabular(_) => {
+            schema.n_numeric() + dictionaries.iter().map(Dictionary::n_columns).sum::<usize>()
+        }
+        InputSchema::Text(TextSchema { buckets }) => *buckets,
+    }
 }
 
 #[cfg(test)]
@@ -94,11 +131,11 @@ mod tests {
         let rows = featurizer.rows(&inputs, 0..3);
         assert_eq!(
             rows,
-            [
+            Rows::Full(vec![
                 -1.0, 0.0, 0.0, 0.0, 1.0, //
                 1.0, 0.0, 1.0, 0.0, 0.0, //
                 0.0, 1.0, 0.0, 0.0, 0.0,
-            ]
+            ])
         );
     }
 }

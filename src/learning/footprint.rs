@@ -39,15 +39,18 @@ fn bytes(lesson: &Lesson<'_>) -> u64 {
     let sets = [&lesson.experience, &lesson.history, &lesson.recent];
     let labels: BTreeSet<&Label> = known.chain(&lesson.experience.labels).collect();
     let dictionaries = lesson.parent.map_or(&[][..], |parent| &parent.dictionaries);
-    let width = schema.n_categorical() + features::width(schema.n_numeric(), dictionaries);
+    let width = schema.n_categories() + features::width(schema, dictionaries);
     let shape =
         lesson.parent.map_or_else(|| Shape::of(&settings.network), |parent| parent.shape.clone());
     let layers = shape.body(width).into_iter().chain([(shape.n_hidden(), labels.len())]);
     let weights: usize = layers.map(|(n_in, n_out)| (n_in + 1) * n_out).sum();
     let keeps_sums = Recipe::of(&settings.learning, false).keeps_sums
         || lesson.parent.is_some_and(LearnerState::keeps_sums);
-    let sums =
-        if keeps_sums { analytic::width(settings.learning.strategy, width).pow(2) } else { 0 };
+    let sums = if keeps_sums {
+        analytic::width(settings.learning.strategy, schema, width).pow(2)
+    } else {
+        0
+    };
     let of_held_out = lesson.held_out.iter().map(Samples::len).sum::<usize>();
     let n_samples = sets.into_iter().map(Samples::len).sum::<usize>() + of_held_out;
     let sample = schema.sample_bytes() + LABEL_BYTES;

@@ -13,6 +13,7 @@ use super::features::Featurizer;
 use super::loss::Targets;
 use super::network::{Network, numbers};
 use super::predict::CHUNK;
+use super::rows::Rows;
 use super::seed::{Draw, stream};
 use super::state::LearnerState;
 use super::subset::Subset;
@@ -42,7 +43,7 @@ impl Half<'_> {
         places: &[usize],
         share: f32,
         featurizer: &Featurizer,
-        (rows, targets): (&mut Vec<f32>, &mut Targets),
+        (rows, targets): (&mut Rows, &mut Targets),
     ) {
         let samples = self.subset.samples;
         let weights = places.iter().map(|&place| self.subset.weights[place]);
@@ -56,8 +57,8 @@ impl Half<'_> {
 }
 
 /// The old network, which is asked about replayed samples.
-struct Teacher {
-    network: Network,
+struct Teacher<'a> {
+    network: Network<'a>,
     /// Labels that it knows.
     n_labels: usize,
     /// What it says of every sample to replay, `[samples, n_labels]` row-major; empty where it is
@@ -65,11 +66,11 @@ struct Teacher {
     logits: Vec<f32>,
 }
 
-impl Teacher {
+impl<'a> Teacher<'a> {
     /// `old` as a teacher, asked beforehand where samples are replayed more than once in `n_steps`.
     fn new(
         lesson: &Lesson<'_>,
-        old: &LearnerState,
+        old: &'a LearnerState,
         featurizer: &Featurizer,
         replay: &Subset<'_>,
         n_steps: usize,
@@ -86,10 +87,10 @@ impl Teacher {
         Self { network, n_labels, logits }
     }
 
-    /// What it says of the samples at `places`, whose rows are given.
-    fn ask(&self, places: &[usize], rows: &[f32]) -> Vec<f32> {
+    /// What it says of the samples at `places`, whose rows are given if needed.
+    fn ask(&self, places: &[usize], rows: impl FnOnce() -> Rows) -> Vec<f32> {
         if self.logits.is_empty() {
-            return numbers(self.network.forward(rows.to_vec()).logits);
+            return numbers(self.network.forward(rows()).logits);
         }
         let of = |&place: &usize| &self.logits[place * self.n_labels..][..self.n_labels];
         places.iter().flat_map(of).copied().collect()
@@ -101,7 +102,7 @@ pub(super) struct Minibatches<'a> {
     new: Half<'a>,
     replay: Half<'a>,
     featurizer: Featurizer,
-    teacher: Option<Teacher>,
+    teacher: Option<Teacher<'a>>,
     /// λ: what agreement with it counts.
     distillation: f32,
     /// What the new samples count, the replayed ones count the rest.
@@ -157,21 +158,20 @@ impl<'a> Minibatches<'a> {
         }
     }
 
-    /// Minibatch `index` of `n` of nearly equal size: rows `[rows, width]`, the new ones first, and
-    /// their targets.
-    pub(super) fn get(&mut self, index: usize, n: usize) -> (Vec<f32>, Targets) {
+    /// Minibatch `index` of `n` of nearly equal size: rows, the new ones first, and their targets.
+    pub(super) fn get(&mut self, index: usize, n: usize) -> (Rows, Targets) {
         let replayed = self.next_replayed();
         let n_new = self.new_order.len();
         let new = &self.new_order[index * n_new / n..(index + 1) * n_new / n];
         let share = self.new_share;
-        let mut rows = Vec::with_capacity((new.len() + replayed.len()) * self.featurizer.width());
+        let mut rows = self.featurizer.no_rows();
         let mut targets = Targets { distillation: self.distillation, ..Targets::default() };
         self.new.append(new, share, &self.featurizer, (&mut rows, &mut targets));
         // Agreement on new samples would fight the new labels: there only where nothing is replayed.
-        let n_values = if replayed.is_empty() { 0 } else { rows.len() };
+        let mark = if replayed.is_empty() { 0 } else { rows.mark() };
         self.replay.append(&replayed, 1.0 - share, &self.featurizer, (&mut rows, &mut targets));
         if let Some(teacher) = &self.teacher {
-            targets.old_logits = teacher.ask(&replayed, &rows[n_values..]);
+            targets.old_logits = teacher.ask(&replayed, || rows.after(mark));
             targets.n_old = teacher.n_labels;
         }
         (rows, targets)

@@ -4,11 +4,14 @@
 //! Weights live on the host as plain numbers ([`Dense`]), which is what is stored, compensated and
 //! grown; burn holds a copy ([`Network`]) while it computes.
 
+use std::borrow::Cow;
+
 use burn::tensor::activation::relu;
 use burn::tensor::module::linear;
 use burn::tensor::{Device as BurnDevice, Gradients, Tensor, TensorData};
 use rand::Rng;
 
+use super::rows::{Rows, SparseRows};
 use super::shape::Shape;
 use super::{Device, experts};
 
@@ -82,12 +85,49 @@ impl Device {
     }
 }
 
-/// Layers on a device, ready to compute.
+/// Layers on a device, ready to compute; but a first layer that reads sparse rows stays on the host,
+/// where only what a minibatch reads of it is touched.
 #[derive(Debug, Clone)]
-pub(super) struct Network {
+pub(super) struct Network<'a> {
     device: BurnDevice,
     shape: Shape,
+    /// The layer of sparse rows.
+    embedding: Option<Cow<'a, Dense>>,
+    /// All others.
     layers: Vec<experts::Layer>,
+}
+
+/// The gradient of a layer's weights, or of its biases.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Gradient {
+    /// Of all of them.
+    All(Vec<f32>),
+    /// Of the weights that read some of the columns, ascending; it is 0 for all others.
+    Columns(Vec<u32>, Vec<f32>),
+}
+
+impl Gradient {
+    /// Its numbers.
+    pub(super) fn numbers(&self) -> &[f32] {
+        match self {
+            Self::All(numbers) | Self::Columns(_, numbers) => numbers,
+        }
+    }
+
+    /// That of all `n` weights.
+    pub(super) fn spread(self, n: usize) -> Vec<f32> {
+        match self {
+            Self::All(numbers) => numbers,
+            Self::Columns(columns, numbers) => {
+                let mut all = vec![0.0; n];
+                let n_out = numbers.len() / columns.len().max(1);
+                for (&column, slope) in columns.iter().zip(numbers.chunks_exact(n_out.max(1))) {
+                    all[column as usize * n_out..][..n_out].copy_from_slice(slope);
+                }
+                all
+            }
+        }
+    }
 }
 
 /// What a network computes for a minibatch of n rows.
@@ -99,24 +139,35 @@ pub(super) struct Outputs {
     pub(super) logits: Tensor<2>,
     /// What an uneven load of experts adds to the loss, where there are such.
     pub(super) balance: Option<Tensor<1>>,
+    /// What a layer of sparse rows read, and its outputs before the ReLU, `[n, units]`.
+    pub(super) embedded: Option<(SparseRows, Tensor<2>)>,
 }
 
-impl Network {
+impl<'a> Network<'a> {
     /// `layers`, which hang together as `shape` says, on `device`, to answer.
-    pub(super) fn new(shape: &Shape, layers: &[Dense], device: Device) -> Self {
+    pub(super) fn new(shape: &Shape, layers: &'a [Dense], device: Device) -> Self {
         let device = device.burn();
+        let (embedding, layers) = embedding(shape, layers);
         let layers = layers.iter().map(|layer| tensors(layer, &device)).collect();
-        Self { shape: shape.clone(), layers, device }
+        Self { shape: shape.clone(), embedding, layers, device }
     }
 
     /// The same, to train: [`Self::gradients`] follow a backward pass.
-    pub(super) fn tracked(shape: &Shape, layers: &[Dense], device: Device) -> Self {
+    pub(super) fn tracked(shape: &Shape, layers: &'a [Dense], device: Device) -> Self {
         let device = device.burn().autodiff();
         let tracked = |layer| {
             let (weight, bias) = tensors(layer, &device);
             (weight.require_grad(), bias.require_grad())
         };
-        Self { shape: shape.clone(), layers: layers.iter().map(tracked).collect(), device }
+        let (embedding, layers) = embedding(shape, layers);
+        let layers = layers.iter().map(tracked).collect();
+        Self { shape: shape.clone(), embedding, layers, device }
+    }
+
+    /// The same with layers of its own.
+    pub(super) fn into_owned(self) -> Network<'static> {
+        let embedding = self.embedding.map(|embedding| Cow::Owned(embedding.into_owned()));
+        Network { device: self.device, shape: self.shape, embedding, layers: self.layers }
     }
 
     /// Where it computes.
@@ -124,39 +175,67 @@ impl Network {
         &self.device
     }
 
-    /// Outputs for `rows`, `[n, width]` row-major.
-    pub(super) fn forward(&self, rows: Vec<f32>) -> Outputs {
+    /// Outputs for `rows`, of the kind that the first layer reads.
+    pub(super) fn forward(&self, rows: Rows) -> Outputs {
         let (head, body) = self.layers.split_last().expect("a network has a head");
-        let (hidden, balance) = match self.shape.experts {
-            Some(experts) => {
-                let (hidden, balance) = experts::forward(experts, body, &rows, &self.device);
-                (hidden, Some(balance))
+        let (mut balance, mut embedded) = (None, None);
+        let hidden = match (rows, &self.embedding, self.shape.experts) {
+            (Rows::Sparse(rows), Some(embedding), _) => {
+                let sums = matrix(rows.through(embedding), embedding.n_out, &self.device);
+                let sums = if self.device.is_autodiff() { sums.require_grad() } else { sums };
+                embedded = Some((rows, sums.clone()));
+                through(body, relu(sums))
             }
-            None => {
+            (Rows::Full(rows), None, Some(experts)) => {
+                let (hidden, uneven) = experts::forward(experts, body, &rows, &self.device);
+                balance = Some(uneven);
+                hidden
+            }
+            (Rows::Full(rows), None, None) => {
                 let width = self.layers[0].0.dims()[0];
-                (through(body, matrix(rows, width, &self.device)), None)
+                through(body, matrix(rows, width, &self.device))
             }
+            _ => unreachable!("rows are of the shape's kind"),
         };
         let logits = linear(hidden.clone(), head.0.clone(), Some(head.1.clone()));
-        Outputs { hidden, logits, balance }
+        Outputs { hidden, logits, balance, embedded }
     }
 
     /// Gradients of the layers' weights and biases, in the order of the layers, from the gradient
     /// of the loss with respect to the logits of `outputs`, `[n, labels]` row-major.
-    pub(super) fn gradients(&self, outputs: Outputs, slope: Vec<f32>) -> Vec<Vec<f32>> {
-        let Outputs { logits, balance, .. } = outputs;
+    pub(super) fn gradients(&self, outputs: Outputs, slope: Vec<f32>) -> Vec<Gradient> {
+        let Outputs { logits, balance, embedded, .. } = outputs;
         let [_, n_labels] = logits.dims();
         // d(Σ logits·slope) / d(logits) is the slope itself: burn carries it back from there.
         let slope = matrix(slope, n_labels, &self.device);
         let loss = (logits * slope).sum();
         let loss = balance.into_iter().fold(loss, |loss, balance| loss + balance);
         let mut gradients = loss.backward();
-        let mut collected = Vec::with_capacity(2 * self.layers.len());
+        let mut collected = Vec::with_capacity(2 * (self.layers.len() + 1));
+        if let Some((rows, sums)) = embedded {
+            let [_, n_out] = sums.dims();
+            let of_sums = gradient(&sums, &mut gradients);
+            let (columns, numbers) = rows.gradient(&of_sums, n_out);
+            collected.push(Gradient::Columns(columns, numbers));
+            let mut of_bias = vec![0.0; n_out];
+            for row in of_sums.chunks_exact(n_out) {
+                of_bias.iter_mut().zip(row).for_each(|(sum, slope)| *sum += slope);
+            }
+            collected.push(Gradient::All(of_bias));
+        }
         for (weight, bias) in &self.layers {
-            collected.push(gradient(weight, &mut gradients));
-            collected.push(gradient(bias, &mut gradients));
+            collected.push(Gradient::All(gradient(weight, &mut gradients)));
+            collected.push(Gradient::All(gradient(bias, &mut gradients)));
         }
         collected
+    }
+}
+
+/// The layer that reads sparse rows, where `shape` has such, and the others.
+fn embedding<'a>(shape: &Shape, layers: &'a [Dense]) -> (Option<Cow<'a, Dense>>, &'a [Dense]) {
+    match layers.split_first() {
+        Some((first, others)) if shape.sparse => (Some(Cow::Borrowed(first)), others),
+        _ => (None, layers),
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Written out on the host: one pass over each parameter where burn's takes a dozen tensors, a
 //! clip that looks at the whole gradient, sums whose order no thread pool decides, and a state of
-//! plain numbers that can be stored.
+//! plain numbers that can be stored. Of a layer that reads sparse rows only what was read is touched:
+//! the moments of the rest wait (lazy Adam, as in TensorFlow).
 
-use super::network::{Dense, parameters_mut};
+use super::network::{Dense, Gradient, parameters_mut};
 
 const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.999;
@@ -33,8 +34,9 @@ impl Adam {
     /// One step of `layers` against `gradients` (weight and bias of each layer in turn) at `rate`.
     /// Answers whether the gradient was finite; if not, nothing changes.
     #[must_use]
-    pub(super) fn step(&mut self, layers: &mut [Dense], gradients: &[Vec<f32>], rate: f32) -> bool {
-        let norm = gradients.iter().map(|gradient| squared_norm(gradient)).sum::<f64>().sqrt();
+    pub(super) fn step(&mut self, layers: &mut [Dense], gradients: &[Gradient], rate: f32) -> bool {
+        let squares = gradients.iter().map(|gradient| squared_norm(gradient.numbers()));
+        let norm = squares.sum::<f64>().sqrt();
         if !norm.is_finite() {
             return false;
         }
@@ -43,21 +45,37 @@ impl Adam {
         let correction_1 = 1.0 - BETA_1.powi(self.steps);
         let correction_2 = (1.0 - BETA_2.powi(self.steps)).sqrt();
         let rate = rate / correction_1;
-        let moments = parameters_mut(&mut self.first).zip(parameters_mut(&mut self.second));
-        for ((parameter, gradient), (first, second)) in
-            parameters_mut(layers).zip(gradients).zip(moments)
-        {
-            let numbers = parameter.iter_mut().zip(gradient).zip(first).zip(second);
+        let update = |parameters: &mut [f32], gradient: &[f32], (first, second): Moments<'_>| {
+            let numbers = parameters.iter_mut().zip(gradient).zip(first).zip(second);
             for (((parameter, gradient), first), second) in numbers {
                 let gradient = gradient * clip;
                 *first = BETA_1 * *first + (1.0 - BETA_1) * gradient;
                 *second = BETA_2 * *second + (1.0 - BETA_2) * gradient * gradient;
                 *parameter -= rate * *first / (second.sqrt() / correction_2 + EPSILON);
             }
+        };
+        let moments = parameters_mut(&mut self.first).zip(parameters_mut(&mut self.second));
+        for ((parameter, gradient), (first, second)) in
+            parameters_mut(layers).zip(gradients).zip(moments)
+        {
+            match gradient {
+                Gradient::All(slopes) => update(parameter, slopes, (first, second)),
+                Gradient::Columns(columns, slopes) => {
+                    let n_out = slopes.len() / columns.len().max(1);
+                    for (&column, slopes) in columns.iter().zip(slopes.chunks_exact(n_out.max(1))) {
+                        let at = column as usize * n_out..(column as usize + 1) * n_out;
+                        let moments = (&mut first[at.clone()], &mut second[at.clone()]);
+                        update(&mut parameter[at], slopes, moments);
+                    }
+                }
+            }
         }
         true
     }
 }
+
+/// First and second moments.
+type Moments<'a> = (&'a mut [f32], &'a mut [f32]);
 
 /// Sum of squares, in eight sums so that it vectorises.
 fn squared_norm(numbers: &[f32]) -> f64 {
@@ -80,12 +98,31 @@ mod tests {
         vec![Dense { n_in: 1, n_out: 1, weight: vec![weight], bias: vec![0.0] }]
     }
 
+    fn gradient(of_weight: f32) -> [Gradient; 2] {
+        [Gradient::All(vec![of_weight]), Gradient::All(vec![0.0])]
+    }
+
+    #[test]
+    fn what_was_not_read_stays() {
+        let weight = vec![1.0; 6];
+        let mut layers = vec![Dense { n_in: 3, n_out: 2, weight, bias: vec![0.0; 2] }];
+        let slopes = [Gradient::Columns(vec![1], vec![1.0, -1.0]), Gradient::All(vec![0.0; 2])];
+        let spread = slopes[0].clone().spread(6);
+        assert_eq!(spread, [0.0, 0.0, 1.0, -1.0, 0.0, 0.0]);
+        let mut others = layers.clone();
+        assert!(Adam::new(&layers).step(&mut layers, &slopes, 0.1));
+        let all = [Gradient::All(spread), Gradient::All(vec![0.0; 2])];
+        assert!(Adam::new(&others).step(&mut others, &all, 0.1));
+        assert_eq!(layers, others);
+        assert_eq!(layers[0].weight[..2], [1.0; 2]);
+    }
+
     #[test]
     fn it_finds_the_bottom_of_a_bowl() {
         let mut layers = layer(5.0);
         let mut adam = Adam::new(&layers);
         for _ in 0..2_000 {
-            let slope = vec![vec![2.0 * (layers[0].weight[0] - 3.0)], vec![0.0]];
+            let slope = gradient(2.0 * (layers[0].weight[0] - 3.0));
             assert!(adam.step(&mut layers, &slope, 0.01));
         }
         assert!((layers[0].weight[0] - 3.0).abs() < 1e-2, "{}", layers[0].weight[0]);
@@ -95,7 +132,7 @@ mod tests {
     fn the_first_step_has_the_size_of_the_rate_however_large_the_gradient() {
         for slope in [1e-3, 1.0, 1e6] {
             let mut layers = layer(0.0);
-            assert!(Adam::new(&layers).step(&mut layers, &[vec![slope], vec![0.0]], 0.1));
+            assert!(Adam::new(&layers).step(&mut layers, &gradient(slope), 0.1));
             assert!((layers[0].weight[0] + 0.1).abs() < 1e-3);
         }
     }
@@ -103,7 +140,7 @@ mod tests {
     #[test]
     fn a_gradient_that_is_not_finite_changes_nothing() {
         let mut layers = layer(1.0);
-        assert!(!Adam::new(&layers).step(&mut layers, &[vec![f32::NAN], vec![0.0]], 0.1));
+        assert!(!Adam::new(&layers).step(&mut layers, &gradient(f32::NAN), 0.1));
         assert_eq!(layers, layer(1.0));
     }
 }

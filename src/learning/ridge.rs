@@ -85,13 +85,18 @@ impl Sums {
 
     /// Weights `[features, labels]` at this `ridge`, over 0; none where numbers are not finite.
     pub(super) fn solve(&self, ridge: f64) -> Option<Array2<f64>> {
-        let mut factor = self.gram.clone();
-        factor.diag_mut().iter_mut().for_each(|value| *value += ridge);
-        decompose(&mut factor)?;
-        let mut weights = self.targets.clone();
-        substitute(&factor, &mut weights)?;
-        weights.iter().all(|weight| weight.is_finite()).then_some(weights)
+        let mut gram = self.gram.clone();
+        gram.diag_mut().iter_mut().for_each(|value| *value += ridge);
+        solved(gram, self.targets.clone())
     }
+}
+
+/// X of `matrix·X = values`, for a symmetric positive definite matrix of which only what is on and
+/// below the diagonal is read; none where numbers are not finite.
+pub(super) fn solved(mut matrix: Array2<f64>, mut values: Array2<f64>) -> Option<Array2<f64>> {
+    decompose(&mut matrix)?;
+    substitute(&matrix, &mut values)?;
+    values.iter().all(|value| value.is_finite()).then_some(values)
 }
 
 /// Whether the sums of products of both, down their columns, lose nothing in 32 bits: whole numbers

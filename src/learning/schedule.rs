@@ -22,8 +22,10 @@ const EXEMPLAR_STEPS: usize = 150;
 /// The fewest steps over new samples of known labels, of which there are else no more than as many
 /// passes: more of them learn the newest by heart, which in a stream that drifts costs a point.
 const KNOWN_STEPS: usize = 30;
-/// Peak learning rate where the settings give none.
+/// Peak learning rate where the settings give none,
 pub(super) const RATE: f32 = 1e-3;
+/// and of texts, whose every bucket is read seldom: lower ones do not learn it.
+const TEXT_RATE: f32 = 3e-3;
 /// More passes over exemplars than this are many,
 const MANY_PASSES: usize = 20;
 /// and the peak rate is multiplied by this.
@@ -57,6 +59,8 @@ pub(super) struct Task {
     pub(super) new_labels: bool,
     /// Whether there is nothing to forget.
     pub(super) first: bool,
+    /// Whether they are texts.
+    pub(super) texts: bool,
 }
 
 impl Schedule {
@@ -68,7 +72,11 @@ impl Schedule {
         let epochs = settings.epochs.map_or(fitting, |epochs| epochs as usize);
         let steps = epochs * steps_per_epoch;
         let many = task.exemplars && steps * HALF > MANY_PASSES * task.n_replayed;
-        let rate = if many { RATE * MANY_PASSES_RATE } else { RATE };
+        let rate = match (task.texts, many) {
+            (true, _) => TEXT_RATE,
+            (false, true) => RATE * MANY_PASSES_RATE,
+            (false, false) => RATE,
+        };
         Self {
             epochs,
             steps_per_epoch,
@@ -79,12 +87,17 @@ impl Schedule {
     }
 
     /// For `n_new` samples in about `n_steps` steps, or one pass.
-    pub(super) fn within(settings: &LearningSettings, n_new: usize, n_steps: usize) -> Self {
+    pub(super) fn within(
+        settings: &LearningSettings,
+        n_new: usize,
+        n_steps: usize,
+        texts: bool,
+    ) -> Self {
         let steps_per_epoch = n_new.div_ceil(HALF);
         Self {
             epochs: (n_steps / steps_per_epoch).max(1),
             steps_per_epoch,
-            rate: settings.learning_rate.unwrap_or(RATE),
+            rate: settings.learning_rate.unwrap_or(if texts { TEXT_RATE } else { RATE }),
             warm_up: 0,
             many: false,
         }
@@ -138,7 +151,7 @@ mod tests {
     use super::*;
 
     fn task(n_new: usize, n_replayed: usize) -> Task {
-        Task { n_new, n_replayed, exemplars: false, new_labels: true, first: false }
+        Task { n_new, n_replayed, exemplars: false, new_labels: true, first: false, texts: false }
     }
 
     fn steps(task: Task) -> usize {

@@ -15,6 +15,8 @@ pub(super) struct Shape {
     pub(super) hidden: Vec<usize>,
     /// Where it is a mixture.
     pub(super) experts: Option<Experts>,
+    /// Whether its first layer reads sparse rows.
+    pub(super) sparse: bool,
 }
 
 /// The experts of a mixture.
@@ -31,10 +33,11 @@ impl Shape {
     /// That of a new model.
     pub(super) fn of(settings: &NetworkSettings) -> Self {
         let experts = match settings {
-            NetworkSettings::Mlp(_) => None,
+            NetworkSettings::Mlp(_) | NetworkSettings::Text(_) => None,
             NetworkSettings::Moe(moe) => Some(Experts { n: moe.experts, top_k: moe.top_k }),
         };
-        Self { hidden: settings.hidden().to_vec(), experts }
+        let sparse = matches!(settings, NetworkSettings::Text(_));
+        Self { hidden: settings.hidden(), experts, sparse }
     }
 
     /// Whether it is that of a model with `settings`, whose experts may have become more.
@@ -44,7 +47,7 @@ impl Shape {
             (Some(now), Some(begun)) => now.n >= begun.n && now.top_k == begun.top_k,
             (now, begun) => now == begun,
         };
-        self.hidden == begun.hidden && experts
+        self.hidden == begun.hidden && self.sparse == begun.sparse && experts
     }
 
     /// Units of the last hidden layer.
@@ -91,7 +94,8 @@ mod tests {
 
     #[test]
     fn every_expert_reads_the_features_and_so_does_the_gate() {
-        let shape = Shape { hidden: vec![8, 4], experts: Some(Experts { n: 2, top_k: 1 }) };
+        let experts = Some(Experts { n: 2, top_k: 1 });
+        let shape = Shape { hidden: vec![8, 4], experts, sparse: false };
         assert_eq!(shape.body(3), [(3, 2), (3, 8), (8, 4), (3, 8), (8, 4)]);
         assert_eq!(shape.reading(), [0, 1, 3]);
         let draws = &mut stream(1, Draw::Layers);
@@ -105,7 +109,7 @@ mod tests {
         let sizes: Vec<_> = layers.iter().map(|layer| (layer.n_in, layer.n_out)).collect();
         assert_eq!(sizes[..7], grown.body(3));
         assert_eq!(layers.last().cloned(), head);
-        let plain = Shape { hidden: vec![8, 4], experts: None };
+        let plain = Shape { hidden: vec![8, 4], experts: None, sparse: false };
         assert_eq!((plain.body(3), plain.reading()), (vec![(3, 8), (8, 4)], vec![0]));
     }
 }

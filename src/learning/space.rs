@@ -5,12 +5,12 @@
 //! projected to 64 by a seeded matrix of random signs, which keeps distances to within about an
 //! eighth (Achlioptas 2003) and bounds the cost of clustering.
 
-use burn::tensor::Tensor;
 use rand::Rng;
 
 use super::Lesson;
-use super::network::{Network, matrix, numbers};
+use super::network::{Dense, Network, matrix, numbers};
 use super::predict::softmax;
+use super::rows::Rows;
 use super::seed::{Draw, stream};
 use super::state::LearnerState;
 use super::subset::Subset;
@@ -58,35 +58,48 @@ pub(super) fn describe(
         true => state.shape.n_hidden(),
         false => featurizer.width(),
     };
-    let projection = (n_raw > MAX_DIMENSIONS)
-        .then(|| matrix(signs(n_raw, lesson.seed), MAX_DIMENSIONS, network.device()));
+    let projection = (n_raw > MAX_DIMENSIONS).then(|| signs(n_raw, lesson.seed));
     let mut described = Described {
         points: Points { dimensions: n_raw.min(MAX_DIMENSIONS), numbers: Vec::new() },
         margins: Vec::with_capacity(subset.len()),
     };
     for chunk in subset.indices.chunks(CHUNK) {
         let rows = featurizer.rows(&subset.samples.inputs, chunk.iter().copied());
-        let raw: Tensor<2> = if state.has_learnt() {
+        let raw: Vec<f32> = if state.has_learnt() {
             let outputs = network.forward(rows);
             let n_labels = state.labels.len();
             let mut logits = numbers(outputs.logits);
             described.margins.extend(logits.chunks_exact_mut(n_labels).map(margin));
-            outputs.hidden
+            numbers(outputs.hidden)
         } else {
             described.margins.resize(described.margins.len() + chunk.len(), 1.0);
-            matrix(rows, n_raw, network.device())
+            match (rows, &projection) {
+                (Rows::Sparse(rows), Some(projection)) => {
+                    described.points.numbers.extend(rows.through(projection));
+                    continue;
+                }
+                (Rows::Full(rows), _) => rows,
+                (Rows::Sparse(_), None) => unreachable!("texts have more buckets than that"),
+            }
         };
-        let points = projection.iter().fold(raw, |raw, projection| raw.matmul(projection.clone()));
-        described.points.numbers.extend(numbers(points));
+        described.points.numbers.extend(match &projection {
+            Some(Dense { weight, .. }) => {
+                let projection = matrix(weight.clone(), MAX_DIMENSIONS, network.device());
+                numbers(matrix(raw, n_raw, network.device()).matmul(projection))
+            }
+            None => raw,
+        });
     }
     described
 }
 
-/// A projection to [`MAX_DIMENSIONS`] that keeps lengths in the mean, `[n_in, 64]` row-major.
-fn signs(n_in: usize, seed: u64) -> Vec<f32> {
+/// A projection to [`MAX_DIMENSIONS`] that keeps lengths in the mean.
+fn signs(n_in: usize, seed: u64) -> Dense {
     let mut draws = stream(seed, Draw::Projection);
-    let size = 1.0 / (MAX_DIMENSIONS as f32).sqrt();
-    (0..n_in * MAX_DIMENSIONS).map(|_| if draws.r#gen::<bool>() { size } else { -size }).collect()
+    let (n_out, size) = (MAX_DIMENSIONS, 1.0 / (MAX_DIMENSIONS as f32).sqrt());
+    let mut sign = || if draws.r#gen::<bool>() { size } else { -size };
+    let weight = (0..n_in * n_out).map(|_| sign()).collect();
+    Dense { n_in, n_out, weight, bias: vec![0.0; n_out] }
 }
 
 /// The largest probability less the second largest.
@@ -119,7 +132,7 @@ mod tests {
     #[test]
     fn the_projection_keeps_lengths() {
         let n = 1_000;
-        let signs = signs(n, 7);
+        let signs = signs(n, 7).weight;
         let vector: Vec<f32> = (0..n).map(|i| ((i * 37 % 101) as f32) - 50.0).collect();
         let length = |vector: &[f32]| vector.iter().map(|x| x * x).sum::<f32>().sqrt();
         let projected: Vec<f32> = (0..MAX_DIMENSIONS)

@@ -215,6 +215,9 @@ impl LearnerState {
     /// layer. A new category's row is that of the unseen, as which it was read until now: the
     /// function stays as it is.
     fn learn_categories(&mut self, samples: &Subset<'_>) {
+        if self.dictionaries.is_empty() {
+            return;
+        }
         let before = self.dictionaries.clone();
         for (feature, dictionary) in self.dictionaries.iter_mut().enumerate() {
             dictionary.learn(samples, feature);
@@ -310,7 +313,7 @@ fn blank(settings: &ModelSettings) -> LearnerState {
         shape: Shape::of(&settings.network),
         labels: Vec::new(),
         moments: Moments::none(settings.input.n_numeric()),
-        dictionaries: vec![Dictionary::default(); settings.input.n_categorical()],
+        dictionaries: vec![Dictionary::default(); settings.input.n_categories()],
         layers: Vec::new(),
         frequencies: Vec::new(),
         levelled: false,
@@ -331,7 +334,7 @@ fn hidden_layers(
 ) -> Vec<Dense> {
     let n_numeric = state.moments.mean.len();
     let n_active = n_numeric + state.dictionaries.len();
-    let sizes = shape.body(features::width(n_numeric, &state.dictionaries));
+    let sizes = shape.body(features::width(&state.input, &state.dictionaries));
     let reading = shape.reading();
     let scale = state.moments.scale(&state.input);
     let layer = |(place, (n_in, n_out))| {

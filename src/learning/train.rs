@@ -62,6 +62,7 @@ impl<'a> Material<'a> {
             exemplars: settings.memory.is_some() && !replay.is_empty(),
             new_labels,
             first: teacher.is_none(),
+            texts: lesson.settings.input.is_text(),
         };
         let schedule = Schedule::of(settings, task);
         let distillation = if teacher.is_some() { recipe.distillation(&schedule) } else { 0.0 };

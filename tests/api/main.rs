@@ -11,5 +11,6 @@ mod operations;
 mod predictions;
 mod selection;
 mod story;
+mod texts;
 mod updates;
 mod versions;

@@ -48,7 +48,8 @@ async fn a_model_that_cannot_be_right_is_refused_with_a_pointer() {
         (json!({"name": "Bad Name", "input": input}), "/name"),
         (json!({"name": "a", "input": {"kind": "tabular", "dim": 0}}), "/input/dim"),
         (json!({"name": "a", "input": {"kind": "tabular"}}), "/input"),
-        (json!({"name": "a", "input": {"kind": "text"}}), "/input/kind"),
+        (json!({"name": "a", "input": {"kind": "text", "dim": 2}}), "/input/dim"),
+        (json!({"name": "a", "input": {"kind": "text"}, "network": {}}), "/network/kind"),
         (
             json!({"name": "a", "input": {"kind": "image", "width": 2, "height": 2, "channels": 1}}),
             "/input/kind",

@@ -17,3 +17,4 @@ mod resuming;
 mod stopping;
 mod story;
 mod strategies;
+mod texts;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::Invalid;
+use crate::domain::input::InputSchema;
 
 /// The network's shape.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -13,6 +14,8 @@ pub enum NetworkSettings {
     Mlp(MlpSettings),
     /// Several such, of which a gate chooses for each input, and one head.
     Moe(MoeSettings),
+    /// For texts: what is read of one is looked up and added, then as `mlp`.
+    Text(TextNetworkSettings),
 }
 
 /// The most experts of a mixture.
@@ -52,18 +55,37 @@ impl Default for MoeSettings {
     }
 }
 
-impl Default for NetworkSettings {
+/// A network that reads texts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TextNetworkSettings {
+    /// Numbers that each bucket stands for, 16 to 1,024: the first hidden layer.
+    pub embedding: usize,
+    /// Units of each hidden layer behind it: up to 7 layers of 1 to 4,096.
+    pub hidden: Vec<usize>,
+}
+
+impl Default for TextNetworkSettings {
     fn default() -> Self {
-        Self::Mlp(MlpSettings::default())
+        Self { embedding: 256, hidden: Vec::new() }
     }
 }
 
 impl NetworkSettings {
+    /// What suits inputs of `schema`.
+    pub fn default_for(schema: &InputSchema) -> Self {
+        match schema {
+            InputSchema::Tabular(_) => Self::Mlp(MlpSettings::default()),
+            InputSchema::Text(_) => Self::Text(TextNetworkSettings::default()),
+        }
+    }
+
     /// Units of each hidden layer, of each expert where there are several.
-    pub fn hidden(&self) -> &[usize] {
+    pub fn hidden(&self) -> Vec<usize> {
         match self {
-            Self::Mlp(mlp) => &mlp.hidden,
-            Self::Moe(moe) => &moe.hidden,
+            Self::Mlp(mlp) => mlp.hidden.clone(),
+            Self::Moe(moe) => moe.hidden.clone(),
+            Self::Text(text) => [&[text.embedding], &text.hidden[..]].concat(),
         }
     }
 
@@ -72,16 +94,31 @@ impl NetworkSettings {
         matches!(self, Self::Moe(moe) if moe.grow)
     }
 
-    pub(super) fn check(&self) -> Result<(), Invalid> {
-        let hidden = self.hidden();
-        if !(1..=8).contains(&hidden.len()) {
-            return Err(Invalid::at("/hidden", "give 1 to 8 hidden layers"));
+    pub(super) fn check(&self, schema: &InputSchema) -> Result<(), Invalid> {
+        if schema.is_text() != matches!(self, Self::Text(_)) {
+            let needs = if schema.is_text() { "text" } else { "mlp or moe" };
+            return Err(Invalid::at(
+                "/kind",
+                format!("the network of such input is of kind {needs}"),
+            ));
+        }
+        let hidden = match self {
+            Self::Mlp(MlpSettings { hidden }) | Self::Moe(MoeSettings { hidden, .. }) => hidden,
+            Self::Text(text) => &text.hidden,
+        };
+        let fewest = usize::from(!schema.is_text());
+        if !(fewest..=7 + fewest).contains(&hidden.len()) {
+            let most = 7 + fewest;
+            return Err(Invalid::at("/hidden", format!("give {fewest} to {most} hidden layers")));
         }
         if let Some(index) = hidden.iter().position(|units| !(1..=4096).contains(units)) {
             let pointer = format!("/hidden/{index}");
             return Err(Invalid::at(pointer, "a hidden layer has 1 to 4096 units"));
         }
         match self {
+            Self::Text(text) if !(16..=1024).contains(&text.embedding) => {
+                Err(Invalid::at("/embedding", "embedding is 16 to 1024"))
+            }
             Self::Moe(moe) if !(2..=MAX_EXPERTS).contains(&moe.experts) => {
                 Err(Invalid::at("/experts", "experts is 2 to 64"))
             }

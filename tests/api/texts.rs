@@ -1,0 +1,139 @@
+//! Texts over HTTP: news that gets new categories, in every format, and what is wrong with a text.
+
+use serde_json::{Value, json};
+
+use crate::support::{Api, TestService};
+
+const TOPICS: &[(&str, &str)] = &[
+    ("sport", "striker goal match coach league stadium referee penalty season trophy"),
+    ("money", "shares market bank profit investors bonds inflation quarterly dividend merger"),
+    ("space", "rocket orbit astronaut telescope launch satellite lunar crater galaxy probe"),
+    ("cooking", "onions simmer butter recipe oven garlic roasted flour sauce pepper"),
+];
+
+/// Sentences of a topic's words, in an order that `seed` draws.
+fn sentences(topic: usize, n: usize, seed: usize) -> Vec<(String, &'static str)> {
+    let (label, words) = TOPICS[topic];
+    let words: Vec<&str> = words.split(' ').collect();
+    let word = |i: usize, k: usize| words[(i * (k + 3) + i / 7 * k + seed) % words.len()];
+    let sentence = |i: usize| {
+        let [a, b, c] = [0, 1, 2].map(|k| word(i, k));
+        format!("The {a} and the {b} number {}, then a {c}.", i + 1_000 * seed)
+    };
+    (0..n).map(|i| (sentence(i), label)).collect()
+}
+
+async fn create(api: &Api, model: &str) -> Value {
+    let model = json!({"name": model, "input": {"kind": "text", "buckets": 4096},
+        "network": {"kind": "text", "embedding": 32}, "schedule": {"paused": true}});
+    api.post("/v1/models", model).await.expect(201)
+}
+
+async fn share_right(api: &Api, model: &str, topics: &[usize]) -> f64 {
+    let unseen: Vec<_> = topics.iter().flat_map(|&topic| sentences(topic, 40, 9)).collect();
+    let inputs: Vec<&str> = unseen.iter().map(|(text, _)| text.as_str()).collect();
+    let path = format!("/v1/models/{model}/predict");
+    let answers = api.post(&path, json!({"inputs": inputs}));
+    let answers = answers.await.expect(200);
+    let right = unseen.iter().enumerate();
+    let right = right.filter(|(i, (_, label))| answers["predictions"][i]["label"] == *label);
+    right.count() as f64 / unseen.len() as f64
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn news_gets_new_categories_and_the_old_ones_are_still_known() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    let created = create(api, "news").await;
+    assert_eq!(created["input"], json!({"kind": "text", "buckets": 4096}));
+    assert_eq!(created["network"], json!({"kind": "text", "embedding": 32, "hidden": []}));
+
+    let samples = sentences(0, 120, 1).into_iter().chain(sentences(1, 120, 1));
+    let ndjson: String = samples
+        .map(|(text, label)| json!({"input": text, "label": label}).to_string() + "\n")
+        .collect();
+    let path = "/v1/models/news/batches";
+    let batch = api.post_text(path, "application/x-ndjson", ndjson).await.expect(202);
+    assert_eq!(batch["batch"]["accepted"], 240, "{batch}");
+    assert_eq!(api.update("news").await["outcome"], "published");
+    assert!(share_right(api, "news", &[0, 1]).await > 0.95);
+
+    let samples = sentences(2, 120, 1).into_iter().chain(sentences(3, 120, 1));
+    let rows: String = samples.map(|(text, label)| format!("{label},\"{text}\"\n")).collect();
+    let csv = format!("category,text\n{rows}");
+    let path = "/v1/models/news/batches?label=category";
+    let batch = api.post_text(path, "text/csv", csv).await.expect(202);
+    assert_eq!(batch["batch"]["accepted"], 240, "{batch}");
+    let second = api.update("news").await;
+    assert_eq!(second["outcome"], "published", "{second}");
+    assert_eq!(second["report"]["new_labels"], json!(["cooking", "space"]));
+    assert!(share_right(api, "news", &[0, 1]).await > 0.95, "the old categories are forgotten");
+    assert!(share_right(api, "news", &[2, 3]).await > 0.95, "the new ones are not learnt");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_is_none_is_told_and_the_others_are_kept() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    create(api, "texts").await;
+    let long = "x".repeat((64 << 10) + 1);
+    let samples: Vec<Value> = [json!("fine"), json!(" \n"), json!(7), json!(null), json!(long)]
+        .into_iter()
+        .map(|input| json!({"input": input, "label": "a"}))
+        // What reads the same is the same.
+        .chain([json!({"input": " ﬁne\u{0}", "label": "a"})])
+        .collect();
+    let batch = api.post("/v1/models/texts/batches", json!({"samples": samples})).await.expect(202);
+    let batch = &batch["batch"];
+    assert_eq!((&batch["accepted"], &batch["duplicates"]), (&json!(1), &json!(1)), "{batch}");
+    let reasons: Vec<&str> = batch["rejections"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rejection| rejection["reason"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            "the text is empty, or holds nothing but white space",
+            "input is a number, not a text",
+            "input is missing",
+            "the text is 65537 bytes long, 65536 is the most",
+        ]
+    );
+    for (header, detail) in [
+        ("label,title\n", "column `title` is none of text, the label, id, weight"),
+        ("label,id\n", "there is no column `text`"),
+        ("label,text,text\n", "two columns are called `text`"),
+    ] {
+        let refused = api.post_text("/v1/models/texts/batches", "text/csv", header).await;
+        assert_eq!(refused.problem(422)["detail"], detail);
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_are_learnt_in_closed_form_too_and_beside_a_network_with_few_exemplars() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    for (model, learning) in
+        [("analytic", json!({"strategy": "analytic"})), ("exemplars", json!({"memory": 20}))]
+    {
+        create(api, model).await;
+        api.patch(&format!("/v1/models/{model}"), json!({"learning": learning})).await.expect(200);
+        for topics in [[0, 1], [2, 3]] {
+            let samples: Vec<Value> = topics
+                .iter()
+                .flat_map(|&topic| sentences(topic, 120, 1))
+                .map(|(text, label)| json!({"input": text, "label": label}))
+                .collect();
+            let path = format!("/v1/models/{model}/batches");
+            api.post(&path, json!({"samples": samples})).await.expect(202);
+            assert_eq!(api.update(model).await["outcome"], "published");
+        }
+        let right = share_right(api, model, &[0, 1, 2, 3]).await;
+        assert!(right > 0.95, "{model}: {right}");
+    }
+    service.stop().await;
+}

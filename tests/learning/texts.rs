@@ -1,0 +1,136 @@
+//! Texts: labels that come later, what naive fine-tuning forgets, and sums that keep all.
+
+use std::ops::ControlFlow;
+
+use perennial::domain::input::{InputSchema, Inputs, TextSchema};
+use perennial::domain::sample::Samples;
+use perennial::domain::settings::{ModelSettings, NetworkSettings, Strategy, TextNetworkSettings};
+use perennial::domain::text;
+use perennial::learning::{Device, LearnerState, Predictor, checkpoint, update};
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::life::{Life, bytes_of, plain, push, with_strategy};
+
+/// Six topics, of whose words each half is another's too.
+const TOPICS: [&str; 6] = ["sport", "money", "space", "cooking", "music", "travel"];
+
+fn texts(topics: &[usize], n: usize, seed: u64) -> Samples {
+    let mut draws = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let mut samples = Samples { inputs: Inputs::with_shape(0, 1), ..Samples::default() };
+    for index in 0..n * topics.len() {
+        let topic = topics[index % topics.len()];
+        let mut words: Vec<String> = (0..4)
+            .map(|_| draws.gen_range(0..20))
+            .map(|word| {
+                // Half of a topic's words are those of the next.
+                format!(
+                    "{}{}",
+                    ["ba", "de", "fi", "go", "lu", "my", "ra"][topic + word % 2],
+                    word * 37
+                )
+            })
+            .collect();
+        words.push(format!("the number {}", draws.gen_range(0..10_000)));
+        words.shuffle(&mut draws);
+        let text = [Some(text::clean(&words.join(" ")).unwrap())];
+        push(&mut samples, &[], &text, TOPICS[topic]);
+    }
+    samples
+}
+
+fn reader(strategy: Strategy) -> ModelSettings {
+    let text = TextNetworkSettings { embedding: 32, hidden: vec![] };
+    let settings = ModelSettings {
+        input: InputSchema::Text(TextSchema { buckets: 1 << 10 }),
+        network: NetworkSettings::Text(text),
+        ..plain(1, &[1])
+    };
+    settings.check().unwrap();
+    with_strategy(settings, strategy)
+}
+
+fn lived(settings: ModelSettings, orders: &[[usize; 2]]) -> Life {
+    let mut life = Life::new(settings);
+    for (seed, topics) in orders.iter().enumerate() {
+        life.learn(&texts(topics, 150, seed as u64));
+    }
+    life
+}
+
+const IN_ORDER: [[usize; 2]; 3] = [[0, 1], [2, 3], [4, 5]];
+
+#[test]
+fn what_replays_or_keeps_sums_remembers_texts_and_what_does_not_forgets() {
+    let unseen = texts(&[0, 1, 2, 3, 4, 5], 50, 99);
+    let accuracy = |strategy, memory| {
+        let mut settings = reader(strategy);
+        settings.learning.memory = memory;
+        lived(settings, &IN_ORDER).accuracy(&unseen)
+    };
+    let naive = accuracy(Strategy::Naive, None);
+    assert!(naive < 0.5, "naive keeps {naive}: the rest proves nothing");
+    for (strategy, memory) in
+        [(Strategy::Auto, None), (Strategy::Auto, Some(30)), (Strategy::Analytic, None)]
+    {
+        let accuracy = accuracy(strategy, memory);
+        assert!(accuracy > 0.9, "{strategy:?} {memory:?}: {accuracy}");
+    }
+}
+
+#[test]
+fn a_reader_of_texts_is_the_same_after_it_was_stored_and_on_either_device() {
+    let unseen = texts(&[0, 1, 2, 3], 20, 99);
+    let life = lived(reader(Strategy::Auto), &IN_ORDER[..2]);
+    let state = life.state.as_ref().unwrap();
+    let bytes = checkpoint::encode(state);
+    let stored = checkpoint::decode(&bytes).unwrap();
+    assert_eq!(checkpoint::encode(&stored), bytes);
+    let answers = |state: &LearnerState, device| {
+        Predictor::new(state, device).predict(&unseen.inputs).unwrap()
+    };
+    let (one, other) = (answers(&stored, Device::Flex), answers(state, Device::NdArray));
+    assert!(one.iter().zip(&other).all(|(one, other)| (one - other).abs() < 1e-4));
+    let lesson = life.lesson(&unseen);
+    assert_eq!(bytes_of(&lesson), bytes_of(&lesson));
+}
+
+#[test]
+fn the_closed_form_of_texts_knows_no_order_and_forgets_what_is_taken_out() {
+    // Nothing is held out, so that nothing but the sums decides.
+    let learnt = |sets: &[&Samples]| {
+        let mut life = Life::new(reader(Strategy::Analytic));
+        for &samples in sets {
+            let mut lesson = life.lesson(samples);
+            (lesson.experience, lesson.held_out) = (samples.clone(), vec![]);
+            let learnt = update(&lesson, &mut |_| ControlFlow::Continue(())).unwrap();
+            drop(lesson);
+            life.state = learnt.state;
+        }
+        life.state.unwrap()
+    };
+    let [one, two, mut more] = [(&[0, 1], 1), (&[2, 3], 2), (&[0, 3], 3)]
+        .map(|(topics, seed): (&[usize; 2], u64)| texts(topics, 150, seed));
+    // Each has the label of another, so that it matters whether they were learnt.
+    more.labels.rotate_left(1);
+    let all = learnt(&[&one, &two, &more]);
+    let is_near = |a: &LearnerState, b: &LearnerState| {
+        let (a, b) = (by_label(a), by_label(b));
+        a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4)
+    };
+    assert!(is_near(&all, &learnt(&[&two, &more, &one])));
+    let without = learnt(&[&one, &two]);
+    assert!(is_near(&all.without(&more), &without));
+    assert!(!is_near(&all, &without), "it had learnt it");
+}
+
+/// Probabilities of some texts, labels by name.
+fn by_label(state: &LearnerState) -> Vec<f32> {
+    let unseen = texts(&[0, 1, 2, 3], 20, 99);
+    let probabilities = Predictor::new(state, Device::Flex).predict(&unseen.inputs).unwrap();
+    let mut order: Vec<usize> = (0..state.labels().len()).collect();
+    order.sort_by_key(|&place| state.labels()[place].as_str());
+    let rows = probabilities.chunks_exact(order.len());
+    rows.flat_map(|row| order.iter().map(|&place| row[place])).collect()
+}
