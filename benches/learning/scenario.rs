@@ -65,6 +65,12 @@ impl TestSet {
     }
 }
 
+/// Those of `samples` that have one of `labels`.
+pub fn of_labels(samples: &[Sample], labels: &[&str]) -> Vec<Sample> {
+    let is_of = |sample: &&Sample| labels.contains(&sample.label.as_str());
+    samples.iter().filter(is_of).cloned().collect()
+}
+
 /// Bodies of NDJSON that hold these samples.
 pub fn bodies(samples: &[Sample]) -> Vec<Bytes> {
     samples.chunks(SAMPLES_A_BODY).map(ndjson).collect()

@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde_json::{Value, json};
 
-use crate::scenario::{Examined, Sample, Scenario, TestSet, bodies};
+use crate::scenario::{Examined, Sample, Scenario, TestSet, bodies, of_labels};
 
 /// See data/README.md.
 const DIGITS: &str = include_str!("../../data/digits.csv");
@@ -29,14 +29,10 @@ pub fn digits(seed: u64) -> Scenario {
     let samples = |part: Vec<(usize, Sample)>| part.into_iter().map(|(_, it)| it).collect();
     let (mut train, test): (Vec<Sample>, Vec<Sample>) = (samples(train), samples(test));
     train.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(seed));
-    let of_pair = |samples: &[Sample], pair: &[&str]| -> Vec<Sample> {
-        let of_pair = |sample: &&Sample| pair.contains(&sample.label.as_str());
-        samples.iter().filter(of_pair).cloned().collect()
-    };
     Scenario {
         input: json!({"kind": "tabular", "dim": 64}),
-        experiences: PAIRS.iter().map(|pair| bodies(&of_pair(&train, pair))).collect(),
-        tests: PAIRS.iter().map(|pair| TestSet::new(&of_pair(&test, pair))).collect(),
+        experiences: PAIRS.iter().map(|pair| bodies(&of_labels(&train, pair))).collect(),
+        tests: PAIRS.iter().map(|pair| TestSet::new(&of_labels(&test, pair))).collect(),
         examined: Examined::AfterEach,
     }
 }

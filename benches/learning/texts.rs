@@ -1,10 +1,8 @@
 //! Short texts of many labels: questions to a bank, eleven intents at a time.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
-use crate::scenario::{Examined, Sample, Scenario, TestSet, bodies};
+use crate::scenario::{Examined, Sample, Scenario, TestSet, bodies, of_labels};
 use crate::tables::directory;
 
 /// Intents that arrive together.
@@ -23,21 +21,17 @@ pub fn banking() -> Result<Scenario, String> {
             labels.push(&sample.label);
         }
     }
-    let of = |samples: &[Sample], group: &[&str]| -> Vec<Sample> {
-        let is_of = |sample: &&Sample| group.contains(&sample.label.as_str());
-        samples.iter().filter(is_of).cloned().collect()
-    };
     let groups = || labels.chunks(INTENTS_AN_UPDATE);
     Ok(Scenario {
         input: json!({"kind": "text"}),
-        experiences: groups().map(|group| bodies(&of(&train, group))).collect(),
-        tests: groups().map(|group| TestSet::new(&of(&test, group))).collect(),
+        experiences: groups().map(|group| bodies(&of_labels(&train, group))).collect(),
+        tests: groups().map(|group| TestSet::new(&of_labels(&test, group))).collect(),
         examined: Examined::AfterEach,
     })
 }
 
 fn read(name: &str) -> Result<Vec<Sample>, String> {
-    let file = directory().join(Path::new(name));
+    let file = directory().join(name);
     let about = |error: csv::Error| {
         format!("{}: {error} (Banking77 as text,category: below the directory)", file.display())
     };

@@ -48,12 +48,12 @@ const TEXT_WIDTH_BESIDE: usize = 2_048;
 /// Rows computed at once.
 const CHUNK: usize = 1_024;
 /// The ridge where samples are many, as a share of the mean of the Gram matrix's diagonal,
-const RIDGE_OF_MANY: &[f64] = &[1e-4];
+const RIDGE_OF_MANY: f64 = 1e-4;
 /// that is, so many a feature,
 const MANY: f64 = 4.0;
 /// and what is tried where they are few.
-const RIDGES_OF_FEW: &[f64] = &[1e-3, 1e-1];
-/// What scores, which are about 0 to 1, are multiplied by to be logits.
+const RIDGES_OF_FEW: [f64; 2] = [1e-3, 1e-1];
+/// What scores of a ridge, which are about 0 to 1, are multiplied by to be logits.
 const SHARPNESS: f32 = 10.0;
 
 /// What was learnt in closed form.
@@ -69,7 +69,7 @@ pub(super) struct Analytic {
     pub(super) ridge: f64,
     /// What the samples add up to.
     pub(super) sums: Sums,
-    /// The solution, `[features, labels]` row-major.
+    /// The solution, whose products with the features are logits: `[features, labels]` row-major.
     pub(super) weights: Vec<f32>,
 }
 
@@ -99,8 +99,8 @@ impl Analytic {
         let map = FeatureMap::of(&self, &state.input);
         self.sums.grow(state.labels.len());
         sets.iter().for_each(|samples| self.add(&map, state, samples, 1.0));
-        if state.input.is_text() {
-            self.discriminate();
+        if map.is_of_texts() {
+            self.solve(&map);
         } else {
             self.choose_ridge(&map, judges);
         }
@@ -111,11 +111,7 @@ impl Analytic {
     pub(super) fn unlearnt(mut self, state: &LearnerState, samples: &Subset<'_>) -> Self {
         let map = FeatureMap::of(&self, &state.input);
         self.add(&map, state, samples, -1.0);
-        if state.input.is_text() {
-            self.discriminate();
-        } else {
-            self.solve();
-        }
+        self.solve(&map);
         self
     }
 
@@ -132,32 +128,34 @@ impl Analytic {
         }
     }
 
-    fn solve(&mut self) {
-        let mean = self.sums.gram.diag().mean().unwrap_or_default();
-        if let Some(weights) = self.sums.solve(self.ridge * mean.max(f64::MIN_POSITIVE)) {
-            self.weights = weights.iter().map(|&weight| weight as f32).collect();
+    fn solve(&mut self, map: &FeatureMap) {
+        let (weights, sharpness) = if map.is_of_texts() {
+            (discriminant::solve(&self.sums, f64::from(LARGEST_WHOLE)), 1.0)
+        } else {
+            let mean = self.sums.gram.diag().mean().unwrap_or_default();
+            (self.sums.solve(self.ridge * mean.max(f64::MIN_POSITIVE)), SHARPNESS)
+        };
+        if let Some(weights) = weights {
+            self.weights = weights.iter().map(|&weight| weight as f32 * sharpness).collect();
         }
     }
 
-    fn discriminate(&mut self) {
-        if let Some(weights) = discriminant::solve(&self.sums, f64::from(LARGEST_WHOLE)) {
-            // Logits as they are: what makes scores of a ridge sharp is taken back.
-            self.weights = weights.iter().map(|&weight| weight as f32 / SHARPNESS).collect();
-        }
-    }
-
-    /// Solves with the ridges that suit so many samples and keeps what answers the judges best.
+    /// Solves with the ridge that suits so many samples, or where they are few with that which answers
+    /// the judges best.
     fn choose_ridge(&mut self, map: &FeatureMap, judges: &Judges) {
-        let inputs = &judges.samples.inputs;
-        let features = map.features(inputs, 0..inputs.len());
         // The last feature is constant, so its square adds up to what all samples weigh.
         let weight = self.sums.gram.diag().last().copied().unwrap_or_default();
         let weight = weight / f64::from(STEPS * STEPS);
-        let is_many = weight > MANY * self.sums.gram.nrows() as f64;
+        if weight > MANY * self.sums.gram.nrows() as f64 {
+            self.ridge = RIDGE_OF_MANY;
+            return self.solve(map);
+        }
+        let inputs = &judges.samples.inputs;
+        let features = map.features(inputs, 0..inputs.len());
         let mut best: Option<(usize, Self)> = None;
-        for &ridge in if is_many { RIDGE_OF_MANY } else { RIDGES_OF_FEW } {
+        for ridge in RIDGES_OF_FEW {
             let mut trial = Self { ridge, weights: Vec::new(), ..self.clone() };
-            trial.solve();
+            trial.solve(map);
             let shape = trial.sums.targets.dim();
             let Ok(weights) = ArrayView2::from_shape(shape, &trial.weights) else { continue };
             let scores: Vec<f32> = features.dot(&weights).into_iter().collect();
@@ -214,6 +212,10 @@ impl FeatureMap {
         Self { featurizer, reads, features }
     }
 
+    fn is_of_texts(&self) -> bool {
+        self.featurizer.is_text()
+    }
+
     /// Features of the inputs at `indices`, `[indices, width + 1]`; the last is constant.
     fn features(
         &self,
@@ -221,7 +223,7 @@ impl FeatureMap {
         indices: impl ExactSizeIterator<Item = usize>,
     ) -> Array2<f32> {
         let shape = (indices.len(), self.features.len() + 1);
-        if self.featurizer.is_text() {
+        if self.is_of_texts() {
             return self.features_of_texts(inputs, indices);
         }
         let mut features = Vec::with_capacity(shape.0 * shape.1);
@@ -282,15 +284,15 @@ fn sources(n_numeric: usize, dictionaries: &[Dictionary]) -> Vec<Range<usize>> {
 #[derive(Debug, Clone)]
 pub(super) struct ClosedForm {
     map: FeatureMap,
-    /// `[features, labels]`, times the sharpness.
+    /// `[features, labels]`.
     weights: Array2<f32>,
 }
 
 impl ClosedForm {
     /// That of `analytic`.
     pub(super) fn new(analytic: &Analytic, schema: &InputSchema) -> Self {
-        let sharp = analytic.weights.iter().map(|weight| weight * SHARPNESS).collect();
-        let weights = Array2::from_shape_vec(analytic.sums.targets.dim(), sharp);
+        let shape = analytic.sums.targets.dim();
+        let weights = Array2::from_shape_vec(shape, analytic.weights.clone());
         let weights = weights.expect("as many weights as sums");
         Self { map: FeatureMap::of(analytic, schema), weights }
     }

@@ -79,9 +79,10 @@ pub(super) fn importance(
         let slope = loss(&numbers(outputs.logits.clone()), &log_prior, &targets).slope;
         let gradients = network.gradients(outputs, slope);
         let scale = part.len() as f32 / n_parts as f32;
-        for (sums, gradient) in parameters_mut(&mut sums).zip(gradients) {
-            let gradient = gradient.spread(sums.len());
-            sums.iter_mut().zip(&gradient).for_each(|(sum, x)| *sum += scale * x * x);
+        for (sums, gradient) in parameters_mut(&mut sums).zip(&gradients) {
+            for (at, slopes) in gradient.parts() {
+                sums[at].iter_mut().zip(slopes).for_each(|(sum, x)| *sum += scale * x * x);
+            }
         }
     }
     sums

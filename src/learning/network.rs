@@ -5,6 +5,7 @@
 //! grown; burn holds a copy ([`Network`]) while it computes.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use burn::tensor::activation::relu;
 use burn::tensor::module::linear;
@@ -114,19 +115,27 @@ impl Gradient {
         }
     }
 
+    /// Which weights it is of, part by part: it is 0 for all others.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (Range<usize>, &[f32])> {
+        let (columns, numbers) = match self {
+            Self::All(numbers) => (&[0][..], numbers),
+            Self::Columns(columns, numbers) => (&columns[..], numbers),
+        };
+        let n_out = numbers.len() / columns.len().max(1);
+        columns.iter().zip(numbers.chunks_exact(n_out.max(1))).map(move |(&column, slopes)| {
+            let start = column as usize * n_out;
+            (start..start + n_out, slopes)
+        })
+    }
+
     /// That of all `n` weights.
     pub(super) fn spread(self, n: usize) -> Vec<f32> {
-        match self {
-            Self::All(numbers) => numbers,
-            Self::Columns(columns, numbers) => {
-                let mut all = vec![0.0; n];
-                let n_out = numbers.len() / columns.len().max(1);
-                for (&column, slope) in columns.iter().zip(numbers.chunks_exact(n_out.max(1))) {
-                    all[column as usize * n_out..][..n_out].copy_from_slice(slope);
-                }
-                all
-            }
+        if let Self::All(numbers) = self {
+            return numbers;
         }
+        let mut all = vec![0.0; n];
+        self.parts().for_each(|(at, slopes)| all[at].copy_from_slice(slopes));
+        all
     }
 }
 

@@ -45,37 +45,25 @@ impl Adam {
         let correction_1 = 1.0 - BETA_1.powi(self.steps);
         let correction_2 = (1.0 - BETA_2.powi(self.steps)).sqrt();
         let rate = rate / correction_1;
-        let update = |parameters: &mut [f32], gradient: &[f32], (first, second): Moments<'_>| {
-            let numbers = parameters.iter_mut().zip(gradient).zip(first).zip(second);
-            for (((parameter, gradient), first), second) in numbers {
-                let gradient = gradient * clip;
-                *first = BETA_1 * *first + (1.0 - BETA_1) * gradient;
-                *second = BETA_2 * *second + (1.0 - BETA_2) * gradient * gradient;
-                *parameter -= rate * *first / (second.sqrt() / correction_2 + EPSILON);
-            }
-        };
         let moments = parameters_mut(&mut self.first).zip(parameters_mut(&mut self.second));
         for ((parameter, gradient), (first, second)) in
             parameters_mut(layers).zip(gradients).zip(moments)
         {
-            match gradient {
-                Gradient::All(slopes) => update(parameter, slopes, (first, second)),
-                Gradient::Columns(columns, slopes) => {
-                    let n_out = slopes.len() / columns.len().max(1);
-                    for (&column, slopes) in columns.iter().zip(slopes.chunks_exact(n_out.max(1))) {
-                        let at = column as usize * n_out..(column as usize + 1) * n_out;
-                        let moments = (&mut first[at.clone()], &mut second[at.clone()]);
-                        update(&mut parameter[at], slopes, moments);
-                    }
+            for (at, slopes) in gradient.parts() {
+                let moments = first[at.clone()].iter_mut().zip(&mut second[at.clone()]);
+                for ((parameter, slope), (first, second)) in
+                    parameter[at].iter_mut().zip(slopes).zip(moments)
+                {
+                    let slope = slope * clip;
+                    *first = BETA_1 * *first + (1.0 - BETA_1) * slope;
+                    *second = BETA_2 * *second + (1.0 - BETA_2) * slope * slope;
+                    *parameter -= rate * *first / (second.sqrt() / correction_2 + EPSILON);
                 }
             }
         }
         true
     }
 }
-
-/// First and second moments.
-type Moments<'a> = (&'a mut [f32], &'a mut [f32]);
 
 /// Sum of squares, in eight sums so that it vectorises.
 fn squared_norm(numbers: &[f32]) -> f64 {

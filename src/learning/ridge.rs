@@ -46,29 +46,25 @@ impl Sums {
     /// Takes in samples: `features`, `[samples, features]`, the label's place and the weight of
     /// each. A negative weight takes a sample out again.
     pub(super) fn add(&mut self, features: ArrayView2<'_, f32>, labels: &[usize], weights: &[f32]) {
-        let mut weighted = features.to_owned();
-        for (mut row, &weight) in weighted.rows_mut().into_iter().zip(weights) {
-            row *= weight;
-        }
         // What is added and taken out again must leave no trace that the solution could blow up.
-        if sums_are_exact(features, weighted.view()) {
-            self.add_products(weighted.view(), features, labels);
+        if sums_are_exact(features, weights) {
+            self.add_products(features, labels, weights);
         } else {
-            let features = features.mapv(f64::from);
-            let mut weighted = features.clone();
-            for (mut row, &weight) in weighted.rows_mut().into_iter().zip(weights) {
-                row *= f64::from(weight);
-            }
-            self.add_products(weighted.view(), features.view(), labels);
+            let weights: Vec<f64> = weights.iter().map(|&weight| weight.into()).collect();
+            self.add_products(features.mapv(f64::from).view(), labels, &weights);
         }
     }
 
     fn add_products<F: LinalgScalar + Into<f64>>(
         &mut self,
-        weighted: ArrayView2<'_, F>,
         features: ArrayView2<'_, F>,
         labels: &[usize],
+        weights: &[F],
     ) {
+        let mut weighted = features.to_owned();
+        for (mut row, &weight) in weighted.rows_mut().into_iter().zip(weights) {
+            row.mapv_inplace(|feature| feature * weight);
+        }
         let n_features = features.ncols();
         for start in (0..n_features).step_by(STRIPE) {
             let end = n_features.min(start + STRIPE);
@@ -99,12 +95,14 @@ pub(super) fn solved(mut matrix: Array2<f64>, mut values: Array2<f64>) -> Option
     values.iter().all(|value| value.is_finite()).then_some(values)
 }
 
-/// Whether the sums of products of both, down their columns, lose nothing in 32 bits: whole numbers
-/// so small that all of them together stay below 2²⁴.
-fn sums_are_exact(features: ArrayView2<'_, f32>, weighted: ArrayView2<'_, f32>) -> bool {
+/// Whether sums of weighted products lose nothing in 32 bits: whole numbers so small that all of them
+/// together stay below 2²⁴, each counted once or taken out.
+fn sums_are_exact(features: ArrayView2<'_, f32>, weights: &[f32]) -> bool {
     let largest = LARGEST_WHOLE * LARGEST_WHOLE * features.nrows() as f32;
     let is_whole = |number: &f32| number.abs() <= LARGEST_WHOLE && *number as i32 as f32 == *number;
-    largest < 16_777_216.0 && features.iter().all(is_whole) && weighted.iter().all(is_whole)
+    largest < 16_777_216.0
+        && weights.iter().all(|weight| weight.abs() == 1.0)
+        && features.iter().all(is_whole)
 }
 
 /// Turns a symmetric positive definite matrix into its lower Cholesky factor, block column by block

@@ -72,11 +72,8 @@ impl Schedule {
         let epochs = settings.epochs.map_or(fitting, |epochs| epochs as usize);
         let steps = epochs * steps_per_epoch;
         let many = task.exemplars && steps * HALF > MANY_PASSES * task.n_replayed;
-        let rate = match (task.texts, many) {
-            (true, _) => TEXT_RATE,
-            (false, true) => RATE * MANY_PASSES_RATE,
-            (false, false) => RATE,
-        };
+        let lowered = if many && !task.texts { MANY_PASSES_RATE } else { 1.0 };
+        let rate = peak(task.texts) * lowered;
         Self {
             epochs,
             steps_per_epoch,
@@ -97,7 +94,7 @@ impl Schedule {
         Self {
             epochs: (n_steps / steps_per_epoch).max(1),
             steps_per_epoch,
-            rate: settings.learning_rate.unwrap_or(if texts { TEXT_RATE } else { RATE }),
+            rate: settings.learning_rate.unwrap_or(peak(texts)),
             warm_up: 0,
             many: false,
         }
@@ -122,6 +119,11 @@ impl Schedule {
     pub(super) fn slower(&self) -> Self {
         Self { rate: self.rate / 10.0, ..self.clone() }
     }
+}
+
+/// The peak rate of a network that reads texts, or of another.
+fn peak(texts: bool) -> f32 {
+    if texts { TEXT_RATE } else { RATE }
 }
 
 impl Task {

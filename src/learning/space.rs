@@ -59,6 +59,9 @@ pub(super) fn describe(
         false => featurizer.width(),
     };
     let projection = (n_raw > MAX_DIMENSIONS).then(|| signs(n_raw, lesson.seed));
+    let on_device = projection
+        .as_ref()
+        .map(|signs| matrix(signs.weight.clone(), MAX_DIMENSIONS, network.device()));
     let mut described = Described {
         points: Points { dimensions: n_raw.min(MAX_DIMENSIONS), numbers: Vec::new() },
         margins: Vec::with_capacity(subset.len()),
@@ -82,11 +85,8 @@ pub(super) fn describe(
                 (Rows::Sparse(_), None) => unreachable!("texts have more buckets than that"),
             }
         };
-        described.points.numbers.extend(match &projection {
-            Some(Dense { weight, .. }) => {
-                let projection = matrix(weight.clone(), MAX_DIMENSIONS, network.device());
-                numbers(matrix(raw, n_raw, network.device()).matmul(projection))
-            }
+        described.points.numbers.extend(match &on_device {
+            Some(signs) => numbers(matrix(raw, n_raw, network.device()).matmul(signs.clone())),
             None => raw,
         });
     }

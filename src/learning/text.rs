@@ -48,7 +48,7 @@ fn push_parts(word: &str, hashes: &mut Vec<u64>) {
     let mut latest = [' '; 8];
     let mut n = 1;
     for character in word.chars().chain([' ']) {
-        // Parts that end here, the longest characters back and forward again: by a ring of eight.
+        // The parts that end here, read backwards from it.
         latest[n % 8] = character;
         n += 1;
         let mut hash = PARTS;

@@ -32,12 +32,9 @@ async fn create(api: &Api, model: &str) -> Value {
 async fn share_right(api: &Api, model: &str, topics: &[usize]) -> f64 {
     let unseen: Vec<_> = topics.iter().flat_map(|&topic| sentences(topic, 40, 9)).collect();
     let inputs: Vec<&str> = unseen.iter().map(|(text, _)| text.as_str()).collect();
-    let path = format!("/v1/models/{model}/predict");
-    let answers = api.post(&path, json!({"inputs": inputs}));
-    let answers = answers.await.expect(200);
-    let right = unseen.iter().enumerate();
-    let right = right.filter(|(i, (_, label))| answers["predictions"][i]["label"] == *label);
-    right.count() as f64 / unseen.len() as f64
+    let answers = api.labels(model, &inputs).await;
+    let right = answers.iter().zip(&unseen).filter(|(answer, (_, label))| answer == label).count();
+    right as f64 / unseen.len() as f64
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,18 +65,8 @@ fn the_closed_form_forgets_exactly_what_is_taken_out() {
     let given = given();
     let (kept, gone) = (filter(&given, |i| i % 3 != 0), filter(&given, |i| i % 3 == 0));
     let first = of_labels(&kept, &PAIRS[0]);
-    // Nothing is held out, so that nothing but the sums decides.
-    let learnt = |sets: &[&Samples]| {
-        let mut life = Life::new(with_strategy(plain(64, &[8]), Strategy::Analytic));
-        for samples in sets {
-            let mut lesson = life.lesson(samples);
-            (lesson.experience, lesson.held_out) = ((*samples).clone(), vec![]);
-            let learnt = update(&lesson, &mut |_| ControlFlow::Continue(())).unwrap();
-            drop(lesson);
-            life.state = learnt.state;
-        }
-        life.state.unwrap()
-    };
+    let settings = with_strategy(plain(64, &[8]), Strategy::Analytic);
+    let learnt = |sets: &[&Samples]| learnt_without_judges(&settings, sets);
     let (never, once) = (learnt(&[&first, &kept]), learnt(&[&first, &kept, &gone]));
     let without = once.without(&gone);
     let answers = |state: &LearnerState| {

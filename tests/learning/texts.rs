@@ -1,17 +1,15 @@
 //! Texts: labels that come later, what naive fine-tuning forgets, and sums that keep all.
 
-use std::ops::ControlFlow;
-
 use perennial::domain::input::{InputSchema, Inputs, TextSchema};
 use perennial::domain::sample::Samples;
 use perennial::domain::settings::{ModelSettings, NetworkSettings, Strategy, TextNetworkSettings};
 use perennial::domain::text;
-use perennial::learning::{Device, LearnerState, Predictor, checkpoint, update};
+use perennial::learning::{Device, LearnerState, Predictor, checkpoint};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use crate::life::{Life, bytes_of, plain, push, with_strategy};
+use crate::life::{Life, bytes_of, learnt_without_judges, plain, push, with_strategy};
 
 /// Six topics, of whose words each half is another's too.
 const TOPICS: [&str; 6] = ["sport", "money", "space", "cooking", "music", "travel"];
@@ -98,18 +96,8 @@ fn a_reader_of_texts_is_the_same_after_it_was_stored_and_on_either_device() {
 
 #[test]
 fn the_closed_form_of_texts_knows_no_order_and_forgets_what_is_taken_out() {
-    // Nothing is held out, so that nothing but the sums decides.
-    let learnt = |sets: &[&Samples]| {
-        let mut life = Life::new(reader(Strategy::Analytic));
-        for &samples in sets {
-            let mut lesson = life.lesson(samples);
-            (lesson.experience, lesson.held_out) = (samples.clone(), vec![]);
-            let learnt = update(&lesson, &mut |_| ControlFlow::Continue(())).unwrap();
-            drop(lesson);
-            life.state = learnt.state;
-        }
-        life.state.unwrap()
-    };
+    let settings = reader(Strategy::Analytic);
+    let learnt = |sets: &[&Samples]| learnt_without_judges(&settings, sets);
     let [one, two, mut more] = [(&[0, 1], 1), (&[2, 3], 2), (&[0, 3], 3)]
         .map(|(topics, seed): (&[usize; 2], u64)| texts(topics, 150, seed));
     // Each has the label of another, so that it matters whether they were learnt.

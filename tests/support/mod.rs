@@ -14,6 +14,7 @@ use perennial::app::Service;
 use perennial::config::{Cli, Command, ServeArgs};
 use perennial::postgres::{self, PrivatePostgres};
 use reqwest::{Client, Method, StatusCode};
+use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use tempfile::TempDir;
@@ -262,7 +263,7 @@ impl Api {
     }
 
     /// The live version's answers: label by input.
-    pub async fn labels(&self, model: &str, inputs: &[Vec<f32>]) -> Vec<String> {
+    pub async fn labels(&self, model: &str, inputs: &[impl Serialize]) -> Vec<String> {
         let path = format!("/v1/models/{model}/predict");
         let answer = self.post(&path, json!({"inputs": inputs})).await.expect(200);
         let label = |prediction: &Value| prediction["label"].as_str().unwrap().to_owned();
