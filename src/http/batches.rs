@@ -57,7 +57,7 @@ pub struct NewSample {
 }
 
 /// One input: values in the order of the model's features (numbers alone for a model of `dim`), or
-/// an object by feature name. A missing value is null or left out.
+/// an object by feature name, of which a missing value is null or left out; or a text.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(example = json!([0.0, 0.5, 1.0]))]
@@ -67,6 +67,8 @@ pub enum Input {
     /// Values by feature name.
     #[schema(value_type = Object)]
     ByName(serde_json::Map<String, serde_json::Value>),
+    /// A text of up to 64 KiB of UTF-8.
+    Text(String),
 }
 
 /// What became of a batch.
@@ -200,8 +202,8 @@ pub struct BatchPath {
 /// whole batch is refused instead. A sample that the model has already is counted and not stored
 /// again. The body may be as long as the service's limit allows; NDJSON and CSV are read in
 /// constant memory. CSV has a header row: one column is the label, `id` and `weight` are as in
-/// JSON, the others are the features by name, or in their order for a model of `dim`; an empty
-/// cell is a missing value.
+/// JSON, the others are the features by name, or in their order for a model of `dim`, or `text`
+/// alone for a model of texts; an empty cell is a missing value.
 #[utoipa::path(post, path = "/v1/models/{model}/batches", operation_id = "createBatch",
     tag = "batches",
     params(ModelPath, BatchQuery,

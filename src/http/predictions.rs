@@ -36,7 +36,7 @@ const HEAVY_BYTES: usize = 256 << 10;
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"inputs": [[0.0, 1.0, 0.5]], "top_k": 3}))]
 pub struct PredictRequest<'a> {
-    /// 1 to 10,000 inputs: each an array of numbers, or an object by feature name.
+    /// 1 to 10,000 inputs: each an array of numbers, an object by feature name, or a text.
     #[serde(borrow)]
     #[schema(value_type = Vec<Input>, min_items = 1, max_items = 10_000)]
     inputs: Vec<&'a RawValue>,
