@@ -26,6 +26,8 @@ pub enum InputSchema {
     Tabular(TabularSchema),
     /// A text in any language ([`text`](super::text)).
     Text(TextSchema),
+    /// A picture ([`image`](super::image)).
+    Image(ImageSchema),
 }
 
 /// The fewest and the most buckets of a text model.
@@ -43,6 +45,38 @@ impl Default for TextSchema {
     fn default() -> Self {
         Self { buckets: 1 << 15 }
     }
+}
+
+/// Images as the model sees them: whatever comes is brought to this size and these channels. Pixels
+/// are whole numbers of 0 to 255, row by row, the channels of a pixel side by side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImageSchema {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// 1 for grey, 3 for red, green and blue.
+    pub channels: usize,
+    /// How an image of another size is brought to this one.
+    #[serde(default)]
+    pub resize: Resize,
+}
+
+/// The shortest and the longest side of an image as a model sees it, in pixels.
+pub const SIDE: RangeInclusive<usize> = 8..=256;
+
+/// How an image of another size is brought to the model's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Resize {
+    /// Width and height each by itself.
+    #[default]
+    Stretch,
+    /// Whole, its proportions kept, in the middle of black.
+    Fit,
+    /// Its proportions kept, what stands over cut off on both sides.
+    Crop,
 }
 
 /// Either `dim` (plain vectors) or `features` (named columns); exactly one of the two is set.
@@ -84,19 +118,14 @@ impl InputSchema {
     /// # Errors
     /// [`Invalid`] with the pointer of the first part that is wrong.
     pub fn check(&self) -> Result<(), Invalid> {
-        let tabular = match self {
-            Self::Tabular(tabular) => tabular,
-            Self::Text(TextSchema { buckets }) if BUCKETS.contains(buckets) => return Ok(()),
+        match self {
+            Self::Tabular(tabular) => tabular.check(),
+            Self::Text(TextSchema { buckets }) if BUCKETS.contains(buckets) => Ok(()),
             Self::Text(_) => {
                 let (least, most) = BUCKETS.into_inner();
-                return Err(Invalid::at("/buckets", format!("buckets is {least} to {most}")));
+                Err(Invalid::at("/buckets", format!("buckets is {least} to {most}")))
             }
-        };
-        match (&tabular.dim, &tabular.features) {
-            (Some(dim), None) if (1..=MAX_FEATURES).contains(dim) => Ok(()),
-            (Some(_), None) => Err(Invalid::at("/dim", format!("dim is 1 to {MAX_FEATURES}"))),
-            (None, Some(features)) => check_features(features),
-            _ => Err(Invalid::new("give either `dim` or `features`")),
+            Self::Image(image) => image.check(),
         }
     }
 
@@ -107,6 +136,7 @@ impl InputSchema {
                 tabular.dim.unwrap_or_else(|| tabular.count(FeatureKind::Numeric))
             }
             Self::Text(_) => 0,
+            Self::Image(image) => image.n_numbers(),
         }
     }
 
@@ -115,6 +145,7 @@ impl InputSchema {
         match self {
             Self::Tabular(tabular) => tabular.count(FeatureKind::Categorical),
             Self::Text(_) => 1,
+            Self::Image(_) => 0,
         }
     }
 
@@ -128,6 +159,14 @@ impl InputSchema {
         matches!(self, Self::Text(_))
     }
 
+    /// What images look like, where inputs are images.
+    pub fn image(&self) -> Option<&ImageSchema> {
+        match self {
+            Self::Image(image) => Some(image),
+            _ => None,
+        }
+    }
+
     /// About how many bytes a sample takes in memory.
     pub fn sample_bytes(&self) -> usize {
         let of_string = if self.is_text() { TYPICAL_TEXT_BYTES } else { 32 };
@@ -138,12 +177,45 @@ impl InputSchema {
     pub fn features(&self) -> &[Feature] {
         match self {
             Self::Tabular(tabular) => tabular.features.as_deref().unwrap_or_default(),
-            Self::Text(_) => &[],
+            Self::Text(_) | Self::Image(_) => &[],
+        }
+    }
+}
+
+impl ImageSchema {
+    /// Numbers of one image.
+    pub fn n_numbers(&self) -> usize {
+        self.width * self.height * self.channels
+    }
+
+    fn check(&self) -> Result<(), Invalid> {
+        let (least, most) = SIDE.into_inner();
+        for (pointer, side) in [("/width", self.width), ("/height", self.height)] {
+            if !SIDE.contains(&side) {
+                return Err(Invalid::at(pointer, format!("a side is {least} to {most} pixels")));
+            }
+        }
+        match self.channels {
+            1 | 3 if self.n_numbers() <= MAX_FEATURES => Ok(()),
+            1 | 3 => {
+                let detail = format!("width × height × channels is at most {MAX_FEATURES}");
+                Err(Invalid::new(detail))
+            }
+            _ => Err(Invalid::at("/channels", "channels is 1 (grey) or 3 (red, green, blue)")),
         }
     }
 }
 
 impl TabularSchema {
+    fn check(&self) -> Result<(), Invalid> {
+        match (&self.dim, &self.features) {
+            (Some(dim), None) if (1..=MAX_FEATURES).contains(dim) => Ok(()),
+            (Some(_), None) => Err(Invalid::at("/dim", format!("dim is 1 to {MAX_FEATURES}"))),
+            (None, Some(features)) => check_features(features),
+            _ => Err(Invalid::new("give either `dim` or `features`")),
+        }
+    }
+
     fn count(&self, kind: FeatureKind) -> usize {
         self.features.iter().flatten().filter(|feature| feature.kind == kind).count()
     }

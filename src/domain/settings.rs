@@ -8,7 +8,9 @@ use super::input::InputSchema;
 
 mod network;
 
-pub use network::{MAX_EXPERTS, MlpSettings, MoeSettings, NetworkSettings, TextNetworkSettings};
+pub use network::{
+    CnnSettings, MAX_EXPERTS, MlpSettings, MoeSettings, NetworkSettings, TextNetworkSettings,
+};
 
 /// All that decides how a model learns and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

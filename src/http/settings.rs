@@ -68,7 +68,9 @@ impl NewModel {
         let input = parse_input_schema(self.input).map_err(|error| error.within("/input"))?;
         let network = match self.network {
             None => NetworkSettings::default_for(&input),
-            Some(network) => parse_network(network).map_err(|error| error.within("/network"))?,
+            Some(network) => {
+                parse_network(network, &input).map_err(|error| error.within("/network"))?
+            }
         };
         let settings = ModelSettings {
             input,
@@ -88,21 +90,27 @@ fn parse_input_schema(input: Value) -> Result<InputSchema, Invalid> {
     match take_kind(input)? {
         (Some(kind), rest) if kind == "tabular" => parse_part(rest).map(InputSchema::Tabular),
         (Some(kind), rest) if kind == "text" => parse_part(rest).map(InputSchema::Text),
-        (Some(kind), _) if kind == "image" => Err(Invalid::at(
-            "/kind",
-            "this release takes tabular and text input; image input comes with a later one",
-        )),
-        _ => Err(Invalid::at("/kind", "kind must be tabular or text")),
+        (Some(kind), rest) if kind == "image" => parse_part(rest).map(InputSchema::Image),
+        _ => Err(Invalid::at("/kind", "kind must be tabular, text or image")),
     }
 }
 
-fn parse_network(network: Value) -> Result<NetworkSettings, Invalid> {
+/// A network without a kind is of the one that is the default for the input.
+fn parse_network(network: Value, input: &InputSchema) -> Result<NetworkSettings, Invalid> {
     match take_kind(network)? {
-        (None, rest) => parse_part(rest).map(NetworkSettings::Mlp),
+        (None, rest) if rest.as_object().is_some_and(Map::is_empty) => {
+            Ok(NetworkSettings::default_for(input))
+        }
+        (None, rest) => match NetworkSettings::default_for(input) {
+            NetworkSettings::Text(_) => parse_part(rest).map(NetworkSettings::Text),
+            NetworkSettings::Cnn(_) => parse_part(rest).map(NetworkSettings::Cnn),
+            _ => parse_part(rest).map(NetworkSettings::Mlp),
+        },
         (Some(kind), rest) if kind == "mlp" => parse_part(rest).map(NetworkSettings::Mlp),
         (Some(kind), rest) if kind == "moe" => parse_part(rest).map(NetworkSettings::Moe),
         (Some(kind), rest) if kind == "text" => parse_part(rest).map(NetworkSettings::Text),
-        _ => Err(Invalid::at("/kind", "kind must be mlp, moe or text")),
+        (Some(kind), rest) if kind == "cnn" => parse_part(rest).map(NetworkSettings::Cnn),
+        _ => Err(Invalid::at("/kind", "kind must be mlp, moe, text or cnn")),
     }
 }
 
@@ -247,11 +255,12 @@ mod tests {
             ("input", json!({"kind": "text", "buckets": 8}), "/input/buckets"),
             ("input", json!({"kind": "text", "dim": 8}), "/input/dim"),
             ("network", json!({"kind": "text"}), "/network/kind"),
-            (
-                "input",
-                json!({"kind": "image", "width": 28, "height": 28, "channels": 1}),
-                "/input/kind",
-            ),
+            ("input", json!({"kind": "image", "width": 28, "height": 28}), "/input"),
+            ("input", image(28, 28, 2), "/input/channels"),
+            ("input", image(28, 7, 1), "/input/height"),
+            ("input", image(257, 28, 1), "/input/width"),
+            ("input", image(256, 256, 3), "/input"),
+            ("input", json!({"kind": "image", "resize": "zoom"}), "/input/resize"),
             ("input", json!({"kind": "tabular"}), "/input"),
             ("input", json!({"kind": "tabular", "dim": 0}), "/input/dim"),
             ("input", json!({"kind": "tabular", "dim": "3"}), "/input/dim"),
@@ -288,7 +297,7 @@ mod tests {
         let least = new_model(json!({"name": "m", "input": {"kind": "text"}})).unwrap();
         assert_eq!(text(json!({"kind": "text"})).unwrap(), least);
         for (network, pointer, detail) in [
-            (json!({}), "/network/kind", "the network of such input is of kind text"),
+            (json!({"kind": "mlp"}), "/network/kind", "the network of such input is of kind text"),
             (
                 json!({"kind": "text", "embedding": 8}),
                 "/network/embedding",
@@ -307,12 +316,27 @@ mod tests {
         ] {
             assert_eq!(text(network).unwrap_err(), (pointer.into(), detail.into()));
         }
-        let image = json!({"kind": "image", "width": 28, "height": 28, "channels": 1});
-        let (_, detail) = new_model(json!({"name": "m", "input": image})).unwrap_err();
-        assert_eq!(
-            detail,
-            "this release takes tabular and text input; image input comes with a later one"
-        );
+        assert_eq!(text(json!({})).unwrap(), least);
+        let images = |side: usize, network: Value| {
+            new_model(json!({"name": "m", "input": image(side, side, 1), "network": network}))
+        };
+        let channels = |side| images(side, json!({})).unwrap().network.channels().to_vec();
+        assert_eq!((channels(8), channels(28)), (vec![16], vec![16, 32]));
+        assert_eq!(channels(256), [16, 32, 64, 64, 64]);
+        assert!(images(28, json!({"kind": "mlp"})).is_ok());
+        for (network, pointer) in [
+            (json!({"kind": "text"}), "/network/kind"),
+            (json!({"channels": []}), "/network/channels"),
+            (json!({"channels": [8, 2]}), "/network/channels/1"),
+            (json!({"channels": [8, 8, 8, 8, 8]}), "/network/channels"),
+            (json!({"channels": [8], "hidden": []}), "/network/hidden"),
+        ] {
+            assert_eq!(images(28, network.clone()).unwrap_err().0, pointer, "{network}");
+        }
+    }
+
+    fn image(width: usize, height: usize, channels: usize) -> Value {
+        json!({"kind": "image", "width": width, "height": height, "channels": channels})
     }
 
     fn patched(patch: Value) -> Result<ModelSettings, String> {

@@ -100,7 +100,7 @@ impl Featurizer {
 /// Columns of a row of such input, with these dictionaries.
 pub(super) fn width(schema: &InputSchema, dictionaries: &[Dictionary]) -> usize {
     match schema {
-        InputSchema::Tabular(_) => {
+        InputSchema::Tabular(_) | InputSchema::Image(_) => {
             schema.n_numeric() + dictionaries.iter().map(Dictionary::n_columns).sum::<usize>()
         }
         InputSchema::Text(TextSchema { buckets }) => *buckets,

@@ -33,7 +33,7 @@ impl Shape {
     /// That of a new model.
     pub(super) fn of(settings: &NetworkSettings) -> Self {
         let experts = match settings {
-            NetworkSettings::Mlp(_) | NetworkSettings::Text(_) => None,
+            NetworkSettings::Mlp(_) | NetworkSettings::Text(_) | NetworkSettings::Cnn(_) => None,
             NetworkSettings::Moe(moe) => Some(Experts { n: moe.experts, top_k: moe.top_k }),
         };
         let sparse = matches!(settings, NetworkSettings::Text(_));

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::Invalid;
-use crate::domain::input::InputSchema;
+use crate::domain::input::{ImageSchema, InputSchema};
 
 /// The network's shape.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -16,6 +16,8 @@ pub enum NetworkSettings {
     Moe(MoeSettings),
     /// For texts: what is read of one is looked up and added, then as `mlp`.
     Text(TextNetworkSettings),
+    /// For images: convolutions, then as `mlp`.
+    Cnn(CnnSettings),
 }
 
 /// The most experts of a mixture.
@@ -71,12 +73,62 @@ impl Default for TextNetworkSettings {
     }
 }
 
+/// A convolutional network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CnnSettings {
+    /// Channels of each stage, 1 to 6 stages of 4 to 256: a convolution of 3 × 3, normalisation of
+    /// groups of channels, ReLU, and of each 2 × 2 the largest, which halves both sides.
+    pub channels: Vec<usize>,
+    /// Units of each hidden layer behind them: 1 to 7 layers of 1 to 4,096.
+    pub hidden: Vec<usize>,
+}
+
+impl Default for CnnSettings {
+    fn default() -> Self {
+        Self { channels: vec![16, 32], hidden: vec![128] }
+    }
+}
+
+impl CnnSettings {
+    /// As many stages as leave a few pixels of a side.
+    fn default_for(image: &ImageSchema) -> Self {
+        const STAGES: [usize; 5] = [16, 32, 64, 64, 64];
+        const FEW_PIXELS: usize = 8;
+        let longest = image.width.max(image.height);
+        let shortest = image.width.min(image.height);
+        let is_long = |n: usize| longest >> n > FEW_PIXELS && shortest >> n >= 2;
+        let n = (1..STAGES.len()).find(|&n| !is_long(n)).unwrap_or(STAGES.len());
+        Self { channels: STAGES[..n].to_vec(), ..Self::default() }
+    }
+
+    fn check(&self, schema: &InputSchema) -> Result<(), Invalid> {
+        if !(1..=6).contains(&self.channels.len()) {
+            return Err(Invalid::at("/channels", "give the channels of 1 to 6 stages"));
+        }
+        if let Some(index) = self.channels.iter().position(|n| !(4..=256).contains(n)) {
+            let pointer = format!("/channels/{index}");
+            return Err(Invalid::at(pointer, "a stage has 4 to 256 channels"));
+        }
+        let shortest = schema.image().map_or(0, |image| image.width.min(image.height));
+        match shortest >> self.channels.len() {
+            0 => Err(Invalid::at(
+                "/channels",
+                format!("each stage halves the image, and its shorter side has {shortest} pixels"),
+            )),
+            Self::Cnn(cnn) => cnn.check(schema),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl NetworkSettings {
     /// What suits inputs of `schema`.
     pub fn default_for(schema: &InputSchema) -> Self {
         match schema {
             InputSchema::Tabular(_) => Self::Mlp(MlpSettings::default()),
             InputSchema::Text(_) => Self::Text(TextNetworkSettings::default()),
+            InputSchema::Image(image) => Self::Cnn(CnnSettings::default_for(image)),
         }
     }
 
@@ -86,6 +138,15 @@ impl NetworkSettings {
             Self::Mlp(mlp) => mlp.hidden.clone(),
             Self::Moe(moe) => moe.hidden.clone(),
             Self::Text(text) => [&[text.embedding], &text.hidden[..]].concat(),
+            Self::Cnn(cnn) => cnn.hidden.clone(),
+        }
+    }
+
+    /// Channels of each stage of convolutions.
+    pub fn channels(&self) -> &[usize] {
+        match self {
+            Self::Cnn(cnn) => &cnn.channels,
+            _ => &[],
         }
     }
 
@@ -95,15 +156,21 @@ impl NetworkSettings {
     }
 
     pub(super) fn check(&self, schema: &InputSchema) -> Result<(), Invalid> {
-        if schema.is_text() != matches!(self, Self::Text(_)) {
-            let needs = if schema.is_text() { "text" } else { "mlp or moe" };
-            return Err(Invalid::at(
-                "/kind",
-                format!("the network of such input is of kind {needs}"),
-            ));
+        let needs = match (schema, self) {
+            (InputSchema::Text(_), Self::Text(_)) => None,
+            (InputSchema::Text(_), _) => Some("text"),
+            (InputSchema::Tabular(_), Self::Text(_) | Self::Cnn(_)) => Some("mlp or moe"),
+            (InputSchema::Image(_), Self::Text(_)) => Some("cnn, mlp or moe"),
+            _ => None,
+        };
+        if let Some(needs) = needs {
+            let detail = format!("the network of such input is of kind {needs}");
+            return Err(Invalid::at("/kind", detail));
         }
         let hidden = match self {
-            Self::Mlp(MlpSettings { hidden }) | Self::Moe(MoeSettings { hidden, .. }) => hidden,
+            Self::Mlp(MlpSettings { hidden })
+            | Self::Moe(MoeSettings { hidden, .. })
+            | Self::Cnn(CnnSettings { hidden, .. }) => hidden,
             Self::Text(text) => &text.hidden,
         };
         let fewest = usize::from(!schema.is_text());
@@ -125,6 +192,7 @@ impl NetworkSettings {
             Self::Moe(moe) if !(1..=moe.experts).contains(&moe.top_k) => {
                 Err(Invalid::at("/top_k", "top_k is 1 to the number of experts"))
             }
+            Self::Cnn(cnn) => cnn.check(schema),
             _ => Ok(()),
         }
     }

@@ -3,14 +3,16 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::input::{Feature, InputSchema, TabularSchema, TextSchema};
-use crate::domain::settings::{MlpSettings, MoeSettings, NetworkSettings, TextNetworkSettings};
+use crate::domain::input::{Feature, ImageSchema, InputSchema, Resize, TabularSchema, TextSchema};
+use crate::domain::settings::{
+    CnnSettings, MlpSettings, MoeSettings, NetworkSettings, TextNetworkSettings,
+};
 
 /// What one input looks like. `tabular`: either `dim` (plain vectors) or `features` (named columns).
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(as = InputSchema)]
 pub struct InputView {
-    /// A row of numbers, or of named numbers and categories; or a text.
+    /// A row of numbers, or of named numbers and categories; a text; or an image.
     kind: InputKind,
     /// Length of a plain numeric vector.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,28 +26,55 @@ pub struct InputView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, minimum = 1_024, maximum = 1_048_576, default = json!(32_768))]
     buckets: Option<usize>,
+    /// `image`, required there: pixels in a row; what comes in another size is resized.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 8, maximum = 256)]
+    width: Option<usize>,
+    /// `image`, required there: rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 8, maximum = 256)]
+    height: Option<usize>,
+    /// `image`, required there: 1 for grey, 3 for red, green and blue. Width × height × channels is
+    /// at most 65,536.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 1, maximum = 3)]
+    channels: Option<usize>,
+    /// `image` only: how an image of another size is brought to this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, default = json!("stretch"))]
+    resize: Option<Resize>,
 }
 
 /// The kinds of input that there are.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum InputKind {
     /// A row of numbers, or of named numbers and categories.
+    #[default]
     Tabular,
     /// A text in any language, up to 64 KiB of UTF-8.
     Text,
+    /// A picture.
+    Image,
 }
 
 impl From<InputSchema> for InputView {
     fn from(input: InputSchema) -> Self {
         match input {
             InputSchema::Tabular(TabularSchema { dim, features }) => {
-                Self { kind: InputKind::Tabular, dim, features, buckets: None }
+                Self { dim, features, ..Self::default() }
             }
             InputSchema::Text(TextSchema { buckets }) => {
-                let buckets = Some(buckets);
-                Self { kind: InputKind::Text, dim: None, features: None, buckets }
+                Self { kind: InputKind::Text, buckets: Some(buckets), ..Self::default() }
             }
+            InputSchema::Image(ImageSchema { width, height, channels, resize }) => Self {
+                kind: InputKind::Image,
+                width: Some(width),
+                height: Some(height),
+                channels: Some(channels),
+                resize: Some(resize),
+                ..Self::default()
+            },
         }
     }
 }
@@ -55,11 +84,13 @@ impl From<InputSchema> for InputView {
 #[schema(as = NetworkSettings)]
 pub struct NetworkView {
     /// Dense layers with ReLU between them; the head grows with the labels. `moe`: several such, of
-    /// which a gate chooses for each input. `text`: for texts, and for nothing else.
+    /// which a gate chooses for each input. `text`: for texts, and for nothing else. `cnn`: for
+    /// images, and their default.
     #[schema(required = false)]
     kind: NetworkKind,
     /// Units of each hidden layer, 1 to 4,096; of each expert where there are several. `text`: of
-    /// those behind the embedding, by default none.
+    /// those behind the embedding, by default none. `cnn`: of those behind the convolutions, by
+    /// default one of 128.
     #[schema(required = false, min_items = 0, max_items = 8, default = json!([256, 256]))]
     hidden: Vec<usize>,
     /// `text` only: numbers that each bucket stands for.
@@ -78,6 +109,11 @@ pub struct NetworkView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, default = json!(false))]
     grow: Option<bool>,
+    /// `cnn` only: channels of each stage; each halves the image. By default as many stages as
+    /// leave at most 8 pixels of a side.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, min_items = 1, max_items = 6, default = json!([16, 32]))]
+    channels: Option<Vec<usize>>,
 }
 
 /// The kinds of network that there are.
@@ -90,6 +126,8 @@ enum NetworkKind {
     Moe,
     /// An embedding of texts, then dense layers.
     Text,
+    /// Convolutions, then dense layers.
+    Cnn,
 }
 
 impl From<NetworkSettings> for NetworkView {
@@ -101,6 +139,7 @@ impl From<NetworkSettings> for NetworkView {
             experts: None,
             top_k: None,
             grow: None,
+            channels: None,
         };
         match network {
             NetworkSettings::Mlp(MlpSettings { hidden }) => plain(NetworkKind::Mlp, hidden),
@@ -112,6 +151,9 @@ impl From<NetworkSettings> for NetworkView {
             },
             NetworkSettings::Text(TextNetworkSettings { embedding, hidden }) => {
                 Self { embedding: Some(embedding), ..plain(NetworkKind::Text, hidden) }
+            }
+            NetworkSettings::Cnn(CnnSettings { channels, hidden }) => {
+                Self { channels: Some(channels), ..plain(NetworkKind::Cnn, hidden) }
             }
         }
     }
