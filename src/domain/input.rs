@@ -140,6 +140,12 @@ impl InputSchema {
         }
     }
 
+    /// How many statistics its numbers are normalised by, in turn: those of a channel, whichever the
+    /// pixel, belong together.
+    pub fn n_scales(&self) -> usize {
+        self.image().map_or_else(|| self.n_numeric(), |image| image.channels)
+    }
+
     /// How many strings one input holds: its categories, or its text.
     pub fn n_categorical(&self) -> usize {
         match self {

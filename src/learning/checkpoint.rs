@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::input::InputSchema;
 use crate::domain::label::{Label, MAX_LABELS};
-use crate::domain::settings::MAX_EXPERTS;
+use crate::domain::settings::{CnnSettings, MAX_EXPERTS, NetworkSettings};
 use crate::domain::update::AnsweredBy;
 
 use super::LearnerState;
@@ -24,7 +24,7 @@ use super::features;
 use super::normalize::Moments;
 use super::predict::TEMPERATURES;
 use super::ridge::Sums;
-use super::shape::{Experts, Shape};
+use super::shape::{self, Experts, Shape};
 use super::state::Lineage;
 
 mod tensors;
@@ -71,6 +71,9 @@ struct Manifest {
     hidden: Vec<usize>,
     /// The experts of a mixture.
     experts: Option<Experts>,
+    /// Channels of each stage of convolutions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    channels: Vec<usize>,
     labels: Vec<Label>,
     /// Known categories of each categorical feature.
     categories: Vec<Vec<Box<str>>>,
@@ -137,7 +140,7 @@ pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
     let manifest: Manifest = manifest_of(bytes)?;
     let dictionaries = check(&manifest)?;
     let tensors = SafeTensors::deserialize(bytes).map_err(CheckpointError::Safetensors)?;
-    let moments = moments(&tensors, NORMALIZER, manifest.input.n_numeric())?;
+    let moments = moments(&tensors, NORMALIZER, manifest.input.n_scales())?;
     let layers_of = |name| layers(&tensors, name, shapes(&manifest, &dictionaries));
     let layers = layers_of(LAYERS)?;
     let importance = manifest.importance.then(|| layers_of(IMPORTANCE)).transpose()?;
@@ -147,10 +150,9 @@ pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
     if tensors.len() != n_expected {
         return inconsistent(format!("{} tensors, {n_expected} expected", tensors.len()));
     }
+    let shape = shape(&manifest);
     let Manifest {
         input,
-        hidden,
-        experts,
         labels,
         updates,
         steps,
@@ -168,7 +170,7 @@ pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
     let [recent, history, answered] = drift;
     let drift = Evidence { recent, history, answered, moves };
     Ok(LearnerState {
-        shape: Shape { hidden, experts, sparse: input.is_text() },
+        shape,
         input,
         labels,
         moments,
@@ -192,6 +194,7 @@ fn manifest(state: &LearnerState) -> Manifest {
         input: state.input.clone(),
         hidden: state.shape.hidden.clone(),
         experts: state.shape.experts,
+        channels: state.shape.stages.as_ref().map_or(Vec::new(), |stages| stages.channels.clone()),
         labels: state.labels.clone(),
         categories: words(&state.dictionaries),
         updates,
@@ -232,6 +235,13 @@ fn check(manifest: &Manifest) -> Result<Vec<Dictionary>, CheckpointError> {
     }
     if manifest.hidden.is_empty() || manifest.hidden.contains(&0) {
         return inconsistent("a hidden layer is missing or empty");
+    }
+    let channels = &manifest.channels;
+    if !channels.is_empty() {
+        let cnn = CnnSettings { channels: channels.clone(), hidden: manifest.hidden.clone() };
+        if manifest.experts.is_some() || NetworkSettings::Cnn(cnn).check(&manifest.input).is_err() {
+            return inconsistent("the channels do not fit the input");
+        }
     }
     let is_mixture = |experts: Experts| {
         (1..=MAX_EXPERTS).contains(&experts.n) && (1..=experts.n).contains(&experts.top_k)
@@ -301,7 +311,7 @@ fn analytic(
     sums.targets = Array2::from_shape_vec((width, n_labels), targets).expect("that shape was read");
     Ok(Some(Analytic {
         seed: *seed,
-        moments: moments(tensors, ANALYTIC, manifest.input.n_numeric())?,
+        moments: moments(tensors, ANALYTIC, manifest.input.n_scales())?,
         dictionaries: dictionaries(categories, &manifest.input)?,
         ridge: *ridge,
         sums,
@@ -309,13 +319,21 @@ fn analytic(
     }))
 }
 
+fn shape(manifest: &Manifest) -> Shape {
+    Shape {
+        hidden: manifest.hidden.clone(),
+        experts: manifest.experts,
+        sparse: manifest.input.is_text(),
+        stages: shape::stages(&manifest.channels, &manifest.input),
+    }
+}
+
 /// Inputs and outputs of each layer.
 fn shapes(
     manifest: &Manifest,
     dictionaries: &[Dictionary],
 ) -> impl Iterator<Item = (usize, usize)> {
-    let sparse = manifest.input.is_text();
-    let shape = Shape { hidden: manifest.hidden.clone(), experts: manifest.experts, sparse };
+    let shape = shape(manifest);
     let head = (shape.n_hidden(), manifest.labels.len());
     let width = features::width(&manifest.input, dictionaries);
     shape.body(width).into_iter().chain([head])

@@ -18,6 +18,7 @@ pub(super) struct Featurizer {
     scale: Scale,
     dictionaries: Vec<Dictionary>,
     width: usize,
+    n_numeric: usize,
     is_text: bool,
 }
 
@@ -32,6 +33,7 @@ impl Featurizer {
             scale: moments.scale(schema),
             dictionaries: dictionaries.to_vec(),
             width: width(schema, dictionaries),
+            n_numeric: schema.n_numeric(),
             is_text: schema.is_text(),
         }
     }
@@ -48,7 +50,7 @@ impl Featurizer {
 
     /// Whether inputs have the shape that this featuriser was made for.
     pub(super) fn fits(&self, inputs: &Inputs) -> bool {
-        inputs.n_numeric() == self.scale.mean.len()
+        inputs.n_numeric() == self.n_numeric
             && inputs.n_categorical() == self.dictionaries.len() + usize::from(self.is_text)
     }
 
@@ -87,8 +89,7 @@ impl Featurizer {
 
     /// Appends the row of input `index`, which is no text, to `rows`, `[rows, width]` row-major.
     pub(super) fn append_full(&self, inputs: &Inputs, index: usize, rows: &mut Vec<f32>) {
-        let numbers = inputs.numbers(index).iter().enumerate();
-        rows.extend(numbers.map(|(j, &number)| self.scale.apply(j, number)));
+        self.scale.append(inputs.numbers(index), rows);
         for (dictionary, category) in self.dictionaries.iter().zip(inputs.categories(index)) {
             let hot = rows.len() + dictionary.column(category);
             rows.resize(rows.len() + dictionary.n_columns(), 0.0);
@@ -127,7 +128,8 @@ mod tests {
         inputs.push(&[3.0], &[None]);
         inputs.push(&[f32::NAN], &[Some("never".into())]);
         let dictionary = Dictionary::of(vec!["blue".into(), "red".into()]).unwrap();
-        let featurizer = Featurizer::new(&schema, &Moments::of(&inputs, &[0, 1, 2]), &[dictionary]);
+        let featurizer =
+            Featurizer::new(&schema, &Moments::of(&inputs, &[0, 1, 2], 1), &[dictionary]);
         let rows = featurizer.rows(&inputs, 0..3);
         assert_eq!(
             rows,

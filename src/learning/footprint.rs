@@ -40,8 +40,8 @@ fn bytes(lesson: &Lesson<'_>) -> u64 {
     let labels: BTreeSet<&Label> = known.chain(&lesson.experience.labels).collect();
     let dictionaries = lesson.parent.map_or(&[][..], |parent| &parent.dictionaries);
     let width = schema.n_categories() + features::width(schema, dictionaries);
-    let shape =
-        lesson.parent.map_or_else(|| Shape::of(&settings.network), |parent| parent.shape.clone());
+    let begun = || Shape::of(&settings.network, schema);
+    let shape = lesson.parent.map_or_else(begun, |parent| parent.shape.clone());
     let layers = shape.body(width).into_iter().chain([(shape.n_hidden(), labels.len())]);
     let weights: usize = layers.map(|(n_in, n_out)| (n_in + 1) * n_out).sum();
     let keeps_sums = Recipe::of(&settings.learning, false).keeps_sums

@@ -4,7 +4,6 @@
 //! Weights live on the host as plain numbers ([`Dense`]), which is what is stored, compensated and
 //! grown; burn holds a copy ([`Network`]) while it computes.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use burn::tensor::activation::relu;
@@ -12,7 +11,8 @@ use burn::tensor::module::linear;
 use burn::tensor::{Device as BurnDevice, Gradients, Tensor, TensorData};
 use rand::Rng;
 
-use super::rows::{Rows, SparseRows};
+use super::front::{Front, Trace};
+use super::rows::Rows;
 use super::shape::Shape;
 use super::{Device, experts};
 
@@ -86,14 +86,12 @@ impl Device {
     }
 }
 
-/// Layers on a device, ready to compute; but a first layer that reads sparse rows stays on the host,
-/// where only what a minibatch reads of it is touched.
+/// Layers on a device, ready to compute; but those that read texts or images stay on the host.
 #[derive(Debug, Clone)]
 pub(super) struct Network<'a> {
     device: BurnDevice,
     shape: Shape,
-    /// The layer of sparse rows.
-    embedding: Option<Cow<'a, Dense>>,
+    front: Option<Front<'a>>,
     /// All others.
     layers: Vec<experts::Layer>,
 }
@@ -148,17 +146,17 @@ pub(super) struct Outputs {
     pub(super) logits: Tensor<2>,
     /// What an uneven load of experts adds to the loss, where there are such.
     pub(super) balance: Option<Tensor<1>>,
-    /// What a layer of sparse rows read, and its outputs before the ReLU, `[n, units]`.
-    pub(super) embedded: Option<(SparseRows, Tensor<2>)>,
+    /// What rows left behind in a network's front, and its outputs before the ReLU, `[n, units]`.
+    pub(super) read: Option<(Trace, Tensor<2>)>,
 }
 
 impl<'a> Network<'a> {
     /// `layers`, which hang together as `shape` says, on `device`, to answer.
     pub(super) fn new(shape: &Shape, layers: &'a [Dense], device: Device) -> Self {
         let device = device.burn();
-        let (embedding, layers) = embedding(shape, layers);
+        let (front, layers) = Front::of(shape, layers);
         let layers = layers.iter().map(|layer| tensors(layer, &device)).collect();
-        Self { shape: shape.clone(), embedding, layers, device }
+        Self { shape: shape.clone(), front, layers, device }
     }
 
     /// The same, to train: [`Self::gradients`] follow a backward pass.
@@ -168,15 +166,15 @@ impl<'a> Network<'a> {
             let (weight, bias) = tensors(layer, &device);
             (weight.require_grad(), bias.require_grad())
         };
-        let (embedding, layers) = embedding(shape, layers);
+        let (front, layers) = Front::of(shape, layers);
         let layers = layers.iter().map(tracked).collect();
-        Self { shape: shape.clone(), embedding, layers, device }
+        Self { shape: shape.clone(), front, layers, device }
     }
 
     /// The same with layers of its own.
     pub(super) fn into_owned(self) -> Network<'static> {
-        let embedding = self.embedding.map(|embedding| Cow::Owned(embedding.into_owned()));
-        Network { device: self.device, shape: self.shape, embedding, layers: self.layers }
+        let front = self.front.map(Front::into_owned);
+        Network { device: self.device, shape: self.shape, front, layers: self.layers }
     }
 
     /// Where it computes.
@@ -187,12 +185,13 @@ impl<'a> Network<'a> {
     /// Outputs for `rows`, of the kind that the first layer reads.
     pub(super) fn forward(&self, rows: Rows) -> Outputs {
         let (head, body) = self.layers.split_last().expect("a network has a head");
-        let (mut balance, mut embedded) = (None, None);
-        let hidden = match (rows, &self.embedding, self.shape.experts) {
-            (Rows::Sparse(rows), Some(embedding), _) => {
-                let sums = matrix(rows.through(embedding), embedding.n_out, &self.device);
+        let (mut balance, mut read) = (None, None);
+        let hidden = match (rows, &self.front, self.shape.experts) {
+            (rows, Some(front), _) => {
+                let (sums, trace) = front.forward(rows, self.device.is_autodiff());
+                let sums = matrix(sums, front.n_outputs(), &self.device);
                 let sums = if self.device.is_autodiff() { sums.require_grad() } else { sums };
-                embedded = Some((rows, sums.clone()));
+                read = Some((trace, sums.clone()));
                 through(body, relu(sums))
             }
             (Rows::Full(rows), None, Some(experts)) => {
@@ -207,44 +206,28 @@ impl<'a> Network<'a> {
             _ => unreachable!("rows are of the shape's kind"),
         };
         let logits = linear(hidden.clone(), head.0.clone(), Some(head.1.clone()));
-        Outputs { hidden, logits, balance, embedded }
+        Outputs { hidden, logits, balance, read }
     }
 
     /// Gradients of the layers' weights and biases, in the order of the layers, from the gradient
     /// of the loss with respect to the logits of `outputs`, `[n, labels]` row-major.
     pub(super) fn gradients(&self, outputs: Outputs, slope: Vec<f32>) -> Vec<Gradient> {
-        let Outputs { logits, balance, embedded, .. } = outputs;
+        let Outputs { logits, balance, read, .. } = outputs;
         let [_, n_labels] = logits.dims();
         // d(Σ logits·slope) / d(logits) is the slope itself: burn carries it back from there.
         let slope = matrix(slope, n_labels, &self.device);
         let loss = (logits * slope).sum();
         let loss = balance.into_iter().fold(loss, |loss, balance| loss + balance);
         let mut gradients = loss.backward();
-        let mut collected = Vec::with_capacity(2 * (self.layers.len() + 1));
-        if let Some((rows, sums)) = embedded {
-            let [_, n_out] = sums.dims();
-            let of_sums = gradient(&sums, &mut gradients);
-            let (columns, numbers) = rows.gradient(&of_sums, n_out);
-            collected.push(Gradient::Columns(columns, numbers));
-            let mut of_bias = vec![0.0; n_out];
-            for row in of_sums.chunks_exact(n_out) {
-                of_bias.iter_mut().zip(row).for_each(|(sum, slope)| *sum += slope);
-            }
-            collected.push(Gradient::All(of_bias));
+        let mut collected = Vec::new();
+        if let (Some(front), Some((trace, sums))) = (&self.front, read) {
+            collected.extend(front.gradients(trace, &gradient(&sums, &mut gradients)));
         }
         for (weight, bias) in &self.layers {
             collected.push(Gradient::All(gradient(weight, &mut gradients)));
             collected.push(Gradient::All(gradient(bias, &mut gradients)));
         }
         collected
-    }
-}
-
-/// The layer that reads sparse rows, where `shape` has such, and the others.
-fn embedding<'a>(shape: &Shape, layers: &'a [Dense]) -> (Option<Cow<'a, Dense>>, &'a [Dense]) {
-    match layers.split_first() {
-        Some((first, others)) if shape.sparse => (Some(Cow::Borrowed(first)), others),
-        _ => (None, layers),
     }
 }
 

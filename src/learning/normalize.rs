@@ -37,11 +37,12 @@ impl Moments {
         Self { count: zeros.clone(), mean: zeros.clone(), m2: zeros }
     }
 
-    /// Of the inputs at `indices`, in two passes: exact for a feature that never varies.
-    pub(super) fn of(inputs: &Inputs, indices: &[usize]) -> Self {
-        let n_features = inputs.n_numeric();
+    /// Of the inputs at `indices`, whose numbers are those of `n_features` features again and again
+    /// (channels of one pixel after another), in two passes: exact for a feature that never varies.
+    pub(super) fn of(inputs: &Inputs, indices: &[usize], n_features: usize) -> Self {
         let mut moments = Self::none(n_features);
-        let rows = || indices.iter().map(|&index| inputs.numbers(index));
+        let of_input = |&index: &usize| inputs.numbers(index).chunks_exact(n_features.max(1));
+        let rows = || indices.iter().flat_map(of_input);
         let mut first = vec![f32::NAN; n_features];
         for row in rows() {
             for (j, &number) in row.iter().enumerate().filter(|(_, number)| number.is_finite()) {
@@ -136,28 +137,39 @@ pub(super) struct Scale {
 }
 
 impl Scale {
+    /// Appends `numbers` to `rows`, normalised.
+    pub(super) fn append(&self, numbers: &[f32], rows: &mut Vec<f32>) {
+        for numbers in numbers.chunks_exact(self.mean.len().max(1)) {
+            rows.extend(numbers.iter().enumerate().map(|(j, &number)| self.apply(j, number)));
+        }
+    }
+
     /// Normalises feature `j`: clipped at ±10; a missing number becomes the mean, that is 0.
     #[inline]
-    pub(super) fn apply(&self, j: usize, number: f32) -> f32 {
+    fn apply(&self, j: usize, number: f32) -> f32 {
         let normalized = ((f64::from(number) - self.mean[j]) / self.deviation[j]) as f32;
         if normalized.is_nan() { 0.0 } else { normalized.clamp(-CLIP as f32, CLIP as f32) }
     }
 }
 
-/// Changes `first`, the layer that reads the features, so that the network's function of raw
+/// Changes `first`, the layer that reads the features, of which the first `n_rows` are numbers of the
+/// scales' in turn, so that the network's function of raw
 /// inputs stays the same when normalisation goes from `before` to `after`:
 /// `W'_j = W_j·σ'_j/σ_j` and `b' = b + Σ_j W_j·(μ'_j − μ_j)/σ_j` (to 1e-5, clipping aside).
 ///
 /// Beyond the clip the old function was flat, so neither factor goes beyond it: a feature whose
 /// spread grows a thousandfold must not scale its weights a thousandfold.
-pub(super) fn compensate(first: &mut Dense, before: &Scale, after: &Scale) {
+pub(super) fn compensate(first: &mut Dense, n_rows: usize, before: &Scale, after: &Scale) {
     let mut bias: Vec<f64> = first.bias.iter().map(|&bias| f64::from(bias)).collect();
-    for j in 0..before.mean.len() {
+    let n_scales = before.mean.len();
+    for j in 0..n_scales {
         let shift = ((after.mean[j] - before.mean[j]) / before.deviation[j]).clamp(-CLIP, CLIP);
         let stretch = (after.deviation[j] / before.deviation[j]).min(CLIP);
-        for (weight, bias) in first.row_mut(j).iter_mut().zip(&mut bias) {
-            *bias += f64::from(*weight) * shift;
-            *weight = (f64::from(*weight) * stretch) as f32;
+        for row in (j..n_rows).step_by(n_scales) {
+            for (weight, bias) in first.row_mut(row).iter_mut().zip(&mut bias) {
+                *bias += f64::from(*weight) * shift;
+                *weight = (f64::from(*weight) * stretch) as f32;
+            }
         }
     }
     first.bias = bias.into_iter().map(|bias| bias as f32).collect();
@@ -165,10 +177,18 @@ pub(super) fn compensate(first: &mut Dense, before: &Scale, after: &Scale) {
 
 /// The same for the importance of the weights: a square of slopes, it goes by the square of the
 /// inverse factor.
-pub(super) fn compensate_importance(first: &mut Dense, before: &Scale, after: &Scale) {
-    for j in 0..before.mean.len() {
+pub(super) fn compensate_importance(
+    first: &mut Dense,
+    n_rows: usize,
+    before: &Scale,
+    after: &Scale,
+) {
+    let n_scales = before.mean.len();
+    for j in 0..n_scales {
         let stretch = (after.deviation[j] / before.deviation[j]).min(CLIP).powi(-2) as f32;
-        first.row_mut(j).iter_mut().for_each(|importance| *importance *= stretch);
+        for row in (j..n_rows).step_by(n_scales) {
+            first.row_mut(row).iter_mut().for_each(|importance| *importance *= stretch);
+        }
     }
 }
 
@@ -184,7 +204,7 @@ mod tests {
     fn of(rows: &[&[f32]]) -> Moments {
         let mut inputs = Inputs::with_shape(rows[0].len(), 0);
         rows.iter().for_each(|row| inputs.push(row, &[]));
-        Moments::of(&inputs, &(0..rows.len()).collect::<Vec<_>>())
+        Moments::of(&inputs, &(0..rows.len()).collect::<Vec<_>>(), rows[0].len())
     }
 
     #[test]
@@ -250,7 +270,7 @@ mod tests {
         };
         let raws = [[0.0, 0.0], [3.0, -31.0], [-7.5, 11.0]];
         let old: Vec<_> = raws.iter().map(|&raw| answer(&layer, &before, raw)).collect();
-        compensate(&mut layer, &before, &after);
+        compensate(&mut layer, 2, &before, &after);
         for (raw, old) in raws.iter().zip(old) {
             let new = answer(&layer, &after, *raw);
             assert!(

@@ -1,12 +1,15 @@
 //! How the layers of a network hang together. They are kept in one row: that of a multilayer
 //! perceptron is its hidden layers, then the head; that of a mixture of experts is the gate, the hidden
-//! layers of one expert after another, then the head that all share.
+//! layers of one expert after another, then the head that all share. In front of hidden layers there
+//! may be stages of convolutions ([`Stages`]).
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::input::InputSchema;
 use crate::domain::settings::NetworkSettings;
 
 use super::network::Dense;
+use super::stages::Stages;
 
 /// The shape of a network, but for the width of its inputs and the number of labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub(super) struct Shape {
     pub(super) experts: Option<Experts>,
     /// Whether its first layer reads sparse rows.
     pub(super) sparse: bool,
+    /// What reads images, where there is such.
+    pub(super) stages: Option<Stages>,
 }
 
 /// The experts of a mixture.
@@ -31,23 +36,25 @@ pub(super) struct Experts {
 
 impl Shape {
     /// That of a new model.
-    pub(super) fn of(settings: &NetworkSettings) -> Self {
+    pub(super) fn of(settings: &NetworkSettings, schema: &InputSchema) -> Self {
         let experts = match settings {
             NetworkSettings::Mlp(_) | NetworkSettings::Text(_) | NetworkSettings::Cnn(_) => None,
             NetworkSettings::Moe(moe) => Some(Experts { n: moe.experts, top_k: moe.top_k }),
         };
         let sparse = matches!(settings, NetworkSettings::Text(_));
-        Self { hidden: settings.hidden(), experts, sparse }
+        let stages = stages(settings.channels(), schema);
+        Self { hidden: settings.hidden(), experts, sparse, stages }
     }
 
     /// Whether it is that of a model with `settings`, whose experts may have become more.
-    pub(super) fn fits(&self, settings: &NetworkSettings) -> bool {
-        let begun = Self::of(settings);
+    pub(super) fn fits(&self, settings: &NetworkSettings, schema: &InputSchema) -> bool {
+        let begun = Self::of(settings, schema);
         let experts = match (self.experts, begun.experts) {
             (Some(now), Some(begun)) => now.n >= begun.n && now.top_k == begun.top_k,
             (now, begun) => now == begun,
         };
-        self.hidden == begun.hidden && self.sparse == begun.sparse && experts
+        let is_alike = self.hidden == begun.hidden && self.sparse == begun.sparse;
+        is_alike && experts && self.stages == begun.stages
     }
 
     /// Units of the last hidden layer.
@@ -57,15 +64,31 @@ impl Shape {
 
     /// Inputs and outputs of each layer but the head, for features of `width` columns.
     pub(super) fn body(&self, width: usize) -> Vec<(usize, usize)> {
-        let mut n_in = width;
+        let mut n_in = self.stages.as_ref().map_or(width, Stages::n_outputs);
         let stack: Vec<(usize, usize)> =
             self.hidden.iter().map(|&units| (std::mem::replace(&mut n_in, units), units)).collect();
         match self.experts {
-            None => stack,
+            None => {
+                let front = self.stages.as_ref().map(Stages::sizes);
+                front.into_iter().flatten().chain(stack).collect()
+            }
             Some(experts) => {
                 [(width, experts.n)].into_iter().chain(stack.repeat(experts.n)).collect()
             }
         }
+    }
+
+    /// How many layers are in front of those that burn computes.
+    pub(super) fn n_front(&self) -> usize {
+        match &self.stages {
+            Some(stages) => 2 * stages.channels.len(),
+            None => usize::from(self.sparse),
+        }
+    }
+
+    /// Whether the layer at `place` scales and shifts each channel.
+    pub(super) fn is_affine(&self, place: usize) -> bool {
+        self.stages.is_some() && place < self.n_front() && !place.is_multiple_of(2)
     }
 
     /// Places of the layers that read the features.
@@ -78,6 +101,13 @@ impl Shape {
     pub(super) fn expert(&self) -> Self {
         Self { experts: None, ..self.clone() }
     }
+}
+
+/// Stages of so many channels each, for inputs of `schema`.
+pub(super) fn stages(channels: &[usize], schema: &InputSchema) -> Option<Stages> {
+    let image = schema.image().filter(|_| !channels.is_empty())?;
+    let (width, height, depth) = (image.width, image.height, image.channels);
+    Some(Stages { width, height, depth, channels: channels.to_vec() })
 }
 
 /// Puts the layers of one more expert behind those of the others, and a way to it into the gate.
@@ -95,7 +125,7 @@ mod tests {
     #[test]
     fn every_expert_reads_the_features_and_so_does_the_gate() {
         let experts = Some(Experts { n: 2, top_k: 1 });
-        let shape = Shape { hidden: vec![8, 4], experts, sparse: false };
+        let shape = Shape { hidden: vec![8, 4], experts, sparse: false, stages: None };
         assert_eq!(shape.body(3), [(3, 2), (3, 8), (8, 4), (3, 8), (8, 4)]);
         assert_eq!(shape.reading(), [0, 1, 3]);
         let draws = &mut stream(1, Draw::Layers);
@@ -109,7 +139,7 @@ mod tests {
         let sizes: Vec<_> = layers.iter().map(|layer| (layer.n_in, layer.n_out)).collect();
         assert_eq!(sizes[..7], grown.body(3));
         assert_eq!(layers.last().cloned(), head);
-        let plain = Shape { hidden: vec![8, 4], experts: None, sparse: false };
+        let plain = Shape { hidden: vec![8, 4], experts: None, sparse: false, stages: None };
         assert_eq!((plain.body(3), plain.reading()), (vec![(3, 8), (8, 4)], vec![0]));
     }
 }

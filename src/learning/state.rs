@@ -82,7 +82,7 @@ impl LearnerState {
 
     /// Whether this state is of the model that has `settings`.
     pub(super) fn fits(&self, settings: &ModelSettings) -> bool {
-        self.input == settings.input && self.shape.fits(&settings.network)
+        self.input == settings.input && self.shape.fits(&settings.network, &settings.input)
     }
 
     /// Whether there is anything to forget.
@@ -238,21 +238,28 @@ impl LearnerState {
     /// they do where `follows`, and compensates the first layer.
     fn normalize(&mut self, samples: &Subset<'_>, follows: bool) {
         let before = self.moments.scale(&self.input);
-        let new = Moments::of(&samples.samples.inputs, &samples.indices);
+        let inputs = &samples.samples.inputs;
+        let new = Moments::of(inputs, &samples.indices, self.input.n_scales());
         if follows {
             self.moments.fade(&new);
         }
         self.moments.merge(&new);
         let after = self.moments.scale(&self.input);
+        let n_categories = n_columns(&self.dictionaries);
         for place in self.shape.reading() {
             if let Some(first) = self.layers.get_mut(place) {
-                compensate(first, &before, &after);
+                compensate(first, first.n_in - n_categories, &before, &after);
             }
             if let Some(first) = self.importance.as_mut().map(|layers| &mut layers[place]) {
-                compensate_importance(first, &before, &after);
+                compensate_importance(first, first.n_in - n_categories, &before, &after);
             }
         }
     }
+}
+
+/// Columns of all categories.
+fn n_columns(dictionaries: &[Dictionary]) -> usize {
+    dictionaries.iter().map(Dictionary::n_columns).sum()
 }
 
 /// Gives each category that `after` has and `before` had not a row of `first`, made of the row of
@@ -310,9 +317,9 @@ pub(super) fn begin(lesson: &Lesson<'_>, given: &Given<'_>, recipe: &Recipe) -> 
 fn blank(settings: &ModelSettings) -> LearnerState {
     LearnerState {
         input: settings.input.clone(),
-        shape: Shape::of(&settings.network),
+        shape: Shape::of(&settings.network, &settings.input),
         labels: Vec::new(),
-        moments: Moments::none(settings.input.n_numeric()),
+        moments: Moments::none(settings.input.n_scales()),
         dictionaries: vec![Dictionary::default(); settings.input.n_categories()],
         layers: Vec::new(),
         frequencies: Vec::new(),
@@ -332,16 +339,18 @@ fn hidden_layers(
     shape: &Shape,
     draws: &mut Xoshiro256PlusPlus,
 ) -> Vec<Dense> {
-    let n_numeric = state.moments.mean.len();
-    let n_active = n_numeric + state.dictionaries.len();
+    let n_active = state.input.n_numeric() + state.dictionaries.len();
     let sizes = shape.body(features::width(&state.input, &state.dictionaries));
     let reading = shape.reading();
     let scale = state.moments.scale(&state.input);
     let layer = |(place, (n_in, n_out))| {
+        if shape.is_affine(place) {
+            return Dense { n_in, n_out, weight: vec![1.0; n_out], bias: vec![0.0; n_out] };
+        }
         if !reading.contains(&place) {
             return Dense::random(n_in, n_out, n_in, draws);
         }
-        let mut first = Dense::random(n_in, n_out, n_active, draws);
+        let mut first = Dense::random(n_in, n_out, n_active.min(n_in), draws);
         silence_unlearnt_inputs(&mut first, state, &scale);
         first
     };
@@ -351,9 +360,11 @@ fn hidden_layers(
 /// Zeroes the weights of inputs that no sample so far can train: features that never varied, and
 /// unseen categories. Random weights there would be noise as soon as such an input comes.
 fn silence_unlearnt_inputs(first: &mut Dense, state: &LearnerState, scale: &Scale) {
-    let constant = (0..scale.varies.len()).filter(|&j| !scale.varies[j]);
-    constant.for_each(|j| first.row_mut(j).fill(0.0));
-    let mut column = scale.varies.len();
+    let n_scales = scale.varies.len();
+    let mut column = first.n_in - n_columns(&state.dictionaries);
+    for j in (0..n_scales).filter(|&j| !scale.varies[j]) {
+        (j..column).step_by(n_scales).for_each(|row| first.row_mut(row).fill(0.0));
+    }
     for dictionary in &state.dictionaries {
         first.row_mut(column + UNSEEN).fill(0.0);
         column += dictionary.n_columns();

@@ -116,7 +116,6 @@ impl CnnSettings {
                 "/channels",
                 format!("each stage halves the image, and its shorter side has {shortest} pixels"),
             )),
-            Self::Cnn(cnn) => cnn.check(schema),
             _ => Ok(()),
         }
     }
@@ -155,7 +154,11 @@ impl NetworkSettings {
         matches!(self, Self::Moe(moe) if moe.grow)
     }
 
-    pub(super) fn check(&self, schema: &InputSchema) -> Result<(), Invalid> {
+    /// Checks that it suits inputs of `schema`.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the pointer of the first part that is wrong.
+    pub fn check(&self, schema: &InputSchema) -> Result<(), Invalid> {
         let needs = match (schema, self) {
             (InputSchema::Text(_), Self::Text(_)) => None,
             (InputSchema::Text(_), _) => Some("text"),
