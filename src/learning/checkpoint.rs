@@ -22,6 +22,7 @@ use super::categories::Dictionary;
 use super::drift::Evidence;
 use super::features;
 use super::normalize::Moments;
+use super::patches::Grid;
 use super::predict::TEMPERATURES;
 use super::ridge::Sums;
 use super::shape::{self, Experts, Shape};
@@ -43,6 +44,7 @@ const NORMALIZER: &str = "normalizer";
 const LAYERS: &str = "layers";
 const IMPORTANCE: &str = "importance";
 const ANALYTIC: &str = "analytic";
+const DICTIONARY: &str = "dictionary";
 
 /// Why bytes are not a checkpoint.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +124,7 @@ pub fn encode(state: &LearnerState) -> Vec<u8> {
     if let Some(analytic) = &state.analytic {
         let (n_features, n_labels) = analytic.sums.targets.dim();
         tensors.moments(ANALYTIC, &analytic.moments);
+        tensors.layers(DICTIONARY, analytic.dictionary.as_slice());
         let gram: Vec<f64> = lower(n_features).map(|at| analytic.sums.gram[at]).collect();
         tensors.push(format!("{ANALYTIC}.gram"), vec![gram.len()], &gram);
         let targets: Vec<f64> = analytic.sums.targets.iter().copied().collect();
@@ -146,7 +149,8 @@ pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
     let importance = manifest.importance.then(|| layers_of(IMPORTANCE)).transpose()?;
     let analytic = analytic(&tensors, &manifest)?;
     let n_networks = 1 + usize::from(importance.is_some());
-    let n_expected = 3 + 2 * layers.len() * n_networks + if analytic.is_some() { 6 } else { 0 };
+    let of_analytic = |analytic: &Analytic| 6 + 2 * usize::from(analytic.dictionary.is_some());
+    let n_expected = 3 + 2 * layers.len() * n_networks + analytic.as_ref().map_or(0, of_analytic);
     if tensors.len() != n_expected {
         return inconsistent(format!("{} tensors, {n_expected} expected", tensors.len()));
     }
@@ -309,7 +313,13 @@ fn analytic(
     lower(width).zip(packed).for_each(|(at, number)| sums.gram[at] = number);
     let targets = doubles(tensors, &named("targets"), &[width, n_labels])?;
     sums.targets = Array2::from_shape_vec((width, n_labels), targets).expect("that shape was read");
+    let grid = manifest.input.image().map(Grid::of);
+    let sizes = grid.map(|grid| (grid.n_read(), grid.n_directions()));
+    if grid.is_some_and(|grid| grid.n_features() + 1 != width) {
+        return inconsistent("the closed-form learner does not suit such images");
+    }
     Ok(Some(Analytic {
+        dictionary: layers(tensors, DICTIONARY, sizes.into_iter())?.pop(),
         seed: *seed,
         moments: moments(tensors, ANALYTIC, manifest.input.n_scales())?,
         dictionaries: dictionaries(categories, &manifest.input)?,

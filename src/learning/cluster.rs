@@ -43,7 +43,10 @@ pub(super) fn cluster(
     let fitted = &rows[..rows.len().min(MAX_FITTED)];
     let wanted = (((rows.len() / 2) as f64).sqrt() as usize).clamp(2, 64);
     let n_clusters = if rows.len() < MIN_DIVIDED { 1 } else { wanted };
-    let centres = centres(points, fitted, n_clusters, draws);
+    let numbers: Vec<f32> = fitted.iter().flat_map(|&row| points.get(row)).copied().collect();
+    let fitted = Array2::from_shape_vec((fitted.len(), points.dimensions), numbers)
+        .expect("as many numbers as rows times dimensions");
+    let centres = centres(fitted, n_clusters, MAX_PASSES, draws);
     let all: Vec<u32> = (0..n_clusters as u32).collect();
     let mut members: Vec<Member> =
         rows.iter().map(|&row| nearest(points.get(row), &centres, &all)).collect();
@@ -60,21 +63,18 @@ pub(super) fn cluster(
     without_empty(members, n_clusters)
 }
 
-/// Centres `[n_clusters, dimensions]`. The rows come in the order of a hash, so any stretch of them
-/// is a fair draw.
-fn centres(
-    points: &Points,
-    rows: &[usize],
+/// Centres `[n_clusters, dimensions]` of `points`, which come in any order but that of where they lie,
+/// in at most so many passes over them; a single one where no more are found.
+pub(super) fn centres(
+    points: Array2<f32>,
     n_clusters: usize,
+    n_passes: u64,
     draws: &Xoshiro256PlusPlus,
 ) -> Array2<f32> {
-    let numbers: Vec<f32> = rows.iter().flat_map(|&row| points.get(row)).copied().collect();
-    let observations = Array2::from_shape_vec((rows.len(), points.dimensions), numbers)
-        .expect("as many numbers as rows times dimensions");
-    let dataset = DatasetBase::from(observations);
+    let dataset = DatasetBase::from(points);
     let fit = KMeans::params_with(n_clusters, draws.clone(), Euclidean)
         .n_runs(1)
-        .max_n_iterations(MAX_PASSES)
+        .max_n_iterations(n_passes)
         .tolerance(TOLERANCE)
         .init_method(KMeansInit::Random)
         .fit(&dataset);

@@ -5,7 +5,7 @@
 //! sets in, though not where it ends.
 
 use crate::domain::label::Label;
-use crate::domain::settings::{LearningSettings, Strategy};
+use crate::domain::settings::{LearningSettings, ModelSettings, Strategy};
 use crate::domain::update::TrainingReport;
 
 use super::given::Given;
@@ -45,7 +45,8 @@ pub(super) fn fine_tune(
     if !is_wanted || !lesson.parent.is_some_and(LearnerState::has_trained) {
         return Ok(None);
     }
-    let plain = LearningSettings { strategy: Strategy::Naive, ..settings.clone() };
+    let learning = LearningSettings { strategy: Strategy::Naive, ..settings.clone() };
+    let plain = ModelSettings { learning, ..lesson.settings.clone() };
     let recipe = Recipe::of(&plain, false);
     let mut state = state::begin(lesson, given, &recipe);
     state.grow_head(new_labels, lesson.seed);

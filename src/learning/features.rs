@@ -38,11 +38,6 @@ impl Featurizer {
         }
     }
 
-    /// Whether it reads texts.
-    pub(super) fn is_text(&self) -> bool {
-        self.is_text
-    }
-
     /// Columns of a row.
     pub(super) fn width(&self) -> usize {
         self.width
@@ -87,8 +82,14 @@ impl Featurizer {
         text::buckets(text, self.width)
     }
 
+    /// Makes `row` the row of input `index`, which is no text.
+    pub(super) fn read(&self, inputs: &Inputs, index: usize, row: &mut Vec<f32>) {
+        row.clear();
+        self.append_full(inputs, index, row);
+    }
+
     /// Appends the row of input `index`, which is no text, to `rows`, `[rows, width]` row-major.
-    pub(super) fn append_full(&self, inputs: &Inputs, index: usize, rows: &mut Vec<f32>) {
+    fn append_full(&self, inputs: &Inputs, index: usize, rows: &mut Vec<f32>) {
         self.scale.append(inputs.numbers(index), rows);
         for (dictionary, category) in self.dictionaries.iter().zip(inputs.categories(index)) {
             let hot = rows.len() + dictionary.column(category);

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::domain::label::Label;
 use crate::domain::sample::Samples;
 
-use super::analytic;
+use super::feature_map;
 use super::features;
 use super::recipe::Recipe;
 use super::shape::Shape;
@@ -44,10 +44,10 @@ fn bytes(lesson: &Lesson<'_>) -> u64 {
     let shape = lesson.parent.map_or_else(begun, |parent| parent.shape.clone());
     let layers = shape.body(width).into_iter().chain([(shape.n_hidden(), labels.len())]);
     let weights: usize = layers.map(|(n_in, n_out)| (n_in + 1) * n_out).sum();
-    let keeps_sums = Recipe::of(&settings.learning, false).keeps_sums
+    let keeps_sums = Recipe::of(settings, false).keeps_sums
         || lesson.parent.is_some_and(LearnerState::keeps_sums);
     let sums = if keeps_sums {
-        analytic::width(settings.learning.strategy, schema, width).pow(2)
+        feature_map::width(settings.learning.strategy, schema, width).pow(2)
     } else {
         0
     };

@@ -19,6 +19,7 @@ mod draw;
 mod duplicate;
 mod evaluate;
 mod experts;
+mod feature_map;
 mod features;
 mod footprint;
 mod front;
@@ -32,6 +33,7 @@ mod noise;
 mod normalize;
 mod optimizer;
 mod outlier;
+mod patches;
 mod predict;
 mod recipe;
 mod report;
@@ -260,7 +262,7 @@ pub fn update(
     if given.new.good.is_empty() {
         return Ok(report::nothing_to_learn(lesson, &given.new));
     }
-    let recipe = Recipe::of(&lesson.settings.learning, given.drift.moves);
+    let recipe = Recipe::of(lesson.settings, given.drift.moves);
     let mut state = state::begin(lesson, &given, &recipe);
     watch.progress(0.05)?;
 
@@ -324,7 +326,7 @@ pub fn plan(lesson: &Lesson<'_>) -> Result<Plan, LearningError> {
         let Learnt { report, decisions, .. } = report::nothing_to_learn(lesson, &given.new);
         return Ok(Plan { report, decisions });
     }
-    let recipe = Recipe::of(&lesson.settings.learning, given.drift.moves);
+    let recipe = Recipe::of(lesson.settings, given.drift.moves);
     let state = state::begin(lesson, &given, &recipe);
     let selection = select::select(lesson, &state, &given.new.good);
     let chosen = selection.chosen(&given.new.good);

@@ -1,7 +1,7 @@
 //! What a strategy comes to for one update: which old samples are replayed, and the parts of the
 //! loss. `auto` is decided here, and says why.
 
-use crate::domain::settings::{LearningSettings, Normalize, Strategy};
+use crate::domain::settings::{ModelSettings, Normalize, Strategy};
 
 use super::schedule::Schedule;
 
@@ -44,7 +44,8 @@ pub(super) struct Recipe {
 
 impl Recipe {
     /// The recipe where `drifts` says whether meanings were seen to move.
-    pub(super) fn of(settings: &LearningSettings, drifts: bool) -> Self {
+    pub(super) fn of(model: &ModelSettings, drifts: bool) -> Self {
+        let settings = &model.learning;
         let (strategy, replay, reason) = match settings.strategy {
             Strategy::Auto if drifts => {
                 let reason = "the newest samples alone predict new ones better than the history \
@@ -70,8 +71,9 @@ impl Recipe {
         };
         let keeps_sums = match settings.strategy {
             Strategy::Analytic => true,
-            // What may not be kept as samples is kept as sums, which forget nothing.
-            Strategy::Auto => settings.memory.is_some(),
+            // What may not be kept as samples is kept as sums, which forget nothing; of images they
+            // know what the network does not, and take little time beside it.
+            Strategy::Auto => settings.memory.is_some() || model.input.image().is_some(),
             _ => false,
         };
         let new_share = settings.new_share.unwrap_or(NEW_SHARE);

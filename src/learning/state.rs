@@ -205,7 +205,7 @@ impl LearnerState {
             Some(learner) => learner.learnt(self, &[new], judges),
             None => {
                 self.answered_by = AnsweredBy::Both;
-                let learner = Analytic::begin(self, recipe.strategy, lesson.seed);
+                let learner = Analytic::begin(self, recipe.strategy, new, lesson.seed);
                 learner.learnt(self, &[new, history], judges)
             }
         });

@@ -1,0 +1,196 @@
+//! The closed form's features, which never change after the first version: small whole numbers, so that
+//! sums of their products are exact.
+//!
+//! Of numbers and categories: `relu(x·R + b)` with seeded random R and b (Rahimi & Recht 2007), x
+//! normalised by the first version's statistics. Each reads a few columns only, which is more accurate
+//! than all of them and takes next to no time, and is rounded to a sixteenth, which costs no accuracy.
+//! Of texts: the buckets that they are hashed into, folded into fewer. Of images: what a dictionary of
+//! patches says of them ([`patches`]).
+
+use std::ops::Range;
+
+use ndarray::Array2;
+use rand::Rng;
+use rand::seq::index::sample;
+
+use crate::domain::input::{InputSchema, Inputs};
+use crate::domain::settings::Strategy;
+
+use super::analytic::Analytic;
+use super::categories::Dictionary;
+use super::features::Featurizer;
+use super::network::Dense;
+use super::patches::{self, Grid};
+use super::ridge::LARGEST_WHOLE;
+use super::seed::{Draw, stream};
+
+/// Numbers or categories that a random feature reads.
+const SOURCES: usize = 8;
+/// Random features for each column of an input,
+const WIDTH_PER_COLUMN: usize = 16;
+/// but at least so many,
+const LEAST_WIDTH: usize = 500;
+/// and at most so many where they answer alone,
+const MOST_WIDTH: usize = 3_000;
+/// or beside a network: time goes by the square.
+const MOST_WIDTH_BESIDE: usize = 1_200;
+/// Features of texts where they answer alone,
+const TEXT_WIDTH: usize = 4_096;
+/// or beside a network.
+const TEXT_WIDTH_BESIDE: usize = 2_048;
+/// Random features are rounded to such parts of 1,
+const STEPS: f32 = 16.0;
+/// and those of images to such.
+const IMAGE_STEPS: f32 = 32.0;
+
+/// How many features there are for `n_columns` of input.
+pub(super) fn width(strategy: Strategy, schema: &InputSchema, n_columns: usize) -> usize {
+    let is_alone = strategy == Strategy::Analytic;
+    match schema {
+        InputSchema::Tabular(_) => {
+            let most = if is_alone { MOST_WIDTH } else { MOST_WIDTH_BESIDE };
+            (WIDTH_PER_COLUMN * n_columns).clamp(LEAST_WIDTH, most)
+        }
+        InputSchema::Text(_) => {
+            n_columns.min(if is_alone { TEXT_WIDTH } else { TEXT_WIDTH_BESIDE })
+        }
+        InputSchema::Image(image) => Grid::of(image).n_features(),
+    }
+}
+
+/// The fixed features, ready to compute.
+#[derive(Debug, Clone)]
+pub(super) struct FeatureMap {
+    featurizer: Featurizer,
+    /// How many there are, without the constant.
+    width: usize,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    /// Columns that features read and what each counts, feature after feature; how many of these
+    /// are those of each feature, and what it is shifted by.
+    Random { reads: Vec<(usize, f32)>, features: Vec<(usize, f32)> },
+    /// Buckets of texts, folded.
+    Buckets,
+    /// What a dictionary says of images.
+    Patches(Grid, Dense),
+}
+
+impl FeatureMap {
+    /// Those of `analytic`.
+    pub(super) fn of(analytic: &Analytic, schema: &InputSchema) -> Self {
+        let width = analytic.sums.gram.nrows() - 1;
+        let kind = match (schema, &analytic.dictionary) {
+            (InputSchema::Image(image), Some(dictionary)) => {
+                Kind::Patches(Grid::of(image), dictionary.clone())
+            }
+            (InputSchema::Text(_), _) => Kind::Buckets,
+            _ => {
+                let sources = sources(analytic.moments.mean.len(), &analytic.dictionaries);
+                random(&sources, width, analytic.seed)
+            }
+        };
+        let featurizer = Featurizer::new(schema, &analytic.moments, &analytic.dictionaries);
+        Self { featurizer, width, kind }
+    }
+
+    /// Whether they are buckets of texts.
+    pub(super) fn is_of_texts(&self) -> bool {
+        matches!(self.kind, Kind::Buckets)
+    }
+
+    /// What 1 is counted as: the value of the last feature, which is constant.
+    pub(super) fn one(&self) -> f32 {
+        match self.kind {
+            Kind::Random { .. } => STEPS,
+            Kind::Buckets => LARGEST_WHOLE,
+            Kind::Patches(..) => IMAGE_STEPS,
+        }
+    }
+
+    /// Features of the inputs at `indices`, `[indices, width + 1]`; the last is constant.
+    pub(super) fn features(
+        &self,
+        inputs: &Inputs,
+        indices: impl ExactSizeIterator<Item = usize>,
+    ) -> Array2<f32> {
+        let shape = (indices.len(), self.width + 1);
+        let mut all = Vec::with_capacity(shape.0 * shape.1);
+        let mut row = Vec::with_capacity(self.featurizer.width());
+        for index in indices {
+            match &self.kind {
+                Kind::Random { reads, features } => {
+                    self.featurizer.read(inputs, index, &mut row);
+                    let mut reads = &reads[..];
+                    for &(n_read, shift) in features {
+                        let (own, rest) = reads.split_at(n_read);
+                        let sum: f32 = own.iter().map(|&(at, weight)| weight * row[at]).sum();
+                        all.push(whole((sum + shift) * STEPS));
+                        reads = rest;
+                    }
+                }
+                Kind::Buckets => {
+                    row.clear();
+                    row.resize(self.width, 0.0);
+                    for (bucket, value) in self.featurizer.buckets(inputs, index) {
+                        row[bucket as usize % self.width] += value * LARGEST_WHOLE;
+                    }
+                    all.extend(row.iter().map(|&value| whole(value)));
+                }
+                Kind::Patches(grid, dictionary) => {
+                    self.featurizer.read(inputs, index, &mut row);
+                    let features = patches::features(grid, dictionary, &row);
+                    all.extend(features.iter().map(|value| whole(value * IMAGE_STEPS)));
+                }
+            }
+            all.push(self.one());
+        }
+        Array2::from_shape_vec(shape, all).expect("a row an input")
+    }
+
+    /// Numbers that it keeps.
+    pub(super) fn n_parameters(&self) -> usize {
+        match &self.kind {
+            Kind::Random { reads, features } => 2 * (reads.len() + features.len()),
+            Kind::Buckets => 0,
+            Kind::Patches(_, dictionary) => dictionary.weight.len() + dictionary.bias.len(),
+        }
+    }
+}
+
+/// The nearest whole number of those that are summed exactly.
+fn whole(value: f32) -> f32 {
+    f32::from((value + 0.5).clamp(0.0, LARGEST_WHOLE) as u8)
+}
+
+fn random(sources: &[Range<usize>], width: usize, seed: u64) -> Kind {
+    let n_read = sources.len().min(SOURCES);
+    let mut draws = stream(seed, Draw::Features);
+    // Uniform of the variance that keeps an input's size: 1/n for n sources.
+    let bound = (3.0 / n_read.max(1) as f32).sqrt();
+    let mut reads = Vec::new();
+    let feature = |_| {
+        let n_before = reads.len();
+        for source in sample(&mut draws, sources.len(), n_read) {
+            let columns = sources[source].clone();
+            reads.extend(columns.map(|column| (column, draws.gen_range(-bound..=bound))));
+        }
+        (reads.len() - n_before, draws.gen_range(-1.0..=1.0))
+    };
+    let features = (0..width).map(feature).collect();
+    Kind::Random { reads, features }
+}
+
+/// What features choose from: each number's column, and all columns of each category.
+fn sources(n_numeric: usize, dictionaries: &[Dictionary]) -> Vec<Range<usize>> {
+    let mut end = n_numeric;
+    let numbers = (0..n_numeric).map(|column| column..column + 1);
+    let categories = dictionaries.iter().map(|dictionary| {
+        let begin = end;
+        end += dictionary.n_columns();
+        begin..end
+    });
+    numbers.chain(categories).collect()
+}
