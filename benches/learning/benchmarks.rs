@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::fashion::Fashion;
-use crate::images::{self, LabelOrder};
+use crate::images::{self, LabelOrder, Seen};
 use crate::scenario::Scenario;
 use crate::{tables, texts};
 
@@ -55,6 +55,9 @@ const ENDS_AND_MEMORIES: &[&str] =
     &["naive", "retrain", "auto", "memory-200", "memory-1000", "memory-2000", "analytic", "moe"];
 /// Where what it costs to keep less, and to have experts, is known from `split`.
 const ENDS_AND_BETWEEN: &[&str] = &["naive", "retrain", "auto", "memory-1000", "analytic"];
+/// `distill` is the network of `auto` alone.
+const AS_IMAGES: &[&str] =
+    &["naive", "retrain", "auto", "distill", "memory-1000", "analytic", "mlp"];
 const NEW_LABELS: &[(&str, Reach)] = &[
     ("auto", accuracy(87.0)),
     ("memory-200", accuracy(78.5)),
@@ -78,7 +81,12 @@ const BENCHMARKS: &[Benchmark] = &[
         configurations: ENDS_AND_MEMORIES,
         reach: NEW_LABELS,
         scenario: |data, seed| {
-            Ok(images::two_labels_at_a_time(data.fashion()?, seed, LabelOrder::Own))
+            Ok(images::two_labels_at_a_time(
+                data.fashion()?,
+                seed,
+                LabelOrder::Own,
+                Seen::AsVectors,
+            ))
         },
     },
     Benchmark {
@@ -87,7 +95,12 @@ const BENCHMARKS: &[Benchmark] = &[
         configurations: ENDS_AND_BETWEEN,
         reach: NEW_LABELS,
         scenario: |data, seed| {
-            Ok(images::two_labels_at_a_time(data.fashion()?, seed, LabelOrder::Drawn))
+            Ok(images::two_labels_at_a_time(
+                data.fashion()?,
+                seed,
+                LabelOrder::Drawn,
+                Seen::AsVectors,
+            ))
         },
     },
     Benchmark {
@@ -95,7 +108,24 @@ const BENCHMARKS: &[Benchmark] = &[
         about: "Fashion-MNIST, all labels in one style at a time",
         configurations: ENDS_AND_BETWEEN,
         reach: &[("memory-1000", accuracy(81.0))],
-        scenario: |data, seed| Ok(images::styles(data.fashion()?, seed)),
+        scenario: |data, seed| Ok(images::styles(data.fashion()?, seed, Seen::AsVectors)),
+    },
+    Benchmark {
+        name: "images",
+        about: "Fashion-MNIST as images, two labels at a time, in order",
+        configurations: AS_IMAGES,
+        reach: &[("auto", Reach::Accuracy { percent: 88.5, most_forgetting: Some(7.0) })],
+        scenario: |data, seed| {
+            let (order, seen) = (LabelOrder::Own, Seen::AsImages);
+            Ok(images::two_labels_at_a_time(data.fashion()?, seed, order, seen))
+        },
+    },
+    Benchmark {
+        name: "looks",
+        about: "Fashion-MNIST as images, all labels in one style at a time",
+        configurations: AS_IMAGES,
+        reach: &[("memory-1000", accuracy(81.0))],
+        scenario: |data, seed| Ok(images::styles(data.fashion()?, seed, Seen::AsImages)),
     },
     Benchmark {
         name: "joint",

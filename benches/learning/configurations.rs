@@ -18,7 +18,8 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// The configuration of this name: `auto`, `naive`, `retrain`, `analytic`, `moe`, `memory-N`, or
+    /// The configuration of this name: `auto`, `naive`, `retrain`, `analytic`, `distill`, `moe`, `mlp`,
+    /// `memory-N`, or
     /// `STRATEGY-PERCENT` of selection.
     pub fn named(name: &str, has_retrain: bool) -> Self {
         let settings = match name {
@@ -30,8 +31,8 @@ impl Configuration {
                 "learning": {"strategy": "retrain", "counterfactual": false},
                 "selection": {"strategy": "all"},
             }),
-            "moe" => json!({"network": {"kind": "moe"}}),
-            "naive" | "analytic" => json!({"learning": {"strategy": name}}),
+            "moe" | "mlp" => json!({"network": {"kind": name}}),
+            "naive" | "analytic" | "distill" => json!({"learning": {"strategy": name}}),
             _ => of_number(name),
         };
         Self {

@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde_json::{Value, json};
 
-use crate::fashion::{self, Fashion, Images, PIXELS};
+use crate::fashion::{self, Fashion, Images, PIXELS, SIDE};
 use crate::scenario::{Examined, Sample, Scenario, TestSet, bodies};
 use crate::styles::{STYLES, restyle};
 
@@ -23,8 +23,28 @@ pub enum LabelOrder {
     Drawn,
 }
 
+/// What a model is told of the images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// Vectors of numbers.
+    AsVectors,
+    /// Images.
+    AsImages,
+}
+
+impl Seen {
+    fn schema(self) -> Value {
+        match self {
+            Self::AsVectors => json!({"kind": "tabular", "dim": PIXELS}),
+            Self::AsImages => {
+                json!({"kind": "image", "width": SIDE, "height": SIDE, "channels": 1})
+            }
+        }
+    }
+}
+
 /// Five experiences of two labels each.
-pub fn two_labels_at_a_time(data: &Fashion, seed: u64, order: LabelOrder) -> Scenario {
+pub fn two_labels_at_a_time(data: &Fashion, seed: u64, order: LabelOrder, seen: Seen) -> Scenario {
     let mut labels: Vec<u8> = (0..10).collect();
     if order == LabelOrder::Drawn {
         labels.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(seed));
@@ -35,7 +55,7 @@ pub fn two_labels_at_a_time(data: &Fashion, seed: u64, order: LabelOrder) -> Sce
         samples(images, &indices)
     };
     Scenario {
-        input: vectors(),
+        input: seen.schema(),
         experiences: labels.chunks(2).map(|pair| bodies(&of_pair(&data.train, pair))).collect(),
         tests: labels.chunks(2).map(|pair| TestSet::new(&of_pair(&data.test, pair))).collect(),
         examined: Examined::AfterEach,
@@ -47,7 +67,7 @@ pub fn mixed(data: &Fashion, seed: u64) -> Scenario {
     let indices = shuffled(&data.train, seed);
     let batches = indices.chunks(indices.len() / MIXED_BATCHES);
     Scenario {
-        input: vectors(),
+        input: Seen::AsVectors.schema(),
         experiences: batches.map(|batch| bodies(&samples(&data.train, batch))).collect(),
         tests: vec![TestSet::new(&samples(&data.test, &shuffled(&data.test, seed)))],
         examined: Examined::AfterLast,
@@ -55,7 +75,7 @@ pub fn mixed(data: &Fashion, seed: u64) -> Scenario {
 }
 
 /// All labels in one style after another, no image in two of them.
-pub fn styles(data: &Fashion, seed: u64) -> Scenario {
+pub fn styles(data: &Fashion, seed: u64, seen: Seen) -> Scenario {
     let mut noise = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut restyled = |images: &Images, of_a_style: usize, style: usize| -> Vec<Sample> {
         let sample = |&index: &usize| {
@@ -69,11 +89,7 @@ pub fn styles(data: &Fashion, seed: u64) -> Scenario {
     let experiences = (0..STYLES).map(experience).collect();
     let test = |style| TestSet::new(&restyled(&data.test, to_examine, style));
     let tests = (0..STYLES).map(test).collect();
-    Scenario { input: vectors(), experiences, tests, examined: Examined::AfterEach }
-}
-
-fn vectors() -> Value {
-    json!({"kind": "tabular", "dim": PIXELS})
+    Scenario { input: seen.schema(), experiences, tests, examined: Examined::AfterEach }
 }
 
 /// All indices of `images`, shuffled.

@@ -222,6 +222,15 @@ pub(crate) fn learnt_without_judges(settings: &ModelSettings, sets: &[&Samples])
     life.state.unwrap()
 }
 
+/// Probabilities of `inputs`, labels by name, whatever the order that they came in.
+pub(crate) fn by_label(state: &LearnerState, inputs: &Inputs) -> Vec<f32> {
+    let probabilities = Predictor::new(state, Device::Flex).predict(inputs).unwrap();
+    let mut order: Vec<usize> = (0..state.labels().len()).collect();
+    order.sort_by_key(|&place| state.labels()[place].as_str());
+    let rows = probabilities.chunks_exact(order.len());
+    rows.flat_map(|row| order.iter().map(|&place| row[place])).collect()
+}
+
 pub(crate) fn answers(predictor: &Predictor, inputs: &Inputs) -> Vec<Label> {
     let probabilities = predictor.predict(inputs).unwrap();
     let best = |row: &[f32]| row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
