@@ -9,3 +9,15 @@ words! {
         Rejected = "rejected",
     }
 }
+
+words! {
+    /// Where a version comes from.
+    pub enum Origin {
+        /// An update made it.
+        Update = "update",
+        /// A client brought its weights.
+        Imported = "imported",
+        /// It is another model's version.
+        Copied = "copied",
+    }
+}

@@ -181,6 +181,23 @@ pub fn parse_part<T: DeserializeOwned>(part: serde_json::Value) -> Result<T, Inv
         .map_err(|error| Invalid::at(pointer(error.path()), words(error.inner())))
 }
 
+/// Refuses a body that does not say it is of the type `essence`.
+///
+/// # Errors
+/// 415 when the content type is another one, or none.
+pub fn expect_type(headers: &HeaderMap, essence: &str) -> Result<(), Problem> {
+    let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_it =
+        said.is_some_and(|said| said.split(';').next().unwrap_or_default().trim() == essence);
+    match is_it {
+        true => Ok(()),
+        false => {
+            let detail = format!("send the body as {essence}, and say so in Content-Type");
+            Err(Problem::new(ProblemCode::UnsupportedMediaType, detail))
+        }
+    }
+}
+
 fn malformed(error: &serde_json::Error) -> Problem {
     let (line, column) = (error.line(), error.column());
     let detail = format!("the body is not JSON: {} (line {line}, column {column})", words(error));

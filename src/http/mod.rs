@@ -128,6 +128,7 @@ fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
         .routes(routes!(updates::cancel))
         .routes(routes!(updates::retry))
         .routes(routes!(versions::list))
+        .routes(routes!(versions::import))
         .routes(routes!(versions::get))
         .routes(routes!(versions::checkpoint))
         .routes(routes!(versions::list_aliases))

@@ -14,8 +14,8 @@ use crate::domain::name::ModelName;
 use crate::domain::settings::{
     GateSettings, LearningSettings, RetentionSettings, ScheduleSettings, SelectionSettings,
 };
-use crate::services::Context;
 use crate::services::registry::{self, ModelView};
+use crate::services::{Context, import};
 
 /// A model, with its settings as applied.
 #[derive(Debug, Serialize, ToSchema)]
@@ -77,7 +77,7 @@ impl From<ModelView> for Model {
 
 /// Create a model.
 ///
-/// It answers predictions as soon as its first version is published.
+/// It answers predictions as soon as its first version is published; at once where it has a `base`.
 #[utoipa::path(post, path = "/v1/models", operation_id = "createModel", tag = "models",
     request_body = NewModel,
     responses(
@@ -89,8 +89,12 @@ pub async fn create(
     State(context): State<Context>,
     Json(new): Json<NewModel>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], axum::Json<Model>), Problem> {
-    let (name, settings) = new.into_settings()?;
-    let view = registry::create(&context, &name, &settings).await?;
+    let base = match new.base() {
+        Some(base) => Some(import::find(&context, &base).await?),
+        None => None,
+    };
+    let (name, settings) = new.into_settings(base.as_ref().map(|base| &base.model.settings))?;
+    let view = registry::create(&context, &name, &settings, base).await?;
     let location = [(header::LOCATION, format!("/v1/models/{name}"))];
     Ok((StatusCode::CREATED, location, axum::Json(view.into())))
 }

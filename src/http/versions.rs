@@ -1,7 +1,7 @@
 //! A model's versions, their checkpoints, and the aliases that point at them.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -9,13 +9,13 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::error::Problem;
-use super::extract::{AliasPath, Json, ModelPath, Path, Query, VersionPath};
+use super::extract::{AliasPath, Body, Json, ModelPath, Path, Query, VersionPath, expect_type};
 use super::page::{Page, PageQuery, PageRequest};
 use crate::domain::evaluation::{Evaluation, GateDecision};
 use crate::domain::name::{AliasName, ModelName};
-use crate::domain::version::VersionStatus;
-use crate::services::Context;
+use crate::domain::version::{Origin, VersionStatus};
 use crate::services::registry::{self, VersionView};
+use crate::services::{self, Context};
 use crate::storage::versions::Alias as StoredAlias;
 
 /// A version of a model: the immutable result of an update.
@@ -32,8 +32,11 @@ pub struct Version {
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
-    /// The update that made it.
-    update: Uuid,
+    /// Where it comes from.
+    origin: Origin,
+    /// The update that made it; null where none did.
+    #[schema(required = true)]
+    update: Option<Uuid>,
     /// Its file.
     checkpoint: Checkpoint,
     /// The labels that it knows.
@@ -69,6 +72,7 @@ fn render(model: &ModelName, view: VersionView) -> Version {
         parent: version.parent,
         status: version.status,
         created_at: version.created_at,
+        origin: version.origin,
         update: version.update_id,
         checkpoint,
         labels: version.labels,
@@ -143,6 +147,36 @@ pub async fn get(
 ) -> Result<axum::Json<Version>, Problem> {
     let view = registry::get_version(&context, &path.model, path.n).await?;
     Ok(axum::Json(render(&path.model, view)))
+}
+
+/// Begin a model with weights that were trained elsewhere.
+///
+/// The body is a safetensors file as PyTorch's names and layouts have it: of `nn.Linear`, `nn.Conv2d` of
+/// 3 × 3 (`padding=1, padding_mode="replicate"`) and `nn.GroupNorm` (groups of at most 8 channels), in the
+/// order of the model's network, `NAME.weight` and `NAME.bias` in 32 bits. Its metadata holds `manifest`,
+/// JSON with `labels` in the order of the head's outputs, `mean` and `deviation` of each number (of each
+/// channel of an image) that inputs are normalised by, and where names are not ascending numbers `layers`,
+/// their names in order; `samples` may say how many samples the statistics are of (10,000). It becomes
+/// version 1, of origin `imported`.
+#[utoipa::path(put, path = "/v1/models/{model}/versions/import", operation_id = "importVersion",
+    tag = "versions", params(ModelPath),
+    request_body(description = "The file.", content((Vec<u8> = "application/octet-stream"))),
+    responses(
+        (status = 201, description = "The version.", body = Version,
+         headers(("Location" = String, description = "Where the version is."))),
+        (status = 409, description = "The model has versions already."),
+    ))]
+pub async fn import(
+    State(context): State<Context>,
+    Path(path): Path<ModelPath>,
+    headers: HeaderMap,
+    Body(file): Body,
+) -> Result<(StatusCode, [(HeaderName, String); 1], axum::Json<Version>), Problem> {
+    expect_type(&headers, "application/octet-stream")?;
+    let view = services::import::import(&context, &path.model, file).await?;
+    let location = format!("/v1/models/{}/versions/{}", path.model, view.version.version);
+    let version = render(&path.model, view);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(version)))
 }
 
 /// Download a version's checkpoint, a safetensors file.

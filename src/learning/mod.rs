@@ -25,6 +25,7 @@ mod footprint;
 mod front;
 mod gate;
 mod given;
+mod import;
 mod judges;
 mod loss;
 mod minibatch;
@@ -72,6 +73,7 @@ use subset::Subset;
 use train::Material;
 
 pub use evaluate::{MOST_HELD_OUT, held_out_per_label};
+pub use import::import;
 pub use predict::{PredictError, Predictor};
 pub use snapshot::Snapshot;
 pub use state::LearnerState;

@@ -72,6 +72,11 @@ impl Stages {
         self.maps().last().map_or(0, Map::n_numbers)
     }
 
+    /// Channels of what stage `index` reads; of what the last one says, for one more.
+    pub(super) fn depth_at(&self, index: usize) -> usize {
+        index.checked_sub(1).map_or(self.depth, |before| self.channels[before])
+    }
+
     /// What each stage reads, and then what the last one says.
     fn maps(&self) -> impl Iterator<Item = Map> {
         let image = Map { width: self.width, height: self.height, depth: self.depth };

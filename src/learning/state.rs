@@ -80,6 +80,26 @@ impl LearnerState {
         &self.labels
     }
 
+    /// One that has learnt nothing.
+    pub(super) fn blank(settings: &ModelSettings) -> Self {
+        Self {
+            input: settings.input.clone(),
+            shape: Shape::of(&settings.network, &settings.input),
+            labels: Vec::new(),
+            moments: Moments::none(settings.input.n_scales()),
+            dictionaries: vec![Dictionary::default(); settings.input.n_categories()],
+            layers: Vec::new(),
+            frequencies: Vec::new(),
+            levelled: false,
+            importance: None,
+            drift: Evidence::default(),
+            analytic: None,
+            answered_by: AnsweredBy::Network,
+            temperature: 1.0,
+            lineage: Lineage::default(),
+        }
+    }
+
     /// Whether this state is of the model that has `settings`.
     pub(super) fn fits(&self, settings: &ModelSettings) -> bool {
         self.input == settings.input && self.shape.fits(&settings.network, &settings.input)
@@ -289,7 +309,7 @@ fn insert_categories(
 /// statistics and categories taken in, and the same function of raw inputs as before. One that
 /// begins anew takes in the history as well, and keeps the parent's labels in their order.
 pub(super) fn begin(lesson: &Lesson<'_>, given: &Given<'_>, recipe: &Recipe) -> LearnerState {
-    let blank = || blank(lesson.settings);
+    let blank = || LearnerState::blank(lesson.settings);
     let mut state = match recipe.strategy {
         Strategy::Retrain => blank(),
         _ => lesson.parent.cloned().unwrap_or_else(blank),
@@ -312,25 +332,6 @@ pub(super) fn begin(lesson: &Lesson<'_>, given: &Given<'_>, recipe: &Recipe) -> 
     state.lineage.seed = lesson.seed;
     state.lineage.parent = lesson.parent_digest.map(ToOwned::to_owned);
     state
-}
-
-fn blank(settings: &ModelSettings) -> LearnerState {
-    LearnerState {
-        input: settings.input.clone(),
-        shape: Shape::of(&settings.network, &settings.input),
-        labels: Vec::new(),
-        moments: Moments::none(settings.input.n_scales()),
-        dictionaries: vec![Dictionary::default(); settings.input.n_categories()],
-        layers: Vec::new(),
-        frequencies: Vec::new(),
-        levelled: false,
-        importance: None,
-        drift: Evidence::default(),
-        analytic: None,
-        answered_by: AnsweredBy::Network,
-        temperature: 1.0,
-        lineage: Lineage::default(),
-    }
 }
 
 /// Drawn layers of `shape` but for the head, for the features of `state`.

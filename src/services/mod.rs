@@ -5,6 +5,7 @@
 
 pub mod ingest;
 pub mod registry;
+pub mod import;
 pub mod requests;
 pub mod serving;
 pub mod slots;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use sqlx::PgConnection;
 
-use super::{Context, ServiceError};
+use super::{Context, ServiceError, import};
 use crate::domain::Invalid;
 use crate::domain::name::{AliasName, LIVE, ModelName};
 use crate::domain::settings::ModelSettings;
@@ -36,7 +36,7 @@ pub struct VersionView {
     pub aliases: Vec<AliasName>,
 }
 
-/// Creates a model.
+/// Creates a model, whose first version `base` is where it is given.
 ///
 /// # Errors
 /// [`ServiceError::Invalid`] for settings out of range, [`ServiceError::Conflict`] for a taken name.
@@ -44,6 +44,7 @@ pub async fn create(
     context: &Context,
     name: &ModelName,
     settings: &ModelSettings,
+    base: Option<import::Found>,
 ) -> Result<ModelView, ServiceError> {
     settings.check()?;
     let mut tx = context.pool.begin().await?;
@@ -54,8 +55,12 @@ pub async fn create(
         other => other?,
     };
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
+    if let Some(base) = base {
+        import::copy(context, &mut tx, &model, base).await?;
+    }
+    let mut views = views(&mut tx, vec![model]).await?;
     tx.commit().await?;
-    Ok(ModelView { model, live_version: None, labels: vec![], samples: 0, pending_samples: 0 })
+    views.pop().ok_or_else(|| ServiceError::NotFound(format!("model {name}")))
 }
 
 /// The model of this name.
@@ -287,7 +292,7 @@ pub async fn delete_alias(
 }
 
 /// Puts the change into effect here before its request is answered.
-async fn refresh(context: &Context, name: &ModelName) {
+pub(super) async fn refresh(context: &Context, name: &ModelName) {
     if let Err(error) = context.serving.refresh(context, name).await {
         tracing::warn!(%error, model = %name, "the route could not be refreshed");
         context.serving.forget(name);

@@ -13,7 +13,7 @@ use super::{Context, ServiceError};
 use crate::domain::evaluation::GateDecision;
 use crate::domain::name::{AliasName, LIVE};
 use crate::domain::update::{Outcome, Phase, Report, UpdateStatus};
-use crate::domain::version::VersionStatus;
+use crate::domain::version::{Origin, VersionStatus};
 use crate::learning::{self, Event, LearnerState, LearningError, Learnt, checkpoint};
 use crate::storage::StorageError;
 use crate::storage::decisions;
@@ -242,7 +242,8 @@ async fn write_checkpoint(
     Ok(NewVersion {
         parent: material.parent.as_ref().map(|parent| parent.version),
         status: if gate.passed { VersionStatus::Published } else { VersionStatus::Rejected },
-        update_id: claim.id,
+        origin: Origin::Update,
+        update_id: Some(claim.id),
         checkpoint,
         labels: state.labels().iter().map(|label| label.as_str().to_owned()).collect(),
         evaluation: report.evaluation.clone().unwrap_or_default(),

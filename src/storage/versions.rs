@@ -10,7 +10,7 @@ use super::checkpoints::CheckpointRef;
 use super::models::ModelId;
 use crate::domain::evaluation::{Evaluation, GateDecision};
 use crate::domain::name::AliasName;
-use crate::domain::version::VersionStatus;
+use crate::domain::version::{Origin, VersionStatus};
 
 /// A version's row.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,8 +21,10 @@ pub struct Version {
     pub parent: Option<i32>,
     /// Whether the gate let it through.
     pub status: VersionStatus,
-    /// The update that made it.
-    pub update_id: Uuid,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The update that made it, if one did.
+    pub update_id: Option<Uuid>,
     /// Its checkpoint.
     pub checkpoint: CheckpointRef,
     /// The labels it knows, in the order of its answers.
@@ -42,8 +44,10 @@ pub struct NewVersion {
     pub parent: Option<i32>,
     /// Whether the gate let it through.
     pub status: VersionStatus,
-    /// The update that made it.
-    pub update_id: Uuid,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The update that made it, if one did.
+    pub update_id: Option<Uuid>,
     /// Its checkpoint, which is durable already.
     pub checkpoint: CheckpointRef,
     /// The labels it knows, in the order of its answers.
@@ -71,6 +75,7 @@ macro_rules! version {
             version: $row.version,
             parent: $row.parent,
             status: VersionStatus::parse(&$row.status)?,
+            origin: Origin::parse(&$row.origin)?,
             update_id: $row.update_id,
             checkpoint: CheckpointRef {
                 path: $row.checkpoint,
@@ -94,8 +99,8 @@ pub async fn insert(
 ) -> Result<(), StorageError> {
     sqlx::query!(
         "INSERT INTO versions (model_id, version, parent, status, update_id, checkpoint, bytes, sha256,
-                               labels, evaluation, gate)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                               labels, evaluation, gate, origin)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         model.0,
         number,
         new.parent,
@@ -107,6 +112,7 @@ pub async fn insert(
         &new.labels,
         Json(&new.evaluation) as _,
         Json(&new.gate) as _,
+        new.origin.as_str(),
     )
     .execute(db)
     .await?;
@@ -120,7 +126,7 @@ pub async fn find(
     number: i32,
 ) -> Result<Option<Version>, StorageError> {
     let row = sqlx::query!(
-        r#"SELECT version, parent, status, update_id, checkpoint, bytes, sha256, labels,
+        r#"SELECT version, parent, status, origin, update_id, checkpoint, bytes, sha256, labels,
                   evaluation AS "evaluation: Json<Evaluation>", gate AS "gate: Json<GateDecision>",
                   created_at
            FROM versions WHERE model_id = $1 AND version = $2"#,
@@ -140,7 +146,7 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<Version>, StorageError> {
     let rows = sqlx::query!(
-        r#"SELECT version, parent, status, update_id, checkpoint, bytes, sha256, labels,
+        r#"SELECT version, parent, status, origin, update_id, checkpoint, bytes, sha256, labels,
                   evaluation AS "evaluation: Json<Evaluation>", gate AS "gate: Json<GateDecision>",
                   created_at
            FROM versions WHERE model_id = $1 AND ($2::int IS NULL OR version < $2)
@@ -154,10 +160,11 @@ pub async fn list(
     rows.into_iter().map(|row| Ok(version!(row))).collect()
 }
 
-/// The numbers of the model's published versions, oldest first: its experiences.
+/// The numbers of the published versions that updates made, oldest first: the model's experiences.
 pub async fn published(db: &mut PgConnection, model: ModelId) -> Result<Vec<i32>, StorageError> {
     Ok(sqlx::query_scalar!(
-        "SELECT version FROM versions WHERE model_id = $1 AND status = 'published' ORDER BY version",
+        "SELECT version FROM versions
+         WHERE model_id = $1 AND status = 'published' AND origin = 'update' ORDER BY version",
         model.0,
     )
     .fetch_all(db)

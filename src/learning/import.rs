@@ -1,0 +1,234 @@
+//! A state from weights that were trained elsewhere: a safetensors file as PyTorch's names and layouts
+//! have it.
+//!
+//! Layers are `nn.Linear`, `nn.Conv2d` of 3 × 3 (`padding=1, padding_mode="replicate"`) and `nn.GroupNorm`,
+//! in the order of the model's network; an image was flattened channel by channel. Nothing in a file is
+//! believed: whatever is missing, over, of another type or shape, or not finite is named.
+
+use std::collections::BTreeSet;
+
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+
+use crate::domain::Invalid;
+use crate::domain::input::{ImageSchema, InputSchema};
+use crate::domain::label::{Label, MAX_LABELS};
+use crate::domain::settings::{ModelSettings, NetworkSettings};
+
+use super::checkpoint::{floats, manifest_of};
+use super::network::Dense;
+use super::normalize::{Moments, Scale, compensate};
+use super::shape::Shape;
+use super::state::LearnerState;
+
+/// Samples that statistics are taken to be of, where the manifest does not say.
+const SAMPLES: f64 = 10_000.0;
+
+/// What a file says of itself, as JSON under `manifest` in its metadata.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    /// The labels, in the order of the head's outputs.
+    labels: Vec<String>,
+    /// What is subtracted from each number before the first layer; from each channel of an image.
+    mean: Vec<f64>,
+    /// What each is divided by then.
+    deviation: Vec<f64>,
+    /// How many samples these are of: the statistics of new ones are merged into them.
+    samples: Option<f64>,
+    /// Names of the layers from the first to the head: their tensors are `NAME.weight`, `NAME.bias`.
+    /// Unset: numbers, ascending, as `nn.Sequential` counts.
+    layers: Option<Vec<String>>,
+}
+
+/// The state of a model with `settings` that answers as the network in `file` does.
+///
+/// # Errors
+/// [`Invalid`], with the pointer of what is wrong: `/NAME.weight`, or `/manifest/labels`.
+pub fn import(file: &[u8], settings: &ModelSettings) -> Result<LearnerState, Invalid> {
+    let schema = &settings.input;
+    let is_offered =
+        !matches!(settings.network, NetworkSettings::Moe(_) | NetworkSettings::Text(_));
+    if !is_offered || schema.n_categories() > 0 {
+        let detail = "weights can be imported into a network of kind mlp or cnn that reads numbers or \
+                      images, without categories";
+        return Err(Invalid::new(detail));
+    }
+    let manifest: Manifest = manifest_of(file).map_err(|error| {
+        let why = std::error::Error::source(&error).map(ToString::to_string);
+        let detail = format!(
+            "the file's metadata has no usable `manifest`, JSON with labels, mean and deviation: {}",
+            why.unwrap_or_else(|| error.to_string())
+        );
+        Invalid::at("/manifest", detail)
+    })?;
+    let tensors = SafeTensors::deserialize(file)
+        .map_err(|_| Invalid::new("the body is not a whole safetensors file"))?;
+    let labels = labels(&manifest)?;
+    let shape = Shape::of(&settings.network, schema);
+    let head = (shape.n_hidden(), labels.len());
+    let sizes: Vec<_> = shape.body(schema.n_numeric()).into_iter().chain([head]).collect();
+    let names = names(&manifest, &tensors, sizes.len())?;
+    let mut layers = Vec::with_capacity(sizes.len());
+    for (place, (name, &(n_in, n_out))) in names.iter().zip(&sizes).enumerate() {
+        layers.push(layer(&tensors, name, layout(&shape, schema, place), (n_in, n_out))?);
+    }
+    let known: BTreeSet<String> =
+        names.iter().flat_map(|name| [format!("{name}.weight"), format!("{name}.bias")]).collect();
+    if let Some(other) = tensors.names().into_iter().find(|&name| !known.contains(name)) {
+        return Err(Invalid::at(format!("/{other}"), "the network has no such tensor"));
+    }
+    let mut state = LearnerState::blank(settings);
+    let (moments, scale) = statistics(&manifest, schema)?;
+    state.moments = moments;
+    // Deviations that are small beside the others are raised; the first layer makes up for it.
+    let n_rows = layers[0].n_in;
+    compensate(&mut layers[0], n_rows, &scale, &state.moments.scale(schema));
+    state.frequencies =
+        vec![manifest.samples.unwrap_or(SAMPLES) / labels.len() as f64; labels.len()];
+    state.labels = labels;
+    state.layers = layers;
+    // It was trained, if not here.
+    state.lineage.steps = 1;
+    Ok(state)
+}
+
+fn labels(manifest: &Manifest) -> Result<Vec<Label>, Invalid> {
+    let at = |index: usize| format!("/manifest/labels/{index}");
+    if !(1..=MAX_LABELS).contains(&manifest.labels.len()) {
+        return Err(Invalid::at("/manifest/labels", format!("give 1 to {MAX_LABELS} labels")));
+    }
+    let mut seen = BTreeSet::new();
+    let labels =
+        manifest.labels.iter().enumerate().map(|(index, label)| match seen.insert(label) {
+            true => Label::parse(label.as_str()).map_err(|error| error.within(&at(index))),
+            false => Err(Invalid::at(at(index), "a label is given twice")),
+        });
+    labels.collect()
+}
+
+/// The names of the layers, in order.
+fn names(manifest: &Manifest, tensors: &SafeTensors<'_>, n: usize) -> Result<Vec<String>, Invalid> {
+    let names = match &manifest.layers {
+        Some(names) => names.clone(),
+        None => {
+            let prefixes = tensors.names().into_iter().filter_map(|name| name.rsplit_once('.'));
+            let numbers: Option<BTreeSet<u32>> =
+                prefixes.map(|(prefix, _)| prefix.parse().ok()).collect();
+            let Some(numbers) = numbers else {
+                let detail = "the tensors' names are no numbers: name the layers, from the first to \
+                              the head";
+                return Err(Invalid::at("/manifest/layers", detail));
+            };
+            numbers.into_iter().map(|number| number.to_string()).collect()
+        }
+    };
+    match names.len() == n {
+        true => Ok(names),
+        false => {
+            let detail = format!("there are {} layers, the model's network has {n}", names.len());
+            Err(Invalid::at("/manifest/layers", detail))
+        }
+    }
+}
+
+fn statistics(manifest: &Manifest, schema: &InputSchema) -> Result<(Moments, Scale), Invalid> {
+    let n = schema.n_scales();
+    let Manifest { mean, deviation, samples, .. } = manifest;
+    for (name, numbers) in [("mean", mean), ("deviation", deviation)] {
+        if numbers.len() != n {
+            let detail = format!("there are {} numbers, the model takes {n}", numbers.len());
+            return Err(Invalid::at(format!("/manifest/{name}"), detail));
+        }
+    }
+    let samples = samples.unwrap_or(SAMPLES);
+    if !(1.0..=1e12).contains(&samples) {
+        return Err(Invalid::at("/manifest/samples", "samples is 1 to 1000000000000"));
+    }
+    if let Some(index) = deviation.iter().position(|&d| !(d > 0.0 && d < 1e30)) {
+        let pointer = format!("/manifest/deviation/{index}");
+        return Err(Invalid::at(pointer, "a deviation is over 0"));
+    }
+    if let Some(index) = mean.iter().position(|mean| !(mean.abs() < 1e30)) {
+        return Err(Invalid::at(format!("/manifest/mean/{index}"), "a mean is a finite number"));
+    }
+    let count = samples * (schema.n_numeric() / n) as f64;
+    let moments = Moments {
+        count: vec![count; n],
+        mean: mean.clone(),
+        m2: deviation.iter().map(|deviation| deviation * deviation * count).collect(),
+    };
+    let varies = vec![true; n];
+    Ok((moments, Scale { mean: mean.clone(), deviation: deviation.clone(), varies }))
+}
+
+/// How PyTorch lays a layer's weights out.
+#[derive(Clone, Copy)]
+enum Layout {
+    /// `[out, in]`.
+    Linear,
+    /// The same, `in` being an image channel by channel: how many pixels, and channels.
+    Flattened(usize, usize),
+    /// `[out, channels, 3, 3]`.
+    Convolution(usize),
+    /// `[channels]`.
+    Affine,
+}
+
+fn layout(shape: &Shape, schema: &InputSchema, place: usize) -> Layout {
+    let image = |image: &ImageSchema| Layout::Flattened(image.width * image.height, image.channels);
+    match (&shape.stages, schema.image()) {
+        (Some(_), _) if shape.is_affine(place) => Layout::Affine,
+        (Some(stages), _) if place < shape.n_front() => {
+            Layout::Convolution(stages.depth_at(place / 2))
+        }
+        (Some(stages), _) if place == shape.n_front() => {
+            let channels = stages.depth_at(stages.channels.len());
+            Layout::Flattened(stages.n_outputs() / channels, channels)
+        }
+        (None, Some(schema)) if place == 0 => image(schema),
+        _ => Layout::Linear,
+    }
+}
+
+/// The layer called `name`.
+fn layer(
+    tensors: &SafeTensors<'_>,
+    name: &str,
+    layout: Layout,
+    (n_in, n_out): (usize, usize),
+) -> Result<Dense, Invalid> {
+    let shape = match layout {
+        Layout::Linear | Layout::Flattened(..) => vec![n_out, n_in],
+        Layout::Convolution(depth) => vec![n_out, depth, 3, 3],
+        Layout::Affine => vec![n_out],
+    };
+    let theirs = numbers(tensors, &format!("{name}.weight"), &shape)?;
+    let bias = numbers(tensors, &format!("{name}.bias"), &[n_out])?;
+    // Where what input `row` of ours reads lies among theirs of one output.
+    let place = |row: usize| match layout {
+        Layout::Linear | Layout::Affine => row,
+        Layout::Flattened(n_pixels, depth) => row % depth * n_pixels + row / depth,
+        Layout::Convolution(depth) => row % depth * 9 + row / depth,
+    };
+    let weight = (0..n_in)
+        .flat_map(|row| (0..n_out).map(move |output| (row, output)))
+        .map(|(row, output)| theirs[output * n_in + place(row)]);
+    Ok(Dense { n_in, n_out, weight: weight.collect(), bias })
+}
+
+/// The numbers of a tensor, or what is wrong with it.
+fn numbers(tensors: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, Invalid> {
+    let invalid = |detail: String| Invalid::at(format!("/{name}"), detail);
+    let Ok(tensor) = tensors.tensor(name) else {
+        return Err(invalid(format!("tensor {name} is missing")));
+    };
+    if tensor.dtype() != Dtype::F32 {
+        return Err(invalid(format!("tensor {name} is of type {:?}, F32 is read", tensor.dtype())));
+    }
+    if tensor.shape() != shape {
+        let theirs = tensor.shape();
+        return Err(invalid(format!("tensor {name} is {theirs:?}, the network's is {shape:?}")));
+    }
+    floats(tensors, name, shape).map_err(|error| invalid(format!("tensor {error}")))
+}

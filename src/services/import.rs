@@ -1,0 +1,139 @@
+//! "Begin this model with weights that I have, or with another model's version."
+//!
+//! Either becomes version 1: no training made it, so it has no figures and no update.
+
+use bytes::Bytes;
+use sqlx::PgTransaction;
+
+use super::{Context, ServiceError, registry};
+use crate::domain::Invalid;
+use crate::domain::evaluation::{Evaluation, GateDecision};
+use crate::domain::label::Label;
+use crate::domain::name::{AliasName, LIVE, ModelName};
+use crate::domain::version::{Origin, VersionStatus};
+use crate::learning::{self, checkpoint};
+use crate::storage::StorageError;
+use crate::storage::models::{self, Model};
+use crate::storage::notices::{self, Notice};
+use crate::storage::versions::{self, NewVersion};
+
+/// Another model's version that a model begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    /// The model.
+    pub model: ModelName,
+    /// Its version.
+    pub version: i32,
+}
+
+/// A base as it was found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The model that it is of.
+    pub model: Model,
+    /// Its checkpoint.
+    file: Bytes,
+}
+
+/// Makes the network in `file`, of which safetensors as PyTorch writes them are read, version 1 of the
+/// model.
+///
+/// # Errors
+/// [`ServiceError::NotFound`] when there is no such model, [`ServiceError::Conflict`] when it has a
+/// version, [`ServiceError::Invalid`] when the file does not fit it.
+pub async fn import(
+    context: &Context,
+    name: &ModelName,
+    file: Bytes,
+) -> Result<registry::VersionView, ServiceError> {
+    let model = registry::find(context, name).await?;
+    let settings = model.settings.clone();
+    let read = move || learning::import(&file, &settings).map(|state| encoded(&state));
+    let (file, labels) = tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|error| ServiceError::Broken(error.to_string()))??;
+    let mut tx = context.pool.begin().await?;
+    let number = begin(context, &mut tx, &model, file, &labels, Origin::Imported).await?;
+    tx.commit().await?;
+    registry::refresh(context, name).await;
+    registry::get_version(context, name, number).await
+}
+
+/// Finds the version that `base` names.
+///
+/// # Errors
+/// [`ServiceError::Invalid`] when there is none.
+pub async fn find(context: &Context, base: &Base) -> Result<Found, ServiceError> {
+    let none = |pointer: &str, what: String| Invalid::at(pointer, format!("there is no {what}"));
+    let mut db = context.pool.acquire().await?;
+    let Some(model) = models::find(&mut db, &base.model).await? else {
+        return Err(none("/base/model", format!("model {}", base.model)).into());
+    };
+    let Some(version) = versions::find(&mut db, model.id, base.version).await? else {
+        let what = format!("version {} of model {}", base.version, base.model);
+        return Err(none("/base/version", what).into());
+    };
+    drop(db);
+    let file = context.checkpoints.read(&version.checkpoint).await?;
+    Ok(Found { model, file })
+}
+
+/// Makes `base` version 1 of `model`, which is new.
+///
+/// # Errors
+/// [`ServiceError::VersionDamaged`] when the base cannot be read.
+pub(super) async fn copy(
+    context: &Context,
+    tx: &mut PgTransaction<'_>,
+    model: &Model,
+    base: Found,
+) -> Result<i32, ServiceError> {
+    let state = checkpoint::decode(&base.file).map_err(|error| {
+        StorageError::damaged(format!("a version of model {}", base.model.name), error)
+    })?;
+    begin(context, tx, model, base.file.into(), state.labels(), Origin::Copied).await
+}
+
+fn encoded(state: &learning::LearnerState) -> (Vec<u8>, Vec<Label>) {
+    (checkpoint::encode(state), state.labels().to_vec())
+}
+
+/// Publishes a checkpoint that no update made, as the first version.
+async fn begin(
+    context: &Context,
+    tx: &mut PgTransaction<'_>,
+    model: &Model,
+    file: Vec<u8>,
+    labels: &[Label],
+    origin: Origin,
+) -> Result<i32, ServiceError> {
+    let checkpoint = context.checkpoints.write(model.id, file).await?;
+    let Some(model) = models::lock(tx, model.id).await? else {
+        return Err(ServiceError::NotFound(format!("model {}", model.name)));
+    };
+    if !versions::list(tx, model.id, None, 1).await?.is_empty() {
+        let detail = format!("model {} has versions already; make another one", model.name);
+        return Err(ServiceError::Conflict(detail));
+    }
+    let known = models::labels(tx, model.id).await?;
+    let new = labels.iter().filter(|label| !known.iter().any(|(known, _)| known == *label));
+    for (label, number) in new.zip(known.len()..) {
+        models::insert_label(tx, model.id, number as i32, label).await?;
+    }
+    let number = models::take_version(tx, model.id).await?;
+    let new = NewVersion {
+        parent: None,
+        status: VersionStatus::Published,
+        origin,
+        update_id: None,
+        checkpoint,
+        labels: labels.iter().map(|label| label.as_str().to_owned()).collect(),
+        evaluation: Evaluation::default(),
+        gate: GateDecision { passed: true, ..GateDecision::default() },
+    };
+    versions::insert(tx, model.id, number, &new).await?;
+    let live = AliasName::parse(LIVE).map_err(StorageError::from)?;
+    versions::put_alias(tx, model.id, &live, number).await?;
+    notices::send(tx, &Notice::Changed(model.id.0)).await?;
+    Ok(number)
+}
