@@ -6,6 +6,7 @@
 mod support;
 
 mod batches;
+mod imports;
 mod models;
 mod operations;
 mod predictions;
