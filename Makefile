@@ -15,14 +15,14 @@ help: ## this list
 run: tools ## the service on 127.0.0.1:8080, in DATABASE_URL or else a private PostgreSQL
 	{ [ -n "$$DATABASE_URL" ] || { $(postgres); }; } && cargo run --release -- serve $(ARGS)
 
-demo: tools ## a model that learns handwritten digits, batch by batch
-	$(postgres) && cargo run --release -- demo $(ARGS)
+demo: tools ## a model that learns, batch by batch: MODEL=tabular (digits, the default), text or images
+	$(postgres) && cargo run --release -- demo $(if $(MODEL),--model $(MODEL)) $(ARGS)
 
 test: tools ## every test
 	$(postgres) && cargo test $(ARGS)
 
 bench: tools ## every benchmark of speed
-	$(postgres) && cargo bench --bench end_to_end $(ARGS)
+	$(postgres) && cargo bench --bench end_to_end --bench training $(ARGS)
 
 bench-learning: tools ## what updates learn and forget, in hours; ARGS='split --seeds 1 --only auto' for less
 	$(postgres) && cargo bench --bench learning -- $(ARGS)

@@ -56,6 +56,9 @@ pub struct ServeArgs {
 /// Settings of `demo`.
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
+    /// What the model learns.
+    #[arg(long, value_enum, default_value = "tabular")]
+    pub model: DemoModel,
     /// End when the demonstration is over, instead of leaving the service running.
     #[arg(long)]
     pub once: bool,
@@ -65,6 +68,17 @@ pub struct DemoArgs {
         reason = "a comment here would replace the help of the flattened settings"
     )]
     pub settings: Settings,
+}
+
+/// What a model of the demonstration learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DemoModel {
+    /// Handwritten digits as rows of numbers, two new ones at a time.
+    Tabular,
+    /// Questions to a bank, five new intents at a time.
+    Text,
+    /// Handwritten digits as pictures, in one style after another.
+    Images,
 }
 
 /// Settings of `health`.

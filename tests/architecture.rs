@@ -19,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("postgres", &["postgres"]),
     ("postgres.rs", &["postgres"]),
     ("demo.rs", &["app", "config", "telemetry"]),
+    ("demo", &["app", "config"]),
     ("app.rs", &["config", "http", "postgres", "services", "storage", "worker", "telemetry"]),
     ("app", &["services", "storage"]),
     ("main.rs", &[]),
@@ -36,8 +37,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("linfa_clustering", &["learning"]),
     ("clap", &["config.rs"]),
     ("nix", &["postgres", "postgres.rs"]),
-    ("reqwest", &["app", "demo.rs"]),
-    ("indicatif", &["demo.rs"]),
+    ("reqwest", &["app", "demo"]),
+    ("indicatif", &["demo"]),
 ];
 
 /// What pure code may not name: learning computes, and nothing else.
