@@ -136,7 +136,7 @@ async fn what_does_not_fit_is_named_and_changes_nothing() {
         (changed(|_, manifest| manifest["mean"] = json!([0.0])), "/manifest/mean"),
         (changed(|_, manifest| manifest["deviation"][2] = json!(0.0)), "/manifest/deviation/2"),
         (changed(|_, manifest| manifest["colour"] = json!(1)), "/manifest"),
-        (VIEWER.to_vec(), "/conv1.weight"),
+        (VIEWER.to_vec(), "/manifest/layers"),
         (READER[..READER.len() - 1].to_vec(), "/manifest"),
         (b"no safetensors".to_vec(), "/manifest"),
         (vec![], "/manifest"),
