@@ -6,8 +6,10 @@ use utoipa::ToSchema;
 use super::Invalid;
 use super::input::InputSchema;
 
+mod augmentation;
 mod network;
 
+pub use augmentation::Augmentation;
 pub use network::{
     CnnSettings, MAX_EXPERTS, MlpSettings, MoeSettings, NetworkSettings, TextNetworkSettings,
 };
@@ -40,9 +42,25 @@ impl ModelSettings {
         self.input.check().map_err(|error| error.within("/input"))?;
         self.network.check(&self.input).map_err(|error| error.within("/network"))?;
         self.learning.check().map_err(|error| error.within("/learning"))?;
+        self.check_learning_of_input().map_err(|error| error.within("/learning"))?;
         self.selection.check().map_err(|error| error.within("/selection"))?;
         self.schedule.check().map_err(|error| error.within("/schedule"))?;
         self.gate.check().map_err(|error| error.within("/gate"))
+    }
+
+    /// Checks what suits some inputs and networks only.
+    fn check_learning_of_input(&self) -> Result<(), Invalid> {
+        let LearningSettings { frozen_layers, augmentation, .. } = &self.learning;
+        let n_layers = self.network.n_freezable();
+        if *frozen_layers as usize > n_layers {
+            let detail = format!("of this network 0 to {n_layers} layers may be frozen");
+            return Err(Invalid::at("/frozen_layers", detail));
+        }
+        match self.input.image() {
+            Some(image) => augmentation.check(image).map_err(|error| error.within("/augmentation")),
+            None if *augmentation == Augmentation::default() => Ok(()),
+            None => Err(Invalid::at("/augmentation", "only images are changed at random")),
+        }
     }
 }
 
@@ -90,6 +108,12 @@ pub struct LearningSettings {
     /// Whether the report tells what plain fine-tuning would have come to on the same held-out
     /// samples. Takes about an eighth of an update.
     pub counterfactual: bool,
+    /// How many of the first hidden layers stay as the first version has them, as where a model begins
+    /// with weights that know more than its samples tell. A stage of convolutions is one; of `moe`,
+    /// none may.
+    pub frozen_layers: u32,
+    /// How images are changed at random each time that they are trained on; by default not.
+    pub augmentation: Augmentation,
 }
 
 impl Default for LearningSettings {
@@ -109,6 +133,8 @@ impl Default for LearningSettings {
             early_stopping: true,
             compensation: false,
             counterfactual: true,
+            frozen_layers: 0,
+            augmentation: Augmentation::default(),
         }
     }
 }

@@ -145,11 +145,11 @@ fn statistics(manifest: &Manifest, schema: &InputSchema) -> Result<(Moments, Sca
     if !(1.0..=1e12).contains(&samples) {
         return Err(Invalid::at("/manifest/samples", "samples is 1 to 1000000000000"));
     }
-    if let Some(index) = deviation.iter().position(|&d| !(d > 0.0 && d < 1e30)) {
+    if let Some(index) = deviation.iter().position(|d| !(f64::MIN_POSITIVE..1e30).contains(d)) {
         let pointer = format!("/manifest/deviation/{index}");
         return Err(Invalid::at(pointer, "a deviation is over 0"));
     }
-    if let Some(index) = mean.iter().position(|mean| !(mean.abs() < 1e30)) {
+    if let Some(index) = mean.iter().position(|mean| !(-1e30..1e30).contains(mean)) {
         return Err(Invalid::at(format!("/manifest/mean/{index}"), "a mean is a finite number"));
     }
     let count = samples * (schema.n_numeric() / n) as f64;

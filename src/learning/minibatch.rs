@@ -9,6 +9,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use crate::domain::label::Label;
 
 use super::Lesson;
+use super::augment::Augmenter;
 use super::features::Featurizer;
 use super::loss::Targets;
 use super::network::{Network, numbers};
@@ -115,6 +116,9 @@ pub(super) struct Minibatches<'a> {
     replay_draws: Xoshiro256PlusPlus,
     /// Places of the replayed samples that were used.
     used: BTreeSet<usize>,
+    augmenter: Option<Augmenter>,
+    /// Minibatches so far, over all passes.
+    n_taken: u64,
 }
 
 impl<'a> Minibatches<'a> {
@@ -126,7 +130,9 @@ impl<'a> Minibatches<'a> {
             labels: subset.labels().map(|label| places[label]).collect(),
         };
         let featurizer = state.featurizer();
-        let n_steps = material.n_steps();
+        let augmenter = Augmenter::of(lesson.settings, lesson.seed);
+        // What an image is changed into is never seen twice.
+        let n_steps = if augmenter.is_some() { 0 } else { material.n_steps() };
         let teacher = material.teacher.filter(|_| material.distillation > 0.0);
         let teacher =
             teacher.map(|old| Teacher::new(lesson, old, &featurizer, material.replay, n_steps));
@@ -142,6 +148,8 @@ impl<'a> Minibatches<'a> {
             replay_order: Vec::new(),
             replay_draws: stream(lesson.seed, Draw::ReplayOrder),
             used: BTreeSet::new(),
+            augmenter,
+            n_taken: 0,
         }
     }
 
@@ -155,6 +163,7 @@ impl<'a> Minibatches<'a> {
         for _ in 0..n_passes {
             self.shuffle();
             (0..n).for_each(|_| drop(self.next_replayed()));
+            self.n_taken += n as u64;
         }
     }
 
@@ -170,6 +179,10 @@ impl<'a> Minibatches<'a> {
         // Agreement on new samples would fight the new labels: there only where nothing is replayed.
         let mark = if replayed.is_empty() { 0 } else { rows.mark() };
         self.replay.append(&replayed, 1.0 - share, &self.featurizer, (&mut rows, &mut targets));
+        if let (Some(augmenter), Rows::Full(images)) = (&self.augmenter, &mut rows) {
+            augmenter.change(images, self.n_taken);
+        }
+        self.n_taken += 1;
         if let Some(teacher) = &self.teacher {
             targets.old_logits = teacher.ask(&replayed, || rows.after(mark));
             targets.n_old = teacher.n_labels;

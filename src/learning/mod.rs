@@ -6,6 +6,7 @@
 
 mod analytic;
 mod answering;
+mod augment;
 mod categories;
 mod choose;
 mod clean;

@@ -106,6 +106,11 @@ pub(super) enum Gradient {
 }
 
 impl Gradient {
+    /// Of none: no weight is to move.
+    pub(super) fn nothing() -> Self {
+        Self::Columns(Vec::new(), Vec::new())
+    }
+
     /// Its numbers.
     pub(super) fn numbers(&self) -> &[f32] {
         match self {

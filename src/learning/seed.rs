@@ -24,6 +24,8 @@ pub(super) enum Draw {
     Features = 8,
     /// Initial weights of an expert that comes later.
     Expert = 9,
+    /// How images are changed in training.
+    Augmentation = 10,
 }
 
 /// The stream of `seed` for `purpose`.

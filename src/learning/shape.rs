@@ -86,6 +86,12 @@ impl Shape {
         }
     }
 
+    /// How many layers the first `n_hidden` hidden ones are: a stage of convolutions is two.
+    pub(super) fn n_layers_of(&self, n_hidden: usize) -> usize {
+        let n_stages = self.stages.as_ref().map_or(0, |stages| stages.channels.len());
+        n_hidden + n_hidden.min(n_stages)
+    }
+
     /// Whether the layer at `place` scales and shifts each channel.
     pub(super) fn is_affine(&self, place: usize) -> bool {
         self.stages.is_some() && place < self.n_front() && !place.is_multiple_of(2)

@@ -12,7 +12,7 @@ use crate::domain::update::{EpochReport, TrainingReport};
 use super::consolidate::Anchor;
 use super::loss::loss;
 use super::minibatch::{Minibatches, places};
-use super::network::{Dense, Network, numbers};
+use super::network::{Dense, Gradient, Network, numbers};
 use super::optimizer::Adam;
 use super::recipe::Recipe;
 use super::schedule::{Schedule, Task};
@@ -257,6 +257,11 @@ impl<'a> Trainer<'a> {
         watch: &mut Watch<'_>,
     ) -> Result<EpochReport, LearningError> {
         let shape = &self.state.shape;
+        // What the first version has learnt stays; that learns all of it.
+        let n_frozen = self
+            .material
+            .teacher
+            .map_or(0, |_| shape.n_layers_of(self.lesson.settings.learning.frozen_layers as usize));
         minibatches.shuffle();
         let epoch = course.epochs.len();
         let (mut sum, mut n_right, mut n_rows) = (0.0, 0, 0);
@@ -267,6 +272,7 @@ impl<'a> Trainer<'a> {
             let outputs = network.forward(rows);
             let loss = loss(&numbers(outputs.logits.clone()), &self.log_prior, &targets);
             let mut gradients = network.gradients(outputs, loss.slope);
+            gradients[..2 * n_frozen].fill(Gradient::nothing());
             if let Some(anchor) = &self.material.anchor {
                 anchor.pull(&course.layers, &mut gradients);
             }

@@ -5,9 +5,11 @@ use std::ops::ControlFlow;
 use perennial::domain::input::{ImageSchema, InputSchema, Resize};
 use perennial::domain::sample::Samples;
 use perennial::domain::settings::{
-    CnnSettings, LearningSettings, ModelSettings, NetworkSettings, Strategy,
+    Augmentation, CnnSettings, LearningSettings, ModelSettings, NetworkSettings, Strategy,
 };
 use perennial::learning::{Device, LearnerState, Predictor, checkpoint, update};
+
+use safetensors::SafeTensors;
 
 use crate::invariants::old_answers_stay_when_the_normaliser_moves;
 use crate::life::*;
@@ -118,4 +120,56 @@ fn an_image_that_is_all_one_colour_and_one_label_alone_do_no_harm() {
     let given = of_labels(&given(), &["0", "1"]);
     let learnt = update(&life.lesson(&given), &mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!(learnt.state.unwrap().labels().len(), 3);
+}
+
+/// The weights of layer `place` of a state.
+fn weights(state: &LearnerState, place: usize) -> Vec<u8> {
+    let file = checkpoint::encode(state);
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    tensors.tensor(&format!("layers.{place}.weight")).unwrap().data().to_vec()
+}
+
+#[test]
+fn frozen_layers_stay_as_the_first_version_has_them() {
+    let given = given();
+    let moved = |frozen_layers: u32| {
+        let mut settings = viewer(Strategy::Replay);
+        settings.learning.frozen_layers = frozen_layers;
+        settings.learning.epochs = Some(2);
+        settings.check().unwrap();
+        let mut life = Life::new(settings);
+        life.learn(&of_labels(&given, &PAIRS[0]));
+        let first = life.state.clone().unwrap();
+        life.learn(&of_labels(&given, &PAIRS[1]));
+        let second = life.state.unwrap();
+        // The first layer is changed by the normaliser, not by training: it is not looked at.
+        [1, 2].map(|place| weights(&first, place) != weights(&second, place))
+    };
+    assert_eq!(moved(0), [true, true]);
+    assert_eq!(moved(1), [false, true]);
+    assert_eq!(moved(2), [false, false]);
+    let mut settings = viewer(Strategy::Replay);
+    settings.learning.frozen_layers = 3;
+    assert!(settings.check().is_err());
+}
+
+#[test]
+fn augmented_training_is_the_same_each_time_and_learns() {
+    let given = given();
+    let mut settings = viewer(Strategy::Auto);
+    settings.learning.augmentation =
+        Augmentation { shift: 1, brightness: 0.3, contrast: 0.2, cutout: 2, flip: false };
+    settings.check().unwrap();
+    let mut life = Life::new(settings.clone());
+    life.learn(&of_labels(&given, &PAIRS[0]));
+    let lesson = life.lesson(&of_labels(&given, &PAIRS[1]));
+    let bytes = bytes_of(&lesson);
+    assert_eq!(bytes, bytes_of(&lesson));
+    let unseen = of_labels(&never_given(), &["0", "1", "2", "3"]);
+    let state = checkpoint::decode(&bytes).unwrap();
+    let answers = answers(&Predictor::new(&state, Device::Flex), &unseen.inputs);
+    let right = answers.iter().zip(&unseen.labels).filter(|(given, label)| given == label).count();
+    assert!(right as f64 > 0.9 * unseen.len() as f64, "{right} of {}", unseen.len());
+    settings.learning.augmentation.shift = 5;
+    assert!(settings.check().is_err());
 }

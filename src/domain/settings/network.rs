@@ -149,6 +149,14 @@ impl NetworkSettings {
         }
     }
 
+    /// How many of its first hidden layers may be frozen.
+    pub fn n_freezable(&self) -> usize {
+        match self {
+            Self::Moe(_) => 0,
+            _ => self.channels().len() + self.hidden().len(),
+        }
+    }
+
     /// Whether new labels bring an expert more.
     pub fn grows(&self) -> bool {
         matches!(self, Self::Moe(moe) if moe.grow)
