@@ -11,7 +11,7 @@ use ndarray::Array2;
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::input::InputSchema;
+use crate::domain::input::{InputSchema, TextSchema};
 use crate::domain::label::{Label, MAX_LABELS};
 use crate::domain::settings::{CnnSettings, MAX_EXPERTS, NetworkSettings};
 use crate::domain::update::AnsweredBy;
@@ -27,6 +27,7 @@ use super::predict::TEMPERATURES;
 use super::ridge::Sums;
 use super::shape::{self, Experts, Shape};
 use super::state::Lineage;
+use super::text::Documents;
 
 mod tensors;
 
@@ -41,6 +42,8 @@ const FORMAT: u32 = 3;
 const MAX_WIDTH: usize = 1 << 14;
 /// How tensors are named: the part, then what it is of it.
 const NORMALIZER: &str = "normalizer";
+/// How many texts there were, then how many of them fell into each bucket.
+const DOCUMENTS: &str = "documents";
 const LAYERS: &str = "layers";
 const IMPORTANCE: &str = "importance";
 const ANALYTIC: &str = "analytic";
@@ -119,6 +122,10 @@ struct AnalyticManifest {
 pub fn encode(state: &LearnerState) -> Vec<u8> {
     let mut tensors = Tensors::default();
     tensors.moments(NORMALIZER, &state.moments);
+    if let Some(documents) = &state.documents {
+        let counts = [&[documents.n], &documents.with[..]].concat();
+        tensors.push(DOCUMENTS.to_owned(), vec![counts.len()], &counts);
+    }
     tensors.layers(LAYERS, &state.layers);
     tensors.layers(IMPORTANCE, state.importance.as_deref().unwrap_or_default());
     if let Some(analytic) = &state.analytic {
@@ -144,6 +151,7 @@ pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
     let dictionaries = check(&manifest)?;
     let tensors = SafeTensors::deserialize(bytes).map_err(CheckpointError::Safetensors)?;
     let moments = moments(&tensors, NORMALIZER, manifest.input.n_scales())?;
+    let documents = documents(&tensors, &manifest.input)?;
     let layers_of = |name| layers(&tensors, name, shapes(&manifest, &dictionaries));
     let layers = layers_of(LAYERS)?;
     let importance = manifest.importance.then(|| layers_of(IMPORTANCE)).transpose()?;
@@ -178,6 +186,7 @@ pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
         input,
         labels,
         moments,
+        documents,
         dictionaries,
         layers,
         importance,
@@ -293,6 +302,19 @@ fn moments(
     match moments.count.iter().chain(&moments.m2).all(|&number| number >= 0.0) {
         true => Ok(moments),
         false => inconsistent("a count or a sum of squares is negative"),
+    }
+}
+
+fn documents(
+    tensors: &SafeTensors<'_>,
+    input: &InputSchema,
+) -> Result<Option<Documents>, CheckpointError> {
+    let InputSchema::Text(TextSchema { buckets, idf: true, .. }) = input else { return Ok(None) };
+    let mut with = doubles(tensors, DOCUMENTS, &[buckets + 1])?;
+    let n = with.remove(0);
+    match with.iter().all(|with| (0.0..=n).contains(with)) {
+        true => Ok(Some(Documents { n, with })),
+        false => inconsistent("more texts have a bucket than there were"),
     }
 }
 

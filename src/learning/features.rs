@@ -10,7 +10,7 @@ use crate::domain::input::{InputSchema, Inputs, TextSchema};
 use super::categories::Dictionary;
 use super::normalize::{Moments, Scale};
 use super::rows::{Rows, SparseRows};
-use super::text;
+use super::text::{Documents, TextReader};
 
 /// Turns raw inputs into rows for the network.
 #[derive(Debug, Clone)]
@@ -19,7 +19,10 @@ pub(super) struct Featurizer {
     dictionaries: Vec<Dictionary>,
     width: usize,
     n_numeric: usize,
-    is_text: bool,
+    /// Where it reads texts.
+    reader: Option<TextReader>,
+    /// What each bucket of them counts, where that is not the same.
+    weights: Option<Vec<f32>>,
 }
 
 impl Featurizer {
@@ -34,8 +37,17 @@ impl Featurizer {
             dictionaries: dictionaries.to_vec(),
             width: width(schema, dictionaries),
             n_numeric: schema.n_numeric(),
-            is_text: schema.is_text(),
+            reader: match schema {
+                InputSchema::Text(text) => Some(TextReader::new(text)),
+                _ => None,
+            },
+            weights: None,
         }
+    }
+
+    /// The same, where what each bucket counts goes by how many of the texts so far have it.
+    pub(super) fn weighing(self, documents: Option<&Documents>) -> Self {
+        Self { weights: documents.map(Documents::weights), ..self }
     }
 
     /// Columns of a row.
@@ -46,12 +58,16 @@ impl Featurizer {
     /// Whether inputs have the shape that this featuriser was made for.
     pub(super) fn fits(&self, inputs: &Inputs) -> bool {
         inputs.n_numeric() == self.n_numeric
-            && inputs.n_categorical() == self.dictionaries.len() + usize::from(self.is_text)
+            && inputs.n_categorical()
+                == self.dictionaries.len() + usize::from(self.reader.is_some())
     }
 
     /// No rows yet.
     pub(super) fn no_rows(&self) -> Rows {
-        if self.is_text { Rows::Sparse(SparseRows::default()) } else { Rows::Full(Vec::new()) }
+        match self.reader {
+            Some(_) => Rows::Sparse(SparseRows::default()),
+            None => Rows::Full(Vec::new()),
+        }
     }
 
     /// Rows of the inputs at `indices`.
@@ -79,7 +95,11 @@ impl Featurizer {
     /// The buckets of text `index`, and what each counts.
     pub(super) fn buckets(&self, inputs: &Inputs, index: usize) -> Vec<(u32, f32)> {
         let text = inputs.categories(index)[0].as_deref().unwrap_or_default();
-        text::buckets(text, self.width)
+        let mut buckets = self.reader.as_ref().map_or_else(Vec::new, |reader| reader.buckets(text));
+        if let Some(weights) = &self.weights {
+            buckets.iter_mut().for_each(|(bucket, value)| *value *= weights[*bucket as usize]);
+        }
+        buckets
     }
 
     /// Makes `row` the row of input `index`, which is no text.
@@ -105,7 +125,7 @@ pub(super) fn width(schema: &InputSchema, dictionaries: &[Dictionary]) -> usize 
         InputSchema::Tabular(_) | InputSchema::Image(_) => {
             schema.n_numeric() + dictionaries.iter().map(Dictionary::n_columns).sum::<usize>()
         }
-        InputSchema::Text(TextSchema { buckets }) => *buckets,
+        InputSchema::Text(TextSchema { buckets, .. }) => *buckets,
     }
 }
 

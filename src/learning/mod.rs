@@ -78,6 +78,7 @@ pub use import::import;
 pub use predict::{PredictError, Predictor};
 pub use snapshot::Snapshot;
 pub use state::LearnerState;
+pub use text::TextReader;
 
 words! {
     /// What computes: a setting of the process, not of a model. A checkpoint trained on one device

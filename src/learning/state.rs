@@ -21,6 +21,7 @@ use super::recipe::Recipe;
 use super::seed::{Draw, stream};
 use super::shape::{Shape, insert_expert};
 use super::subset::Subset;
+use super::text::{self, Documents};
 use super::{Lesson, consolidate};
 
 /// Everything that a version has learnt: statistics of its inputs, labels, and weights.
@@ -34,6 +35,8 @@ pub struct LearnerState {
     pub(super) labels: Vec<Label>,
     /// Statistics of the numeric features.
     pub(super) moments: Moments,
+    /// In how many texts each bucket came, where that counts.
+    pub(super) documents: Option<Documents>,
     /// One for each categorical feature.
     pub(super) dictionaries: Vec<Dictionary>,
     /// The layers as [`Shape`] puts them; the head is missing as long as there is no label.
@@ -87,6 +90,7 @@ impl LearnerState {
             shape: Shape::of(&settings.network, &settings.input),
             labels: Vec::new(),
             moments: Moments::none(settings.input.n_scales()),
+            documents: Documents::begun(&settings.input),
             dictionaries: vec![Dictionary::default(); settings.input.n_categories()],
             layers: Vec::new(),
             frequencies: Vec::new(),
@@ -136,6 +140,7 @@ impl LearnerState {
     /// Turns raw inputs into rows for the first layer.
     pub(super) fn featurizer(&self) -> Featurizer {
         Featurizer::new(&self.input, &self.moments, &self.dictionaries)
+            .weighing(self.documents.as_ref())
     }
 
     /// Appends `new_labels` and outputs for them: random ones for the first labels of all, else of
@@ -254,6 +259,23 @@ impl LearnerState {
         }
     }
 
+    /// Counts which buckets `samples` fall into, where that counts, and compensates the first layer.
+    fn count_documents(&mut self, samples: &Subset<'_>) {
+        let featurizer = Featurizer::new(&self.input, &self.moments, &self.dictionaries);
+        let Some(documents) = &mut self.documents else { return };
+        let before = documents.weights();
+        for &index in &samples.indices {
+            documents.count(&featurizer.buckets(&samples.samples.inputs, index));
+        }
+        let after = documents.weights();
+        if let Some(first) = self.layers.first_mut() {
+            text::compensate(first, &before, &after, 1);
+        }
+        if let Some(first) = self.importance.as_mut().map(|layers| &mut layers[0]) {
+            text::compensate(first, &before, &after, -2);
+        }
+    }
+
     /// Takes `samples` into the running statistics, in which what came before counts no more than
     /// they do where `follows`, and compensates the first layer.
     fn normalize(&mut self, samples: &Subset<'_>, follows: bool) {
@@ -317,9 +339,11 @@ pub(super) fn begin(lesson: &Lesson<'_>, given: &Given<'_>, recipe: &Recipe) -> 
     if recipe.strategy == Strategy::Retrain {
         state.normalize(&given.history, false);
         state.learn_categories(&given.history);
+        state.count_documents(&given.history);
     }
     state.normalize(&given.new.good, recipe.follows);
     state.learn_categories(&given.new.good);
+    state.count_documents(&given.new.good);
     if state.layers.is_empty() {
         state.layers = hidden_layers(&state, &state.shape, &mut stream(lesson.seed, Draw::Layers));
     }

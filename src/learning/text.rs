@@ -3,10 +3,17 @@
 //! Words are those of Unicode (UAX 29) in lower case; parts are three to five characters in a row of
 //! a word with a space at either end, so that endings, compounds, misspellings and languages without
 //! spaces are met half-way. What comes n times counts log(1 + n), and the whole has length 1 (Joachims
-//! 1998; hashing: Weinberger et al. 2009). No bucket is weighed by how rare it is: that would move
-//! with every batch, and make older weights read something else.
+//! 1998; hashing: Weinberger et al. 2009). Where the model asks for it, a bucket then counts the more
+//! the fewer texts have it ([`Documents`]): that moves with every batch, so that weights that read it
+//! are changed the other way.
+
+use std::collections::HashSet;
 
 use unicode_segmentation::UnicodeSegmentation;
+
+use crate::domain::input::{InputSchema, TextSchema};
+
+use super::network::Dense;
 
 /// The shortest and the longest part of a word, in characters.
 const PART: std::ops::RangeInclusive<usize> = 3..=5;
@@ -15,32 +22,91 @@ const WORD: u64 = 0x9e37_79b9_7f4a_7c15;
 const PAIR: u64 = 0xbf58_476d_1ce4_e5b9;
 const PARTS: u64 = 0x94d0_49bb_1331_11eb;
 
-/// The buckets that `text` falls into, ascending, of `n_buckets`, and what each counts: together of
-/// length 1.
-pub(super) fn buckets(text: &str, n_buckets: usize) -> Vec<(u32, f32)> {
-    let lower = text.to_lowercase();
-    let mut hashes = Vec::with_capacity(4 * lower.len());
-    let mut before = None;
-    for word in lower.unicode_words() {
-        let own = word.chars().fold(WORD, mix);
-        hashes.push(own);
-        hashes
-            .extend(before.replace(own).map(|before| mix_numbers(mix_numbers(PAIR, before), own)));
-        push_parts(word, &mut hashes);
+/// Reads texts of one model.
+#[derive(Debug, Clone)]
+pub struct TextReader {
+    n_buckets: usize,
+    /// Words that are left out.
+    stop_words: HashSet<&'static str>,
+}
+
+impl TextReader {
+    /// That of such texts.
+    pub fn new(schema: &TextSchema) -> Self {
+        let lists = schema.stop_words.iter().filter_map(|language| stop_words::lookup(language));
+        Self { n_buckets: schema.buckets, stop_words: lists.flatten().copied().collect() }
     }
-    // Signs and symbols alone are no words, and may mean much.
-    if hashes.is_empty() {
-        push_parts(&lower, &mut hashes);
+
+    /// The buckets that `text` falls into, ascending, and what each counts: together of length 1.
+    pub fn buckets(&self, text: &str) -> Vec<(u32, f32)> {
+        let lower = text.to_lowercase();
+        let mut hashes = Vec::with_capacity(4 * lower.len());
+        let mut before = None;
+        let is_read = |word: &&str| self.stop_words.is_empty() || !self.stop_words.contains(word);
+        for word in lower.unicode_words().filter(is_read) {
+            let own = word.chars().fold(WORD, mix);
+            let pair = |before| mix_numbers(mix_numbers(PAIR, before), own);
+            hashes.push(own);
+            hashes.extend(before.replace(own).map(pair));
+            push_parts(word, &mut hashes);
+        }
+        // Signs and symbols alone are no words, and may mean much; so may words that all say little.
+        if hashes.is_empty() {
+            push_parts(&lower, &mut hashes);
+        }
+        let bucket = |hash: u64| (((hash >> 32) * self.n_buckets as u64) >> 32) as u32;
+        let mut fallen: Vec<u32> = hashes.into_iter().map(bucket).collect();
+        fallen.sort_unstable();
+        let runs = fallen.chunk_by(|a, b| a == b);
+        let mut counts: Vec<(u32, f32)> =
+            runs.map(|run| (run[0], (1.0 + run.len() as f32).ln())).collect();
+        let length = counts.iter().map(|(_, count)| count * count).sum::<f32>().sqrt();
+        counts.iter_mut().for_each(|(_, count)| *count /= length);
+        counts
     }
-    let bucket = |hash: u64| (((hash >> 32) * n_buckets as u64) >> 32) as u32;
-    let mut fallen: Vec<u32> = hashes.into_iter().map(bucket).collect();
-    fallen.sort_unstable();
-    let runs = fallen.chunk_by(|a, b| a == b);
-    let mut counts: Vec<(u32, f32)> =
-        runs.map(|run| (run[0], (1.0 + run.len() as f32).ln())).collect();
-    let length = counts.iter().map(|(_, count)| count * count).sum::<f32>().sqrt();
-    counts.iter_mut().for_each(|(_, count)| *count /= length);
-    counts
+}
+
+/// In how many texts each bucket came, of all so far.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Documents {
+    /// How many texts there were.
+    pub(super) n: f64,
+    /// How many of them had each bucket.
+    pub(super) with: Vec<f64>,
+}
+
+impl Documents {
+    /// Of no text yet, where a model counts them.
+    pub(super) fn begun(schema: &InputSchema) -> Option<Self> {
+        match schema {
+            InputSchema::Text(TextSchema { buckets, idf: true, .. }) => {
+                Some(Self { n: 0.0, with: vec![0.0; *buckets] })
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes in a text that falls into `buckets`.
+    pub(super) fn count(&mut self, buckets: &[(u32, f32)]) {
+        self.n += 1.0;
+        buckets.iter().for_each(|&(bucket, _)| self.with[bucket as usize] += 1.0);
+    }
+
+    /// What each bucket counts: 1 where every text has it, more where few have (the smoothed inverse
+    /// document frequency, Spärck Jones 1972).
+    pub(super) fn weights(&self) -> Vec<f32> {
+        self.with.iter().map(|with| (((1.0 + self.n) / (1.0 + with)).ln() + 1.0) as f32).collect()
+    }
+}
+
+/// Changes `first`, the layer that reads buckets, so that it says the same of every text when what each
+/// bucket counts goes from `before` to `after`. The
+/// importance of weights, a square of slopes, goes by the power -2 of the factor of weights.
+pub(super) fn compensate(first: &mut Dense, before: &[f32], after: &[f32], power: i32) {
+    for (row, (before, after)) in before.iter().zip(after).enumerate() {
+        let factor = (before / after).powi(power);
+        first.row_mut(row).iter_mut().for_each(|weight| *weight *= factor);
+    }
 }
 
 /// Appends the hashes of all parts of `word`.
@@ -74,6 +140,36 @@ fn mix_numbers(hash: u64, number: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn buckets(text: &str, buckets: usize) -> Vec<(u32, f32)> {
+        TextReader::new(&TextSchema { buckets, ..TextSchema::default() }).buckets(text)
+    }
+
+    #[test]
+    fn frequent_words_may_be_left_out() {
+        let stop_words = vec!["en".to_owned(), "de".to_owned()];
+        let reader = TextReader::new(&TextSchema { stop_words, ..TextSchema::default() });
+        assert_eq!(reader.buckets("The card of the und bank"), reader.buckets("card bank"));
+        assert_ne!(reader.buckets("the"), reader.buckets("of"), "nothing is said by neither");
+    }
+
+    #[test]
+    fn what_few_texts_have_counts_more_and_weights_make_up_for_it() {
+        let mut documents = Documents { n: 0.0, with: vec![0.0; 3] };
+        documents.count(&[(0, 1.0), (1, 1.0)]);
+        let before = documents.weights();
+        documents.count(&[(0, 1.0)]);
+        let after = documents.weights();
+        assert!(after[0] < after[1] && after[1] < after[2], "{after:?}");
+        let mut layer = Dense { n_in: 3, n_out: 1, weight: vec![0.5, -2.0, 1.0], bias: vec![0.0] };
+        let says = |layer: &Dense, weights: &[f32]| -> Vec<f32> {
+            layer.weight.iter().zip(weights).map(|(weight, counts)| weight * counts).collect()
+        };
+        let said = says(&layer, &before);
+        compensate(&mut layer, &before, &after, 1);
+        let now = says(&layer, &after);
+        assert!(said.iter().zip(&now).all(|(said, now)| (said - now).abs() < 1e-6));
+    }
 
     fn common(a: &str, b: &str) -> f32 {
         let b = buckets(b, 1 << 20);

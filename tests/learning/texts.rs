@@ -1,10 +1,12 @@
 //! Texts: labels that come later, what naive fine-tuning forgets, and sums that keep all.
 
+use std::ops::ControlFlow;
+
 use perennial::domain::input::{InputSchema, Inputs, TextSchema};
 use perennial::domain::sample::Samples;
 use perennial::domain::settings::{ModelSettings, NetworkSettings, Strategy, TextNetworkSettings};
 use perennial::domain::text;
-use perennial::learning::{Device, LearnerState, Predictor, checkpoint};
+use perennial::learning::{Device, LearnerState, Predictor, checkpoint, update};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -41,7 +43,7 @@ fn texts(topics: &[usize], n: usize, seed: u64) -> Samples {
 fn reader(strategy: Strategy) -> ModelSettings {
     let text = TextNetworkSettings { embedding: 32, hidden: vec![] };
     let settings = ModelSettings {
-        input: InputSchema::Text(TextSchema { buckets: 1 << 10 }),
+        input: InputSchema::Text(TextSchema { buckets: 1 << 10, ..TextSchema::default() }),
         network: NetworkSettings::Text(text),
         ..plain(1, &[1])
     };
@@ -112,4 +114,37 @@ fn the_closed_form_of_texts_knows_no_order_and_forgets_what_is_taken_out() {
     let without = learnt(&[&one, &two]);
     assert!(is_near(&all.without(&more), &without));
     assert!(!is_near(&all, &without), "it had learnt it");
+}
+
+#[test]
+fn buckets_that_few_texts_have_count_more_and_older_weights_read_the_same() {
+    let mut settings = reader(Strategy::Replay);
+    let InputSchema::Text(text) = &mut settings.input else { panic!("texts are read") };
+    (text.idf, text.stop_words) = (true, vec!["en".to_owned()]);
+    settings.check().unwrap();
+    let life = lived(settings.clone(), &IN_ORDER);
+    assert!(life.accuracy(&texts(&[0, 1, 2, 3, 4, 5], 50, 99)) > 0.9);
+    let state = life.state.as_ref().unwrap();
+    assert_eq!(&checkpoint::decode(&checkpoint::encode(state)).unwrap(), state);
+
+    // A rate so small that training changes nothing: all else of an update remains.
+    let old = texts(&[0, 1], 50, 99);
+    let mut life = Life::new(settings);
+    let learnt = |life: &Life, samples: &Samples| {
+        let mut lesson = life.lesson(samples);
+        // No temperature is fitted, which would differ between the two.
+        lesson.held_out.clear();
+        update(&lesson, &mut |_| ControlFlow::Continue(())).unwrap().state
+    };
+    life.state = learnt(&life, &texts(&[0, 1], 150, 1));
+    let before = life.predictor().predict(&old.inputs).unwrap();
+    life.settings.learning.learning_rate = Some(1e-12);
+    life.state = learnt(&life, &texts(&[2, 3], 150, 2));
+    let after = life.predictor().predict(&old.inputs).unwrap();
+    for (before, after) in before.chunks_exact(2).zip(after.chunks_exact(4)) {
+        let of_old: f32 = after[..2].iter().sum();
+        for (before, after) in before.iter().zip(after) {
+            assert!((before - after / of_old).abs() < 1e-5, "{before} {}", after / of_old);
+        }
+    }
 }

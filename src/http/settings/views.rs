@@ -26,6 +26,15 @@ pub struct InputView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, minimum = 1_024, maximum = 1_048_576, default = json!(32_768))]
     buckets: Option<usize>,
+    /// `text` only: languages whose most frequent words are not read, as `en` (ISO 639-1).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    stop_words: Vec<String>,
+    /// `text` only: whether the network counts a bucket the more the fewer texts have it, by all texts
+    /// so far. Weights make up for counts that move.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, default = json!(false))]
+    idf: Option<bool>,
     /// `image`, required there: pixels in a row; what comes in another size is resized.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, minimum = 8, maximum = 256)]
@@ -64,9 +73,13 @@ impl From<InputSchema> for InputView {
             InputSchema::Tabular(TabularSchema { dim, features }) => {
                 Self { dim, features, ..Self::default() }
             }
-            InputSchema::Text(TextSchema { buckets }) => {
-                Self { kind: InputKind::Text, buckets: Some(buckets), ..Self::default() }
-            }
+            InputSchema::Text(TextSchema { buckets, stop_words, idf }) => Self {
+                kind: InputKind::Text,
+                buckets: Some(buckets),
+                stop_words,
+                idf: idf.then_some(true),
+                ..Self::default()
+            },
             InputSchema::Image(ImageSchema { width, height, channels, resize }) => Self {
                 kind: InputKind::Image,
                 width: Some(width),
