@@ -158,7 +158,10 @@ pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
     let analytic = analytic(&tensors, &manifest)?;
     let n_networks = 1 + usize::from(importance.is_some());
     let of_analytic = |analytic: &Analytic| 6 + 2 * usize::from(analytic.dictionary.is_some());
-    let n_expected = 3 + 2 * layers.len() * n_networks + analytic.as_ref().map_or(0, of_analytic);
+    let n_expected = 3
+        + usize::from(documents.is_some())
+        + 2 * layers.len() * n_networks
+        + analytic.as_ref().map_or(0, of_analytic);
     if tensors.len() != n_expected {
         return inconsistent(format!("{} tensors, {n_expected} expected", tensors.len()));
     }
