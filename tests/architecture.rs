@@ -30,6 +30,9 @@ const LAYERS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["http", "app.rs"]),
     ("tower_http", &["http"]),
+    ("multer", &["http"]),
+    ("zip", &["http"]),
+    ("tar", &["http"]),
     ("sqlx", &["storage", "app.rs", "app", "services", "worker.rs"]),
     ("object_store", &["storage", "app.rs"]),
     ("burn", &["learning"]),

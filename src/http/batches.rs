@@ -3,27 +3,29 @@
 //! A batch is read whole before anything is asked of the database, parsed on a thread of its own,
 //! and stored while it is parsed; what breaks off anywhere leaves nothing behind.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use tokio::sync::mpsc;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::error::{Problem, ProblemCode};
+use super::HttpState;
+use super::error::Problem;
 use super::extract::{ModelPath, Path, Query};
+use super::format::Format;
 use super::idempotency::{KeyedRequest, replay};
 use super::page::{Page, PageQuery, PageRequest};
-use super::samples::{Expected, Gatherer, Unreadable};
-use super::spool::{Spooled, spool};
-use super::{HttpState, csv, json};
+use super::samples::{Expected, Unreadable};
+use super::spool::spool;
 use crate::domain::batch::Rejection;
 use crate::domain::name::ModelName;
 use crate::domain::update::UpdateStatus;
-use crate::services::ingest::{self, Answer, IngestOptions, Ingested, Part, UpdatePolicy};
+use crate::services::ingest::{self, Answer, IngestOptions, Ingested, UpdatePolicy};
 use crate::services::requests::UpdateRef;
 use crate::services::{Context, registry};
 use crate::storage::batches::Batch as StoredBatch;
@@ -57,19 +59,34 @@ pub struct NewSample {
 }
 
 /// One input: values in the order of the model's features (numbers alone for a model of `dim`), or
-/// an object by feature name, of which a missing value is null or left out; or a text.
+/// an object by feature name, of which a missing value is null or left out; or a text; or an image,
+/// as a file in base64 or as its pixels.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(example = json!([0.0, 0.5, 1.0]))]
 pub enum Input {
-    /// Values in the order of the model's features.
+    /// Values in the order of the model's features; or the pixels of an image, whole numbers of 0
+    /// to 255, as one array of height × width × channels, as rows of pixels, each an array of its
+    /// channels, or, where there is one channel, as rows of numbers.
     Values(Vec<serde_json::Value>),
     /// Values by feature name.
     #[schema(value_type = Object)]
     ByName(serde_json::Map<String, serde_json::Value>),
-    /// A text of up to 64 KiB of UTF-8.
+    /// A text of up to 64 KiB of UTF-8; or an image file (PNG, JPEG, WebP, GIF or BMP) of up to 16
+    /// MiB in base64, with a `data:` prefix or without.
     Text(String),
 }
+
+/// A file, byte by byte.
+#[derive(Debug, ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "the shape of bodies that are read as they are")]
+pub struct RawFile(Vec<u8>);
+
+/// Image files by their labels, any number of each.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "the shape of what multipart.rs reads without building it")]
+pub struct LabelledFiles(BTreeMap<String, Vec<RawFile>>);
 
 /// What became of a batch.
 #[derive(Debug, Serialize, ToSchema)]
@@ -200,21 +217,30 @@ pub struct BatchPath {
 ///
 /// A bad sample is rejected with its index and the reason, and the rest is kept; with `strict` the
 /// whole batch is refused instead. A sample that the model has already is counted and not stored
-/// again. The body may be as long as the service's limit allows; NDJSON and CSV are read in
-/// constant memory. CSV has a header row: one column is the label, `id` and `weight` are as in
-/// JSON, the others are the features by name, or in their order for a model of `dim`, or `text`
-/// alone for a model of texts; an empty cell is a missing value.
+/// again. The body may be as long as the service's limit allows; all but JSON is read in constant
+/// memory. CSV has a header row: one column is the label, `id` and `weight` are as in JSON, the
+/// others are the features by name, or in their order for a model of `dim`, the pixels in theirs
+/// for a model of images, or `text` alone for a model of texts; an empty cell is a missing value.
+///
+/// A model of images also takes files as they are: multipart parts, each named by its label, or a
+/// ZIP or tar archive, in which a file's label is the folder that it lies in (hidden files and
+/// `__MACOSX` are passed over). A file has up to 16 MiB, sides of up to 16,384 pixels, and decodes
+/// to up to 128 MiB; all files of a ZIP archive unpack to up to 4 GiB. Send a `.tar.gz` as
+/// application/x-tar with `Content-Encoding: gzip`.
 #[utoipa::path(post, path = "/v1/models/{model}/batches", operation_id = "createBatch",
     tag = "batches",
     params(ModelPath, BatchQuery,
         ("Idempotency-Key" = Option<String>, Header,
          description = "The same key with the same request is answered as it was the first time, \
-                        for 24 hours.")),
+                        for 24 hours. The boundary of a multipart body is part of it.")),
     request_body(description = "The samples.", content(
         (NewBatch = "application/json"),
         (String = "application/x-ndjson",
          example = "{\"input\": [0.0, 0.5], \"label\": \"cat\"}\n{\"input\": [1.0, 0.5], \"label\": \"dog\"}\n"),
         (String = "text/csv", example = "x0,x1,label\n0.0,0.5,cat\n1.0,0.5,dog\n"),
+        (LabelledFiles = "multipart/form-data"),
+        (RawFile = "application/zip"),
+        (RawFile = "application/x-tar"),
     )),
     responses(
         (status = 202, description = "The batch is stored.", body = AcceptedBatch,
@@ -234,6 +260,7 @@ pub async fn create(
     let format = Format::of(&headers)?;
     let keyed = KeyedRequest::begin(&headers, raw_query.as_deref())?;
     let model = registry::find(&state.context, &path.model).await?;
+    format.check_suits(&model.settings.input)?;
     let (body, key) = spool(body, keyed, &state.spool_dir, state.limits.idle_timeout).await?;
     let options =
         IngestOptions { strict: query.strict, update: query.update.into(), idempotency: key };
@@ -257,62 +284,6 @@ pub async fn create(
         Answer::New(ingested) => accepted(&path.model, ingested).into_response(),
         Answer::Replayed(given) => replay(given),
     })
-}
-
-/// What a batch comes as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Json,
-    JsonLines,
-    Csv,
-}
-
-impl Format {
-    /// What the request says.
-    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let said = said.unwrap_or_default().to_ascii_lowercase();
-        let mut parts = said.split(';').map(str::trim);
-        let format = match parts.next() {
-            Some("application/json") => Some(Self::Json),
-            Some("application/x-ndjson" | "application/ndjson" | "application/jsonl") => {
-                Some(Self::JsonLines)
-            }
-            Some("text/csv") => Some(Self::Csv),
-            _ => None,
-        };
-        let is_readable = |charset: &str| {
-            matches!(charset.trim_matches('"'), "utf-8" | "utf8" | "us-ascii" | "ascii")
-        };
-        match format {
-            Some(format)
-                if parts.filter_map(|part| part.strip_prefix("charset=")).all(is_readable) =>
-            {
-                Ok(format)
-            }
-            _ => {
-                let detail = "a batch comes as application/json, application/x-ndjson or \
-                              text/csv, in UTF-8; say which in Content-Type";
-                Err(Problem::new(ProblemCode::UnsupportedMediaType, detail))
-            }
-        }
-    }
-
-    /// Reads a batch that has arrived.
-    fn read(
-        self,
-        mut body: Spooled,
-        label: &str,
-        expected: Expected,
-        parts: mpsc::Sender<Part>,
-    ) -> Result<(), Unreadable> {
-        let gatherer = Gatherer::new(expected, parts);
-        match self {
-            Self::Json => json::read_document(&body.into_bytes()?, gatherer),
-            Self::JsonLines => json::read_lines(body.reader()?, gatherer),
-            Self::Csv => csv::read_rows(body.reader()?, label, gatherer),
-        }
-    }
 }
 
 type Accepted = (StatusCode, [(HeaderName, String); 1], axum::Json<AcceptedBatch>);

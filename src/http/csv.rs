@@ -2,13 +2,14 @@
 //!
 //! One column is the label, `id` and `weight` are themselves unless the model has features of
 //! these names, and the rest are the input: by name where the model's features have names, else in
-//! their order. Rows are read as a stream in constant memory.
+//! their order, as are the pixels of an image. Rows are read as a stream in constant memory.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
 
 use ::csv::{ErrorKind, Reader, ReaderBuilder, StringRecord};
 
+use super::images::push_pixels;
 use super::parse::{Cell, Columns, Row, push_text};
 use super::samples::{
     Expected, Gatherer, MAX_SAMPLE_BYTES, Tag, Unreadable, parse_id, parse_weight,
@@ -180,6 +181,10 @@ impl Layout {
         let weight = given(self.weight).map_or(Ok(1.0), |text| parse_weight(text.trim_ascii()))?;
         if expected.schema.is_text() {
             push_text(Cell::Text(Cow::Borrowed(cell(self.inputs[0]))), inputs)?;
+            return Ok(Tag { label, id, weight });
+        }
+        if expected.schema.image().is_some() {
+            push_pixels(self.inputs.iter().map(|&column| numeric_cell(cell(column))), inputs)?;
             return Ok(Tag { label, id, weight });
         }
         let mut input = Row::new(&expected.schema, expected.missing);

@@ -3,15 +3,20 @@
 //! This file is the map: every route, and what every request passes on its way in. A handler
 //! parses, makes one call into the services, and renders.
 
+mod archives;
 pub mod batches;
 mod csv;
 pub mod error;
 pub mod extract;
+mod files;
+mod format;
 pub mod health;
 pub mod idempotency;
+mod images;
 mod json;
 pub mod layers;
 pub mod models;
+mod multipart;
 pub mod observe;
 pub mod openapi;
 pub mod page;

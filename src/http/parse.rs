@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::walk::{self, each_element, each_member};
+use super::images::push_image;
+use super::walk::{self, count_elements, each_element, each_member};
 use crate::domain::Invalid;
 use crate::domain::input::{
     Category, Feature, FeatureKind, InputSchema, Inputs, MAX_CATEGORY_BYTES,
@@ -28,8 +29,10 @@ pub fn parse_input(
     into: &mut Inputs,
 ) -> Result<(), Invalid> {
     let json = value.get();
-    if schema.is_text() {
-        return push_text(json_cell(json), into);
+    match schema {
+        InputSchema::Text(_) => return push_text(json_cell(json), into),
+        InputSchema::Image(image) => return push_image(json, image, into),
+        InputSchema::Tabular(_) => {}
     }
     let mut row = Row::new(schema, missing);
     match (schema.features(), json.as_bytes().first()) {
@@ -217,7 +220,7 @@ fn complain(feature: &str, complaint: &str) -> Invalid {
 }
 
 /// A JSON value as a cell. `json` is one well-formed value, without space around it.
-fn json_cell(json: &str) -> Cell<'_> {
+pub(super) fn json_cell(json: &str) -> Cell<'_> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -268,16 +271,6 @@ fn category(cell: Cell<'_>) -> Result<Category, String> {
         0..=MAX_CATEGORY_BYTES => Ok(Some(Box::from(text))),
         long => Err(format!("is {long} bytes long, {MAX_CATEGORY_BYTES} is the most")),
     }
-}
-
-fn count_elements(json: &str) -> usize {
-    let mut count = 0;
-    // It is well formed, so that nothing but the count comes of it.
-    let _ = each_element(json, |_| {
-        count += 1;
-        Ok(())
-    });
-    count
 }
 
 #[cfg(test)]

@@ -11,16 +11,19 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
+use tokio::sync::Semaphore;
+use utoipa::{IntoParams, ToSchema};
 
-use super::batches::Input;
-use super::error::Problem;
-use super::extract::{AliasPath, Body, ModelPath, Path, VersionPath, expect_json, parse_object};
+use super::batches::{Input, RawFile};
+use super::error::{Problem, ProblemCode};
+use super::extract::{
+    AliasPath, Body, ModelPath, Path, Query, VersionPath, expect_json, parse_object,
+};
 use super::parse::parse_input;
-use crate::domain::Invalid;
-use crate::domain::input::Inputs;
+use crate::domain::input::{ImageSchema, Inputs};
 use crate::domain::name::{AliasName, LIVE, ModelName};
 use crate::domain::settings::ModelSettings;
+use crate::domain::{Invalid, image};
 use crate::services::Context;
 use crate::services::serving::{self, Answered, Target};
 
@@ -30,20 +33,42 @@ const MAX_INPUTS: usize = 10_000;
 const MAX_PAIRS: usize = 1_000_000;
 /// Bodies and answers from this size on are read and written off the runtime's threads.
 const HEAVY_BYTES: usize = 256 << 10;
+/// The same where inputs are images: a few bytes may decode to many pixels.
+const HEAVY_IMAGE_BYTES: usize = 4 << 10;
+
+/// Bodies with images that are read at once. The others wait where waiting takes no thread.
+static READERS: Semaphore = Semaphore::const_new(16);
 
 /// Inputs to be answered.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"inputs": [[0.0, 1.0, 0.5]], "top_k": 3}))]
 pub struct PredictRequest<'a> {
-    /// 1 to 10,000 inputs: each an array of numbers, an object by feature name, or a text.
+    /// 1 to 10,000 inputs: each an array of numbers, an object by feature name, a text, or an
+    /// image.
     #[serde(borrow)]
     #[schema(value_type = Vec<Input>, min_items = 1, max_items = 10_000)]
     inputs: Vec<&'a RawValue>,
-    /// How many labels to name for each input, 1 by default. At most as many as the version knows
-    /// are named; `top_k` times the number of inputs is at most 1,000,000.
-    #[schema(minimum = 1, maximum = 1_000_000, default = 1)]
+    /// How many labels to name for each input, by default as many as the query says. At most as
+    /// many as the version knows are named; `top_k` times the number of inputs is at most
+    /// 1,000,000.
+    #[schema(minimum = 1, maximum = 1_000_000)]
     top_k: Option<usize>,
+}
+
+/// How to predict.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PredictQuery {
+    /// How many labels to name for each input, where the body does not say.
+    #[serde(default = "one")]
+    #[param(minimum = 1, maximum = 1_000_000, default = 1)]
+    pub top_k: usize,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// What one version says about the inputs, in their order.
@@ -85,9 +110,11 @@ pub struct Scored<'a> {
 
 /// Predict with the live version.
 ///
-/// A new version takes over between two requests; one answer never mixes two.
+/// A new version takes over between two requests; one answer never mixes two. A model of images
+/// also takes one image file as the whole body.
 #[utoipa::path(post, path = "/v1/models/{model}/predict", operation_id = "predict",
-    tag = "predictions", params(ModelPath), request_body = PredictRequest<'_>,
+    tag = "predictions", params(ModelPath, PredictQuery),
+    request_body(content((PredictRequest<'_> = "application/json"), (RawFile = "image/*"))),
     responses(
         (status = 200, description = "The predictions.", body = Predictions<'_>),
         (status = 409, description = "The model has no version yet."),
@@ -95,31 +122,35 @@ pub struct Scored<'a> {
 pub async fn live(
     State(context): State<Context>,
     Path(path): Path<ModelPath>,
+    Query(query): Query<PredictQuery>,
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
     let live = AliasName::parse(LIVE)?;
-    predict(&context, &path.model, &Target::Alias(live), &headers, body).await
+    predict(&context, &path.model, &Target::Alias(live), &query, &headers, body).await
 }
 
 /// Predict with a given version.
 #[utoipa::path(post, path = "/v1/models/{model}/versions/{n}/predict",
     operation_id = "predictByVersion", tag = "predictions",
-    params(VersionPath), request_body = PredictRequest<'_>,
+    params(VersionPath, PredictQuery),
+    request_body(content((PredictRequest<'_> = "application/json"), (RawFile = "image/*"))),
     responses((status = 200, description = "The predictions.", body = Predictions<'_>)))]
 pub async fn version(
     State(context): State<Context>,
     Path(path): Path<VersionPath>,
+    Query(query): Query<PredictQuery>,
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    predict(&context, &path.model, &Target::Version(path.n), &headers, body).await
+    predict(&context, &path.model, &Target::Version(path.n), &query, &headers, body).await
 }
 
 /// Predict with the version that an alias points at.
 #[utoipa::path(post, path = "/v1/models/{model}/aliases/{alias}/predict",
     operation_id = "predictByAlias", tag = "predictions",
-    params(AliasPath), request_body = PredictRequest<'_>,
+    params(AliasPath, PredictQuery),
+    request_body(content((PredictRequest<'_> = "application/json"), (RawFile = "image/*"))),
     responses(
         (status = 200, description = "The predictions.", body = Predictions<'_>),
         (status = 409, description = "The alias is `live`, and the model has no version yet."),
@@ -127,28 +158,55 @@ pub async fn version(
 pub async fn alias(
     State(context): State<Context>,
     Path(path): Path<AliasPath>,
+    Query(query): Query<PredictQuery>,
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    predict(&context, &path.model, &Target::Alias(path.alias), &headers, body).await
+    predict(&context, &path.model, &Target::Alias(path.alias), &query, &headers, body).await
 }
 
 async fn predict(
     context: &Context,
     model: &ModelName,
     target: &Target,
+    query: &PredictQuery,
     headers: &HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    expect_json(headers)?;
+    let is_file = is_image(headers);
+    if !is_file {
+        expect_json(headers)?;
+    }
     let route = context.serving.route(context, model).await?;
-    let (heavy, schema_of) = (body.len() >= HEAVY_BYTES, Arc::clone(&route));
-    let (inputs, top_k) = compute(heavy, move || read(&body, &schema_of.model.settings)).await??;
+    let takes_images = route.model.settings.input.image().is_some();
+    if is_file && !takes_images {
+        let detail = "the model takes no images: send its inputs as application/json";
+        return Err(Problem::new(ProblemCode::UnsupportedMediaType, detail));
+    }
+    let heavy = body.len() >= if takes_images { HEAVY_IMAGE_BYTES } else { HEAVY_BYTES };
+    let turn = if heavy && takes_images { READERS.acquire().await.ok() } else { None };
+    let (top_k, schema_of) = (query.top_k, Arc::clone(&route));
+    let (inputs, top_k) = compute(heavy, move || {
+        // Until the work is done, which goes on when nobody waits for it any more.
+        let _turn = turn;
+        let settings = &schema_of.model.settings;
+        match (is_file, settings.input.image()) {
+            (true, Some(schema)) => read_file(&body, schema, settings, top_k),
+            _ => read(&body, settings, top_k),
+        }
+    })
+    .await??;
     let heavy = inputs.len() * top_k * size_of::<Scored<'_>>() >= HEAVY_BYTES;
     let answered = serving::predict(context, &route, target, inputs).await?;
     let model = model.clone();
     let json = compute(heavy, move || write(&model, &answered, top_k)).await??;
     Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
+}
+
+/// Whether the body is an image file; of which kind, its first bytes tell.
+fn is_image(headers: &HeaderMap) -> bool {
+    let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    said.and_then(|said| said.get(..6)).is_some_and(|kind| kind.eq_ignore_ascii_case("image/"))
 }
 
 /// Runs what takes long on a thread of its own, and the rest right here.
@@ -163,23 +221,46 @@ async fn compute<T: Send + 'static>(
 }
 
 /// The inputs of a body, and how many labels to name.
-fn read(body: &[u8], settings: &ModelSettings) -> Result<(Inputs, usize), Problem> {
+fn read(body: &[u8], settings: &ModelSettings, top_k: usize) -> Result<(Inputs, usize), Problem> {
     let request: PredictRequest<'_> = parse_object(body)?;
     let n = request.inputs.len();
     if !(1..=MAX_INPUTS).contains(&n) {
         let detail = format!("give 1 to {MAX_INPUTS} inputs, not {n}");
         return Err(Invalid::at("/inputs", detail).into());
     }
-    let top_k = request.top_k.unwrap_or(1);
-    if top_k < 1 || n.saturating_mul(top_k) > MAX_PAIRS {
-        let detail = format!("top_k is at least 1, and top_k times inputs at most {MAX_PAIRS}");
-        return Err(Invalid::at("/top_k", detail).into());
-    }
+    let (top_k, said_at) = match request.top_k {
+        Some(top_k) => (top_k, "/top_k"),
+        None => (top_k, TOP_K_OF_QUERY),
+    };
+    check_top_k(top_k, n, said_at)?;
     let mut inputs = Inputs::new(&settings.input);
     for (index, input) in request.inputs.into_iter().enumerate() {
         parse_input(input, &settings.input, settings.learning.missing, &mut inputs)
             .map_err(|error| error.within(&format!("/inputs/{index}")))?;
     }
+    Ok((inputs, top_k))
+}
+
+const TOP_K_OF_QUERY: &str = "/query/top_k";
+
+fn check_top_k(top_k: usize, n_inputs: usize, said_at: &str) -> Result<(), Invalid> {
+    if top_k < 1 || n_inputs.saturating_mul(top_k) > MAX_PAIRS {
+        let detail = format!("top_k is at least 1, and top_k times inputs at most {MAX_PAIRS}");
+        return Err(Invalid::at(said_at, detail));
+    }
+    Ok(())
+}
+
+/// The input that a body of one image file is.
+fn read_file(
+    file: &[u8],
+    schema: &ImageSchema,
+    settings: &ModelSettings,
+    top_k: usize,
+) -> Result<(Inputs, usize), Problem> {
+    check_top_k(top_k, 1, TOP_K_OF_QUERY)?;
+    let mut inputs = Inputs::new(&settings.input);
+    inputs.push(&image::decode(file, schema)?, &[]);
     Ok((inputs, top_k))
 }
 
@@ -246,7 +327,7 @@ mod tests {
             gate: GateSettings::default(),
             retention: RetentionSettings::default(),
         };
-        super::read(body.as_bytes(), &settings).map_err(|problem| {
+        super::read(body.as_bytes(), &settings, 1).map_err(|problem| {
             let pointer = problem.errors().first().map(|error| error.pointer.clone());
             (problem.code().status().as_u16(), pointer.unwrap_or_default())
         })

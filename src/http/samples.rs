@@ -118,7 +118,10 @@ impl Gatherer {
     ) -> Result<(), Unreadable> {
         let index = self.n_received;
         self.n_received += 1;
-        self.text_bytes += text_bytes;
+        // Of an image's text nothing is kept but what is short.
+        if self.expected.schema.image().is_none() {
+            self.text_bytes += text_bytes;
+        }
         let chunk = &mut self.chunk;
         match read(&self.expected, &mut chunk.samples.inputs) {
             Ok(Tag { label, id, weight }) => {
@@ -250,5 +253,7 @@ pub(super) fn parse_weight(text: &str) -> Result<f32, Invalid> {
     }
 }
 
+#[cfg(test)]
+mod file_tests;
 #[cfg(test)]
 mod format_tests;

@@ -35,8 +35,8 @@ impl Spooled {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub(super) fn reader(&mut self) -> io::Result<BufReader<Box<dyn Read + '_>>> {
-        let reader: Box<dyn Read + '_> = match self {
+    pub(super) fn reader(&mut self) -> io::Result<BufReader<Box<dyn Read + Send + '_>>> {
+        let reader: Box<dyn Read + Send + '_> = match self {
             Self::Memory(bytes) => Box::new(bytes.as_slice()),
             Self::File(file) => {
                 file.rewind()?;

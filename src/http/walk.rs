@@ -41,6 +41,17 @@ pub(super) fn each_element<'a>(
         .unwrap_or_else(|error| Err(Invalid::new(words(&error))))
 }
 
+/// How many elements the array that `json` is holds.
+pub(super) fn count_elements(json: &str) -> usize {
+    let mut count = 0;
+    // It is well formed, so that nothing but the count comes of it.
+    let _ = each_element(json, |_| {
+        count += 1;
+        Ok(())
+    });
+    count
+}
+
 /// Walks through an object as part of a larger walk.
 pub(super) struct EachMember<F>(pub(super) F);
 

@@ -6,6 +6,7 @@
 mod support;
 
 mod batches;
+mod images;
 mod imports;
 mod models;
 mod operations;

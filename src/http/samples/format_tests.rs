@@ -33,15 +33,15 @@ fn named() -> Expected {
 
 /// What a batch turned out to hold.
 #[derive(Debug, Default, PartialEq)]
-struct Batch {
-    samples: Samples,
+pub(super) struct Batch {
+    pub(super) samples: Samples,
     client_ids: Vec<Option<String>>,
     indices: Vec<u64>,
-    rejections: Vec<(u64, String)>,
+    pub(super) rejections: Vec<(u64, String)>,
     n_samples_by_chunk: Vec<usize>,
 }
 
-fn gather(
+pub(super) fn gather(
     expected: &Expected,
     read: impl FnOnce(Gatherer) -> Result<(), Unreadable>,
 ) -> Result<Batch, Unreadable> {
