@@ -49,10 +49,13 @@ async fn a_model_that_cannot_be_right_is_refused_with_a_pointer() {
         (json!({"name": "a", "input": {"kind": "tabular", "dim": 0}}), "/input/dim"),
         (json!({"name": "a", "input": {"kind": "tabular"}}), "/input"),
         (json!({"name": "a", "input": {"kind": "text", "dim": 2}}), "/input/dim"),
-        (json!({"name": "a", "input": {"kind": "text"}, "network": {}}), "/network/kind"),
+        (
+            json!({"name": "a", "input": {"kind": "text"}, "network": {"kind": "mlp"}}),
+            "/network/kind",
+        ),
         (
             json!({"name": "a", "input": {"kind": "image", "width": 2, "height": 2, "channels": 1}}),
-            "/input/kind",
+            "/input/width",
         ),
         (json!({"name": "a", "input": input, "colour": 1}), "/colour"),
         (json!({"name": "a", "input": input, "gate": {"max_drop": 2}}), "/gate/max_drop"),
