@@ -202,3 +202,20 @@ async fn a_version_that_the_gate_refuses_is_kept_and_never_live() {
     );
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_of_the_history_is_shared_by_the_labels_that_it_has() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    let model = json!({"name": "m", "input": {"kind": "tabular", "dim": 8},
+        "schedule": {"paused": true}, "learning": {"memory": 60}});
+    api.post("/v1/models", model).await.expect(201);
+    for (seed, labels, expected) in
+        [(1, &["a", "b"][..], 0), (2, &["c", "d"], 60), (3, &["a", "b", "e"], 60)]
+    {
+        api.send_samples("m", &blobs(labels, 100, 8, seed)).await;
+        let update = api.update("m").await;
+        assert_eq!(update["report"]["samples"]["replayed"], expected, "{labels:?}");
+    }
+    service.stop().await;
+}

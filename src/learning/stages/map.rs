@@ -54,19 +54,33 @@ fn around(map: Map, x: usize, y: usize) -> [[usize; PATCH]; PATCH] {
 
 /// The patch around each pixel, `[pixels, n_read]` row-major.
 pub(super) fn gather(numbers: &[f32], map: Map, patches: &mut Vec<f32>) {
-    let depth = map.depth;
-    patches.clear();
-    patches.reserve(map.n_pixels() * map.n_read());
-    for y in 0..map.height {
-        for x in 0..map.width {
-            let is_inside = 0 < x && x + 1 < map.width;
-            for row in around(map, x, y) {
-                if is_inside {
-                    patches.extend_from_slice(&numbers[row[0]..row[0] + PATCH * depth]);
-                } else {
-                    for at in row {
-                        patches.extend_from_slice(&numbers[at..at + depth]);
-                    }
+    // All of it is written anew.
+    patches.resize(map.n_pixels() * map.n_read(), 0.0);
+    match map.depth {
+        1 => gather_deep::<1>(numbers, map, patches),
+        3 => gather_deep::<3>(numbers, map, patches),
+        depth => gather_any(numbers, map, depth, patches),
+    }
+}
+
+/// The same for a depth that the compiler knows: so few numbers are moved at a time that a call for
+/// each would take longer than the moving.
+fn gather_deep<const DEPTH: usize>(numbers: &[f32], map: Map, patches: &mut [f32]) {
+    gather_any(numbers, map, DEPTH, patches);
+}
+
+#[inline(always)]
+fn gather_any(numbers: &[f32], map: Map, depth: usize, patches: &mut [f32]) {
+    let n_row = PATCH * depth;
+    for (pixel, patch) in patches.chunks_exact_mut(PATCH * n_row).enumerate() {
+        let (x, y) = (pixel % map.width, pixel / map.width);
+        let is_inside = 0 < x && x + 1 < map.width;
+        for (into, row) in patch.chunks_exact_mut(n_row).zip(around(map, x, y)) {
+            if is_inside {
+                into.copy_from_slice(&numbers[row[0]..row[0] + n_row]);
+            } else {
+                for (into, at) in into.chunks_exact_mut(depth).zip(row) {
+                    into.copy_from_slice(&numbers[at..at + depth]);
                 }
             }
         }
