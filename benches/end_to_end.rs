@@ -1,8 +1,8 @@
 //! The service from outside, as ratios against a baseline in the same run.
 //!
 //! - Ingest: NDJSON of 784 floats, against a bare COPY of the same blocks and rows.
-//! - Predict: one 784-vector as JSON on 16 connections, against a handler that parses the same JSON
-//!   and answers a constant.
+//! - Predict: one 784-vector, one short text, or one image of 784 pixels as JSON on 16 connections,
+//!   against a handler that parses the same JSON and answers a constant.
 //! - Memory: the peak of a process that takes in 1 GiB of distinct samples as NDJSON.
 //! - Start: an empty directory to ready, and again.
 //!
@@ -23,7 +23,7 @@ use perennial::domain::input::Inputs;
 use perennial::domain::sample::ContentHash;
 use perennial::storage::block;
 use rand::{Rng, SeedableRng};
-use serde_json::json;
+use serde_json::{Value, json};
 use support::process::{Process, free_address, ready};
 use support::{Api, Database, TestService, readable_dir};
 
@@ -148,36 +148,61 @@ async fn copy(pool: &sqlx::PgPool, model: i64, batch: uuid::Uuid, images: &[Vec<
 }
 
 #[derive(serde::Deserialize)]
-struct Vectors {
-    inputs: Vec<Vec<f32>>,
+struct Question<T> {
+    inputs: Vec<T>,
 }
 
 async fn predict() {
+    let vector = json!({"kind": "tabular", "dim": DIM});
+    let vectors = images(300, 7).into_iter().map(|image| json!(image)).collect();
+    compare("vector", vector, vectors, "over 0.40").await;
+    let sentence =
+        |i: usize| json!(format!("Where is my card number {i}, and when will it arrive?"));
+    let sentences = (0..300).map(sentence).collect();
+    compare("short text", json!({"kind": "text"}), sentences, "over 0.33").await;
+    let image = json!({"kind": "image", "width": 28, "height": 28, "channels": 1});
+    let pixels = |image: Vec<f32>| image.iter().map(|x| (x * 255.0) as u8).collect::<Vec<u8>>();
+    let pictures = images(300, 7).into_iter().map(|image| json!(pixels(image))).collect();
+    compare("image", image, pictures, "no goal is set").await;
+}
+
+/// One input a request, against a handler that parses the same JSON and answers a constant.
+async fn compare(what: &str, schema: Value, inputs: Vec<Value>, goal: &str) {
     let service = TestService::start().await;
-    create(&service.api, "m").await;
-    let text = ndjson(&images(300, 7));
-    service.api.post_text("/v1/models/m/batches", "application/x-ndjson", text).await.expect(202);
+    let model = json!({"name": "m", "input": schema, "schedule": {"paused": true}});
+    service.api.post("/v1/models", model).await.expect(201);
+    let sample =
+        |(i, input): (usize, &Value)| json!({"input": input, "label": (i % 3).to_string()});
+    let samples: Vec<Value> = inputs.iter().enumerate().map(sample).collect();
+    let batch = json!({"samples": samples});
+    service.api.post("/v1/models/m/batches", batch).await.expect(202);
     assert_eq!(service.api.update("m").await["outcome"], "published");
 
-    let constant = |axum::Json(vectors): axum::Json<Vectors>| async move {
-        axum::Json(json!({"label": "7", "n": vectors.inputs.iter().map(Vec::len).sum::<usize>()}))
+    let parsed_vectors = |axum::Json(question): axum::Json<Question<Vec<f32>>>| async move {
+        axum::Json(json!({"label": "7", "n": question.inputs.iter().map(Vec::len).sum::<usize>()}))
+    };
+    let parsed_texts = |axum::Json(question): axum::Json<Question<String>>| async move {
+        axum::Json(
+            json!({"label": "7", "n": question.inputs.iter().map(String::len).sum::<usize>()}),
+        )
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = axum::Router::new().route("/constant", post(constant));
+    let constant = if inputs[0].is_string() { post(parsed_texts) } else { post(parsed_vectors) };
+    let router = axum::Router::new().route("/constant", constant);
     tokio::spawn(async move { axum::serve(listener, router).await });
 
-    let body = json!({"inputs": [images(1, 7)[0]]}).to_string();
+    let body = json!({"inputs": [inputs[0]]}).to_string();
     let ours = format!("{}/v1/models/m/predict", service.api.address);
     let theirs = format!("http://{address}/constant");
     let mut ratios = Vec::new();
     for _ in 0..3 {
         let (a, b) = (load(&ours, &body).await, load(&theirs, &body).await);
-        println!("predict: {a:.0} requests/s; constant handler {b:.0}; ratio {:.2}", a / b);
+        println!("predict {what}: {a:.0} requests/s; constant handler {b:.0}; ratio {:.2}", a / b);
         ratios.push(a / b);
     }
     ratios.sort_by(f64::total_cmp);
-    println!("predict / constant, median: {:.2} (to reach: 0.40)\n", ratios[1]);
+    println!("predict {what} / constant, median: {:.2} ({goal})\n", ratios[1]);
     service.stop().await;
 }
 

@@ -232,3 +232,53 @@ fn numbers(tensors: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec
     }
     floats(tensors, name, shape).map_err(|error| invalid(format!("tensor {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::input::TabularSchema;
+    use crate::domain::settings::{
+        GateSettings, LearningSettings, MlpSettings, RetentionSettings, ScheduleSettings,
+        SelectionSettings,
+    };
+
+    const READER: &[u8] = include_bytes!("../../tests/import/reader.safetensors");
+
+    fn settings() -> ModelSettings {
+        ModelSettings {
+            input: InputSchema::Tabular(TabularSchema { dim: Some(5), features: None }),
+            network: NetworkSettings::Mlp(MlpSettings { hidden: vec![8, 6] }),
+            learning: LearningSettings::default(),
+            selection: SelectionSettings::default(),
+            schedule: ScheduleSettings::default(),
+            gate: GateSettings::default(),
+            retention: RetentionSettings::default(),
+        }
+    }
+
+    #[test]
+    fn the_same_file_gives_the_same_state() {
+        let state = import(READER, &settings()).unwrap();
+        assert_eq!(state.labels().len(), 3);
+        assert_eq!(state, import(READER, &settings()).unwrap());
+    }
+
+    proptest! {
+        #[test]
+        fn damage_is_refused_or_imported_and_never_a_panic(
+            at in 0..READER.len(), byte: u8, cut in 0..READER.len(),
+        ) {
+            let mut file = READER.to_vec();
+            file[at] = byte;
+            let _ = import(&file, &settings());
+            prop_assert!(import(&READER[..cut], &settings()).is_err());
+        }
+
+        #[test]
+        fn what_is_no_file_is_refused(file in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(import(&file, &settings()).is_err());
+        }
+    }
+}
