@@ -59,6 +59,7 @@ fn rate(input: &InputSchema) -> f64 {
         settings: &settings,
         device: Device::Flex,
         parent: None,
+        body: None,
         parent_digest: None,
         parent_matrix: &vec![],
         history: samples.empty_like(),

@@ -15,7 +15,7 @@ use crate::domain::settings::{
     GateSettings, LearningSettings, ModelSettings, NetworkSettings, RetentionSettings,
     ScheduleSettings, SelectionSettings,
 };
-use crate::services::import::Base;
+use crate::services::import::{Base, Head};
 
 mod views;
 
@@ -57,7 +57,7 @@ pub struct NewModel {
     gate: Option<GateSettings>,
     /// What is kept.
     retention: Option<RetentionSettings>,
-    /// Another model's version that becomes version 1 of this one: it goes on from there.
+    /// Another model's version that this one goes on from.
     base: Option<BaseVersion>,
 }
 
@@ -71,13 +71,32 @@ pub struct BaseVersion {
     /// The version's number.
     #[schema(minimum = 1)]
     version: i32,
+    /// What becomes of its labels.
+    #[serde(default)]
+    #[schema(inline)]
+    head: BaseHead,
+}
+
+/// What becomes of the labels of a base.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum BaseHead {
+    /// They are the model's first: the base is its version 1.
+    #[default]
+    Grow,
+    /// They are left out: the first update begins with the base's other layers.
+    Replace,
 }
 
 impl NewModel {
     /// What it is to begin with, if it is.
     pub fn base(&self) -> Option<Base> {
         let base = self.base.as_ref()?;
-        Some(Base { model: base.model.clone(), version: base.version })
+        let head = match base.head {
+            BaseHead::Grow => Head::Grow,
+            BaseHead::Replace => Head::Replace,
+        };
+        Some(Base { model: base.model.clone(), version: base.version, head })
     }
 
     /// The name, and the settings with their defaults filled in; `base` is what those of the base are.

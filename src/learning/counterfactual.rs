@@ -12,10 +12,10 @@ use super::given::Given;
 use super::minibatch::HALF;
 use super::recipe::Recipe;
 use super::schedule::Schedule;
-use super::state::{self, LearnerState};
+use super::state::LearnerState;
 use super::subset::Subset;
 use super::train::{self, Material};
-use super::{Event, LearningError, Lesson, Watch};
+use super::{Event, LearningError, Lesson, Watch, begin};
 
 /// One of its steps for so many of the update's, which are of twice as many samples: about an eighth
 /// of the update's time.
@@ -48,7 +48,7 @@ pub(super) fn fine_tune(
     let learning = LearningSettings { strategy: Strategy::Naive, ..settings.clone() };
     let plain = ModelSettings { learning, ..lesson.settings.clone() };
     let recipe = Recipe::of(&plain, false);
-    let mut state = state::begin(lesson, given, &recipe);
+    let mut state = begin::begin(lesson, given, &recipe);
     state.grow_head(new_labels, lesson.seed);
     state.count(given, &recipe);
     let (new, nothing) = (chosen.up_to(n_steps * HALF), Subset::none(chosen.samples));

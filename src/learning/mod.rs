@@ -7,6 +7,7 @@
 mod analytic;
 mod answering;
 mod augment;
+mod begin;
 mod categories;
 mod choose;
 mod clean;
@@ -137,6 +138,9 @@ pub struct Lesson<'a> {
     pub device: Device,
     /// The state to go on from; none before version 1.
     pub parent: Option<&'a LearnerState>,
+    /// What a model without a parent goes on from, but for its head and its labels: another model's
+    /// state.
+    pub body: Option<&'a LearnerState>,
     /// SHA-256 of the parent's checkpoint, hexadecimal: kept in the new state as its lineage.
     pub parent_digest: Option<&'a str>,
     /// The accuracy matrix of the parent's lineage so far, in spans that go with as many
@@ -267,7 +271,7 @@ pub fn update(
         return Ok(report::nothing_to_learn(lesson, &given.new));
     }
     let recipe = Recipe::of(lesson.settings, given.drift.moves);
-    let mut state = state::begin(lesson, &given, &recipe);
+    let mut state = begin::begin(lesson, &given, &recipe);
     watch.progress(0.05)?;
 
     watch.phase(Phase::Select)?;
@@ -331,7 +335,7 @@ pub fn plan(lesson: &Lesson<'_>) -> Result<Plan, LearningError> {
         return Ok(Plan { report, decisions });
     }
     let recipe = Recipe::of(lesson.settings, given.drift.moves);
-    let state = state::begin(lesson, &given, &recipe);
+    let state = begin::begin(lesson, &given, &recipe);
     let selection = select::select(lesson, &state, &given.new.good);
     let chosen = selection.chosen(&given.new.good);
     let replay = given.replay(&recipe);
@@ -372,7 +376,8 @@ fn check(lesson: &Lesson<'_>) -> Result<(), LearningError> {
             || (samples.inputs.n_numeric() == schema.n_numeric()
                 && samples.inputs.n_categorical() == schema.n_categorical())
     };
-    if lesson.parent.is_some_and(|parent| !parent.fits(lesson.settings)) {
+    let mut states = lesson.parent.into_iter().chain(lesson.body);
+    if !states.all(|state| state.fits(lesson.settings)) {
         return Err(LearningError::Mismatch("parent"));
     }
     let held_out = lesson.held_out.iter();

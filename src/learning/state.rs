@@ -1,7 +1,5 @@
 //! The learner state: all that is needed to go on learning, and to answer.
 
-use rand_xoshiro::Xoshiro256PlusPlus;
-
 use crate::domain::input::InputSchema;
 use crate::domain::label::Label;
 use crate::domain::sample::Samples;
@@ -9,14 +7,15 @@ use crate::domain::settings::{MAX_EXPERTS, ModelSettings, Strategy};
 use crate::domain::update::AnsweredBy;
 
 use super::analytic::Analytic;
+use super::begin::hidden_layers;
 use super::categories::{Dictionary, UNSEEN};
 use super::drift::Evidence;
-use super::features::{self, Featurizer};
+use super::features::Featurizer;
 use super::given::Given;
 use super::judges::Judges;
 use super::minibatch::places;
 use super::network::Dense;
-use super::normalize::{Moments, Scale, compensate, compensate_importance};
+use super::normalize::{Moments, compensate, compensate_importance};
 use super::recipe::Recipe;
 use super::seed::{Draw, stream};
 use super::shape::{Shape, insert_expert};
@@ -107,6 +106,25 @@ impl LearnerState {
     /// Whether this state is of the model that has `settings`.
     pub(super) fn fits(&self, settings: &ModelSettings) -> bool {
         self.input == settings.input && self.shape.fits(&settings.network, &settings.input)
+    }
+
+    /// What another model may go on from: the same without labels, and without all that knows them.
+    pub(super) fn body(&self) -> Self {
+        let mut layers = self.layers.clone();
+        layers.pop();
+        Self {
+            labels: Vec::new(),
+            layers,
+            frequencies: Vec::new(),
+            levelled: false,
+            importance: None,
+            drift: Evidence::default(),
+            analytic: None,
+            answered_by: AnsweredBy::Network,
+            temperature: 1.0,
+            lineage: Lineage::default(),
+            ..self.clone()
+        }
     }
 
     /// Whether there is anything to forget.
@@ -239,7 +257,7 @@ impl LearnerState {
     /// Takes the categories of `samples` into the dictionaries and gives each a row of the first
     /// layer. A new category's row is that of the unseen, as which it was read until now: the
     /// function stays as it is.
-    fn learn_categories(&mut self, samples: &Subset<'_>) {
+    pub(super) fn learn_categories(&mut self, samples: &Subset<'_>) {
         if self.dictionaries.is_empty() {
             return;
         }
@@ -260,7 +278,7 @@ impl LearnerState {
     }
 
     /// Counts which buckets `samples` fall into, where that counts, and compensates the first layer.
-    fn count_documents(&mut self, samples: &Subset<'_>) {
+    pub(super) fn count_documents(&mut self, samples: &Subset<'_>) {
         let featurizer = Featurizer::new(&self.input, &self.moments, &self.dictionaries);
         let Some(documents) = &mut self.documents else { return };
         let before = documents.weights();
@@ -278,7 +296,7 @@ impl LearnerState {
 
     /// Takes `samples` into the running statistics, in which what came before counts no more than
     /// they do where `follows`, and compensates the first layer.
-    fn normalize(&mut self, samples: &Subset<'_>, follows: bool) {
+    pub(super) fn normalize(&mut self, samples: &Subset<'_>, follows: bool) {
         let before = self.moments.scale(&self.input);
         let inputs = &samples.samples.inputs;
         let new = Moments::of(inputs, &samples.indices, self.input.n_scales());
@@ -300,7 +318,7 @@ impl LearnerState {
 }
 
 /// Columns of all categories.
-fn n_columns(dictionaries: &[Dictionary]) -> usize {
+pub(super) fn n_columns(dictionaries: &[Dictionary]) -> usize {
     dictionaries.iter().map(Dictionary::n_columns).sum()
 }
 
@@ -325,73 +343,4 @@ fn insert_categories(
     }
     first.n_in = weight.len() / n_out;
     first.weight = weight;
-}
-
-/// The state that an update begins with: the parent's, or an empty one, with the new samples'
-/// statistics and categories taken in, and the same function of raw inputs as before. One that
-/// begins anew takes in the history as well, and keeps the parent's labels in their order.
-pub(super) fn begin(lesson: &Lesson<'_>, given: &Given<'_>, recipe: &Recipe) -> LearnerState {
-    let blank = || LearnerState::blank(lesson.settings);
-    let mut state = match recipe.strategy {
-        Strategy::Retrain => blank(),
-        _ => lesson.parent.cloned().unwrap_or_else(blank),
-    };
-    if recipe.strategy == Strategy::Retrain {
-        state.normalize(&given.history, false);
-        state.learn_categories(&given.history);
-        state.count_documents(&given.history);
-    }
-    state.normalize(&given.new.good, recipe.follows);
-    state.learn_categories(&given.new.good);
-    state.count_documents(&given.new.good);
-    if state.layers.is_empty() {
-        state.layers = hidden_layers(&state, &state.shape, &mut stream(lesson.seed, Draw::Layers));
-    }
-    if let (Strategy::Retrain, Some(parent)) = (recipe.strategy, lesson.parent) {
-        state.grow_head(&parent.labels, lesson.seed);
-        state.frequencies.clone_from(&parent.frequencies);
-    }
-    state.drift = given.drift;
-    state.lineage.updates = lesson.parent.map_or(0, |parent| parent.lineage.updates) + 1;
-    state.lineage.seed = lesson.seed;
-    state.lineage.parent = lesson.parent_digest.map(ToOwned::to_owned);
-    state
-}
-
-/// Drawn layers of `shape` but for the head, for the features of `state`.
-fn hidden_layers(
-    state: &LearnerState,
-    shape: &Shape,
-    draws: &mut Xoshiro256PlusPlus,
-) -> Vec<Dense> {
-    let n_active = state.input.n_numeric() + state.dictionaries.len();
-    let sizes = shape.body(features::width(&state.input, &state.dictionaries));
-    let reading = shape.reading();
-    let scale = state.moments.scale(&state.input);
-    let layer = |(place, (n_in, n_out))| {
-        if shape.is_affine(place) {
-            return Dense { n_in, n_out, weight: vec![1.0; n_out], bias: vec![0.0; n_out] };
-        }
-        if !reading.contains(&place) {
-            return Dense::random(n_in, n_out, n_in, draws);
-        }
-        let mut first = Dense::random(n_in, n_out, n_active.min(n_in), draws);
-        silence_unlearnt_inputs(&mut first, state, &scale);
-        first
-    };
-    sizes.into_iter().enumerate().map(layer).collect()
-}
-
-/// Zeroes the weights of inputs that no sample so far can train: features that never varied, and
-/// unseen categories. Random weights there would be noise as soon as such an input comes.
-fn silence_unlearnt_inputs(first: &mut Dense, state: &LearnerState, scale: &Scale) {
-    let n_scales = scale.varies.len();
-    let mut column = first.n_in - n_columns(&state.dictionaries);
-    for j in (0..n_scales).filter(|&j| !scale.varies[j]) {
-        (j..column).step_by(n_scales).for_each(|row| first.row_mut(row).fill(0.0));
-    }
-    for dictionary in &state.dictionaries {
-        first.row_mut(column + UNSEEN).fill(0.0);
-        column += dictionary.n_columns();
-    }
 }

@@ -257,11 +257,11 @@ impl<'a> Trainer<'a> {
         watch: &mut Watch<'_>,
     ) -> Result<EpochReport, LearningError> {
         let shape = &self.state.shape;
-        // What the first version has learnt stays; that learns all of it.
-        let n_frozen = self
-            .material
-            .teacher
-            .map_or(0, |_| shape.n_layers_of(self.lesson.settings.learning.frozen_layers as usize));
+        // What the first version has learnt stays; that learns all of it, but what it began with.
+        let n_frozen = match self.material.teacher.or(self.lesson.body) {
+            Some(_) => shape.n_layers_of(self.lesson.settings.learning.frozen_layers as usize),
+            None => 0,
+        };
         minibatches.shuffle();
         let epoch = course.epochs.len();
         let (mut sum, mut n_right, mut n_rows) = (0.0, 0, 0);
@@ -353,6 +353,7 @@ mod tests {
             settings: &settings,
             device: Device::Flex,
             parent: None,
+            body: None,
             parent_digest: None,
             parent_matrix: &vec![],
             history: experience.empty_like(),

@@ -1,6 +1,7 @@
 //! "Begin this model with weights that I have, or with another model's version."
 //!
-//! Either becomes version 1: no training made it, so it has no figures and no update.
+//! Either becomes version 1: no training made it, so it has no figures and no update. Of another
+//! model's version the labels may be left out: then it is what the first update begins with.
 
 use bytes::Bytes;
 use sqlx::PgTransaction;
@@ -24,6 +25,17 @@ pub struct Base {
     pub model: ModelName,
     /// Its version.
     pub version: i32,
+    /// Whether it is to know the version's labels.
+    pub head: Head,
+}
+
+/// What becomes of the labels of a base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// They are the model's first: the base is its version 1.
+    Grow,
+    /// They are left out: its first update begins with the base's other layers.
+    Replace,
 }
 
 /// A base as it was found.
@@ -33,6 +45,7 @@ pub struct Found {
     pub model: Model,
     /// Its checkpoint.
     file: Bytes,
+    head: Head,
 }
 
 /// Makes the network in `file`, of which safetensors as PyTorch writes them are read, version 1 of the
@@ -75,23 +88,32 @@ pub async fn find(context: &Context, base: &Base) -> Result<Found, ServiceError>
     };
     drop(db);
     let file = context.checkpoints.read(&version.checkpoint).await?;
-    Ok(Found { model, file })
+    Ok(Found { model, file, head: base.head })
 }
 
-/// Makes `base` version 1 of `model`, which is new.
+/// Makes `base` what `model`, which is new, goes on from.
 ///
 /// # Errors
-/// [`ServiceError::VersionDamaged`] when the base cannot be read.
+/// When the base is damaged.
 pub(super) async fn copy(
     context: &Context,
     tx: &mut PgTransaction<'_>,
     model: &Model,
     base: Found,
-) -> Result<i32, ServiceError> {
+) -> Result<(), ServiceError> {
     let state = checkpoint::decode(&base.file).map_err(|error| {
         StorageError::damaged(format!("a version of model {}", base.model.name), error)
     })?;
-    begin(context, tx, model, base.file.into(), state.labels(), Origin::Copied).await
+    match base.head {
+        Head::Grow => {
+            begin(context, tx, model, base.file.into(), state.labels(), Origin::Copied).await?;
+        }
+        Head::Replace => {
+            let checkpoint = context.checkpoints.write(model.id, base.file.into()).await?;
+            versions::insert_body(tx, model.id, &checkpoint).await?;
+        }
+    }
+    Ok(())
 }
 
 fn encoded(state: &learning::LearnerState) -> (Vec<u8>, Vec<Label>) {

@@ -171,14 +171,48 @@ pub async fn published(db: &mut PgConnection, model: ModelId) -> Result<Vec<i32>
     .await?)
 }
 
-/// The checkpoint paths of all of a model's versions.
+/// Keeps a checkpoint as what a model begins with.
+pub async fn insert_body(
+    db: &mut PgConnection,
+    model: ModelId,
+    checkpoint: &CheckpointRef,
+) -> Result<(), StorageError> {
+    sqlx::query!(
+        "INSERT INTO bodies (model_id, checkpoint, bytes, sha256) VALUES ($1, $2, $3, $4)",
+        model.0,
+        checkpoint.path,
+        checkpoint.bytes,
+        checkpoint.sha256,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// What a model begins with, if there is anything.
+pub async fn body(
+    db: &mut PgConnection,
+    model: ModelId,
+) -> Result<Option<CheckpointRef>, StorageError> {
+    let row =
+        sqlx::query!("SELECT checkpoint, bytes, sha256 FROM bodies WHERE model_id = $1", model.0,)
+            .fetch_optional(db)
+            .await?;
+    Ok(row.map(|row| CheckpointRef { path: row.checkpoint, bytes: row.bytes, sha256: row.sha256 }))
+}
+
+/// The checkpoint paths of all of a model's versions, and of what it began with.
 pub async fn checkpoint_paths(
     db: &mut PgConnection,
     model: ModelId,
 ) -> Result<Vec<String>, StorageError> {
-    Ok(sqlx::query_scalar!("SELECT DISTINCT checkpoint FROM versions WHERE model_id = $1", model.0)
-        .fetch_all(db)
-        .await?)
+    Ok(sqlx::query_scalar!(
+        r#"SELECT checkpoint AS "checkpoint!" FROM versions WHERE model_id = $1
+           UNION SELECT checkpoint FROM bodies WHERE model_id = $1"#,
+        model.0,
+    )
+    .fetch_all(db)
+    .await?)
 }
 
 /// Points an alias at a version that exists.

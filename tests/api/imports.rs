@@ -191,3 +191,33 @@ async fn a_model_may_begin_with_anothers_version() {
     assert_eq!(problem["errors"][0]["pointer"], "/base/model");
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_may_begin_with_anothers_layers_and_labels_of_its_own() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    create(api, "reader").await;
+    import(api, "reader", READER).await.expect(201);
+    let base = json!({"model": "reader", "version": 1, "head": "replace"});
+    let new = json!({"name": "animals", "base": base, "schedule": {"paused": true},
+        "learning": {"frozen_layers": 2}});
+    let made = api.post("/v1/models", new).await.expect(201);
+    assert_eq!((&made["live_version"], &made["labels"]), (&json!(null), &json!([])));
+    // It outlives what it came from.
+    assert_eq!(api.delete("/v1/models/reader").await.status, 204);
+    api.send_samples("animals", &blobs(&["yak", "emu"], 100, 5, 1)).await;
+    api.update("animals").await;
+    let version = api.get("/v1/models/animals/versions/1").await.expect(200);
+    assert_eq!(version["labels"], json!(["emu", "yak"]), "none of the base's");
+
+    // Its second layer, which no normaliser changes, is PyTorch's.
+    let url = format!("{}/v1/models/animals/versions/1/checkpoint", api.address);
+    let file = reqwest::get(url).await.unwrap().bytes().await.unwrap();
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    let ours = tensors.tensor("layers.1.bias").unwrap().data().to_vec();
+    let theirs =
+        SafeTensors::deserialize(READER).unwrap().tensor("2.bias").unwrap().data().to_vec();
+    assert_eq!(ours, theirs);
+    assert_eq!(api.delete("/v1/models/animals").await.status, 204);
+    service.stop().await;
+}

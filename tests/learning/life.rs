@@ -122,6 +122,7 @@ pub(crate) fn with_strategy(mut settings: ModelSettings, strategy: Strategy) -> 
 pub(crate) struct Life {
     pub(crate) settings: ModelSettings,
     pub(crate) state: Option<LearnerState>,
+    pub(crate) body: Option<LearnerState>,
     pub(crate) digest: Option<String>,
     pub(crate) matrix: AccuracyMatrix,
     pub(crate) history: Samples,
@@ -132,7 +133,7 @@ impl Life {
     pub(crate) fn new(settings: ModelSettings) -> Self {
         let history = Samples { inputs: Inputs::new(&settings.input), ..Samples::default() };
         let (state, digest, matrix, held_out) = (None, None, Vec::new(), Vec::new());
-        Self { settings, state, digest, matrix, history, held_out }
+        Self { settings, state, body: None, digest, matrix, history, held_out }
     }
 
     /// The lesson that `samples` make; one in ten is held out, by its input.
@@ -149,6 +150,7 @@ impl Life {
             settings: &self.settings,
             device: Device::Flex,
             parent: self.state.as_ref(),
+            body: self.body.as_ref(),
             parent_digest: self.digest.as_deref(),
             parent_matrix: if self.state.is_some() { &self.matrix } else { &NO_ROWS },
             experience: filter(samples, |index| !is_held_out(index)),

@@ -16,6 +16,7 @@ use crate::domain::matrix::{span_of, widened};
 use crate::domain::sample::{ContentHash, Samples};
 use crate::learning::{self, LearnerState, Lesson, checkpoint};
 use crate::storage::StorageError;
+use crate::storage::checkpoints::CheckpointRef;
 use crate::storage::models::{self, Model, ModelId};
 use crate::storage::samples::{self, SampleRow};
 use crate::storage::versions;
@@ -26,6 +27,8 @@ pub(super) struct Material {
     pub(super) model: Model,
     /// What it goes on from; none before version 1.
     pub(super) parent: Option<Parent>,
+    /// What it begins with where there is no parent.
+    body: Option<LearnerState>,
     /// Rows that no version has learnt, held-out ones too.
     pub(super) pending: Vec<SampleRow>,
     /// Rows drawn from the history.
@@ -71,6 +74,10 @@ impl Material {
         let settings = &model.settings;
         let experiences = versions::published(&mut db, id).await?;
         let parent = Parent::load(context, &mut db, &model, experiences.len() + 1).await?;
+        let body = match versions::body(&mut db, id).await? {
+            Some(checkpoint) => Some(read(context, &checkpoint, "what it begins with").await?),
+            None => None,
+        };
         let labels: HashMap<i32, Label> =
             models::labels(&mut db, id).await?.into_iter().map(|(label, n)| (n, label)).collect();
         let empty = Samples::empty(&settings.input);
@@ -106,7 +113,7 @@ impl Material {
         held_out.push(samples::load(&mut db, own_held_out, &labels, empty).await?);
         let sets = Sets { experience, history, recent, held_out };
         let drawn = [drawn, newest].concat();
-        Ok((Self { model, parent, pending, drawn, seed, snapshot: None }, sets))
+        Ok((Self { model, parent, body, pending, drawn, seed, snapshot: None }, sets))
     }
 
     /// What learning is given.
@@ -116,6 +123,7 @@ impl Material {
             settings: &self.model.settings,
             device: context.device,
             parent: self.parent.as_ref().map(|parent| &parent.state),
+            body: self.body.as_ref(),
             parent_digest: self.parent.as_ref().map(|parent| parent.sha256.as_str()),
             parent_matrix: self.parent.as_ref().map_or(&NO_ROWS, |parent| &parent.matrix),
             experience: sets.experience,
@@ -160,6 +168,17 @@ fn n_labels(labels: &HashMap<i32, Label>, pending: &[SampleRow], parent: Option<
     labels.iter().filter(|&(number, label)| counts(number, label)).count()
 }
 
+/// The state in a checkpoint, which is that of `what`.
+async fn read(
+    context: &Context,
+    checkpoint: &CheckpointRef,
+    what: &str,
+) -> Result<LearnerState, StorageError> {
+    let file = context.checkpoints.read(checkpoint).await?;
+    checkpoint::decode(&file)
+        .map_err(|error| StorageError::damaged(format!("checkpoint of {what}"), error))
+}
+
 impl Parent {
     async fn load(
         context: &Context,
@@ -171,10 +190,7 @@ impl Parent {
         let row = versions::find(db, model.id, version)
             .await?
             .ok_or_else(|| StorageError::damaged("alias live", format!("no version {version}")))?;
-        let file = context.checkpoints.read(&row.checkpoint).await?;
-        let state = checkpoint::decode(&file).map_err(|error| {
-            StorageError::damaged(format!("checkpoint of version {version}"), error)
-        })?;
+        let state = read(context, &row.checkpoint, &format!("version {version}")).await?;
         let Evaluation { matrix, span, .. } = row.evaluation;
         let matrix = widened(matrix, span, span_of(n_experiences));
         Ok(Some(Self { version, sha256: row.checkpoint.sha256, state, matrix }))
