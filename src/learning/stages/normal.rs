@@ -92,20 +92,17 @@ pub(super) fn unpool(
     for y in 0..half.height {
         for x in 0..half.width {
             let at = (y * half.width + x) * depth;
-            let (of_outputs, largest) =
-                (&of_outputs[at..at + depth], &passed.largest[at..at + depth]);
-            // All four pixels alike, without a branch: only the largest has a slope.
-            for (place, pixel) in (0_u8..).zip(four(map, x, y)) {
-                let begin = pixel * depth;
-                let (slopes, normal) =
-                    (&mut slopes[begin..begin + depth], &passed.normal[begin..begin + depth]);
-                for channel in 0..depth {
-                    let is_it = largest[channel] == place;
-                    let slope = if is_it { of_outputs[channel] } else { 0.0 };
-                    of_scale[channel] += slope * normal[channel];
-                    of_shift[channel] += slope;
-                    slopes[channel] = slope * affine.weight[channel];
+            let four = four(map, x, y);
+            for channel in 0..depth {
+                let place = passed.largest[at + channel];
+                if place == NONE {
+                    continue;
                 }
+                let pixel = four[usize::from(place)] * depth + channel;
+                let slope = of_outputs[at + channel];
+                of_scale[channel] += slope * passed.normal[pixel];
+                of_shift[channel] += slope;
+                slopes[pixel] = slope * affine.weight[channel];
             }
         }
     }
