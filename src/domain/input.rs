@@ -40,7 +40,7 @@ pub struct TextSchema {
     /// Buckets that words, pairs of words and parts of words are hashed into, 1,024 to 1,048,576.
     pub buckets: usize,
     /// Languages whose most frequent words are not read, by their two letters (ISO 639-1); by default
-    /// none: on questions to a bank it cost accuracy, since many of them say what is meant.
+    /// none: many of them say what is meant.
     pub stop_words: Vec<String>,
     /// Whether the network counts a bucket the more the fewer texts have it (inverse document
     /// frequency), by all texts so far; by default not. When the counts move, weights are changed so

@@ -7,8 +7,7 @@ use crate::domain::Invalid;
 use crate::domain::input::ImageSchema;
 
 /// Changes of images that leave what they show: what is learnt of one holds for all that look like it.
-/// Each is drawn anew whenever an image is trained on. Below 32 pixels a side none of them was better
-/// than none in our benchmarks.
+/// Each is drawn anew whenever an image is trained on.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augmentation {
