@@ -96,8 +96,8 @@ impl Material {
         let from = history::start_of_draw(of_draw);
         let most = wanted.history.min(limit);
         // Exemplars are all that is kept: they are shared by the labels that the parent knows. Of the
-        // whole history each label has the share that it would have beside the new ones: more took
-        // a fifth more time and was no better.
+        // whole history each label has the share that it would have beside the new ones: more took a
+        // tenth more time and was no better.
         let n_sharing = match (wanted.exemplars, state) {
             (true, Some(state)) => state.labels().len(),
             _ => n_labels,
