@@ -153,7 +153,7 @@ async fn an_update_whose_samples_are_deleted_starts_over_with_all_that_is_pendin
     let api = &service.api;
     api.create_model("m", 8).await;
     let batch = api.send_samples("m", &blobs(&["a", "b"], 100, 8, 1)).await;
-    let update = update_in_training(api, "m", 40, &blobs(&["a", "b"], 1500, 8, 2)).await;
+    let update = update_in_training(api, "m", 200, &blobs(&["a", "b"], 1500, 8, 2)).await;
     let batch = batch["batch"]["id"].as_str().unwrap();
     assert_eq!(api.delete(&format!("/v1/models/m/batches/{batch}")).await.status, 204);
     api.send_samples("m", &blobs(&["c"], 50, 8, 3)).await;
