@@ -138,8 +138,8 @@ pub struct Lesson<'a> {
     pub device: Device,
     /// The state to go on from; none before version 1.
     pub parent: Option<&'a LearnerState>,
-    /// What a model without a parent goes on from, but for its head and its labels: another model's
-    /// state.
+    /// What an update that does not go on from a parent begins with, but for its head and its labels:
+    /// another model's state.
     pub body: Option<&'a LearnerState>,
     /// SHA-256 of the parent's checkpoint, hexadecimal: kept in the new state as its lineage.
     pub parent_digest: Option<&'a str>,

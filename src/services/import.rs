@@ -10,7 +10,7 @@ use super::{Context, ServiceError, registry};
 use crate::domain::Invalid;
 use crate::domain::evaluation::{Evaluation, GateDecision};
 use crate::domain::label::Label;
-use crate::domain::name::{AliasName, LIVE, ModelName};
+use crate::domain::name::ModelName;
 use crate::domain::version::{Origin, VersionStatus};
 use crate::learning::{self, checkpoint};
 use crate::storage::StorageError;
@@ -129,7 +129,6 @@ async fn begin(
     labels: &[Label],
     origin: Origin,
 ) -> Result<i32, ServiceError> {
-    let checkpoint = context.checkpoints.write(model.id, file).await?;
     let Some(model) = models::lock(tx, model.id).await? else {
         return Err(ServiceError::NotFound(format!("model {}", model.name)));
     };
@@ -137,12 +136,12 @@ async fn begin(
         let detail = format!("model {} has versions already; make another one", model.name);
         return Err(ServiceError::Conflict(detail));
     }
+    let checkpoint = context.checkpoints.write(model.id, file).await?;
     let known = models::labels(tx, model.id).await?;
     let new = labels.iter().filter(|label| !known.iter().any(|(known, _)| known == *label));
     for (label, number) in new.zip(known.len()..) {
         models::insert_label(tx, model.id, number as i32, label).await?;
     }
-    let number = models::take_version(tx, model.id).await?;
     let new = NewVersion {
         parent: None,
         status: VersionStatus::Published,
@@ -153,9 +152,7 @@ async fn begin(
         evaluation: Evaluation::default(),
         gate: GateDecision { passed: true, ..GateDecision::default() },
     };
-    versions::insert(tx, model.id, number, &new).await?;
-    let live = AliasName::parse(LIVE).map_err(StorageError::from)?;
-    versions::put_alias(tx, model.id, &live, number).await?;
+    let number = registry::add_version(tx, model.id, &new).await?;
     notices::send(tx, &Notice::Changed(model.id.0)).await?;
     Ok(number)
 }

@@ -7,10 +7,12 @@ use super::{Context, ServiceError, import};
 use crate::domain::Invalid;
 use crate::domain::name::{AliasName, LIVE, ModelName};
 use crate::domain::settings::ModelSettings;
+use crate::domain::version::VersionStatus;
+use crate::storage::StorageError;
 use crate::storage::checkpoints::CheckpointRef;
-use crate::storage::models::{self, Model, ModelCounts};
+use crate::storage::models::{self, Model, ModelCounts, ModelId};
 use crate::storage::notices::{self, Notice};
-use crate::storage::versions::{self, Alias, Version};
+use crate::storage::versions::{self, Alias, NewVersion, Version};
 
 /// A model with what it holds.
 #[derive(Debug, Clone)]
@@ -36,7 +38,7 @@ pub struct VersionView {
     pub aliases: Vec<AliasName>,
 }
 
-/// Creates a model, whose first version `base` is where it is given.
+/// Creates a model, which goes on from `base` where it is given.
 ///
 /// # Errors
 /// [`ServiceError::Invalid`] for settings out of range, [`ServiceError::Conflict`] for a taken name.
@@ -61,6 +63,21 @@ pub async fn create(
     let mut views = views(&mut tx, vec![model]).await?;
     tx.commit().await?;
     views.pop().ok_or_else(|| ServiceError::NotFound(format!("model {name}")))
+}
+
+/// Makes a version known under the next number, and `live` if it is published: in the transaction of
+/// whoever made it, which holds the model's lock.
+pub(super) async fn add_version(
+    db: &mut PgConnection,
+    id: ModelId,
+    new: &NewVersion,
+) -> Result<i32, StorageError> {
+    let number = models::take_version(db, id).await?;
+    versions::insert(db, id, number, new).await?;
+    if new.status == VersionStatus::Published {
+        versions::put_alias(db, id, &AliasName::parse(LIVE)?, number).await?;
+    }
+    Ok(number)
 }
 
 /// The model of this name.

@@ -9,9 +9,8 @@ use std::time::Instant;
 
 use sqlx::PgConnection;
 
-use super::{Context, ServiceError};
+use super::{Context, ServiceError, registry};
 use crate::domain::evaluation::GateDecision;
-use crate::domain::name::{AliasName, LIVE};
 use crate::domain::update::{Outcome, Phase, Report, UpdateStatus};
 use crate::domain::version::{Origin, VersionStatus};
 use crate::learning::{self, Event, LearnerState, LearningError, Learnt, checkpoint};
@@ -200,11 +199,8 @@ async fn publish(
     let id = material.model.id;
     let mut version = None;
     if let Some(new) = &new_version {
-        let number = models::take_version(&mut tx, id).await?;
-        versions::insert(&mut tx, id, number, new).await?;
+        let number = registry::add_version(&mut tx, id, new).await?;
         if outcome == Outcome::Published {
-            let live = AliasName::parse(LIVE).map_err(StorageError::from)?;
-            versions::put_alias(&mut tx, id, &live, number).await?;
             samples::mark_learnt(&mut tx, id, number, &material.pending_hashes()).await?;
             samples::withhold(&mut tx, id, &decided::held_back(&decided)).await?;
             let that_count = decided::that_count(&decided);

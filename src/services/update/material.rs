@@ -14,6 +14,7 @@ use crate::domain::evaluation::{AccuracyMatrix, Evaluation};
 use crate::domain::label::Label;
 use crate::domain::matrix::{span_of, widened};
 use crate::domain::sample::{ContentHash, Samples};
+use crate::domain::settings::Strategy;
 use crate::learning::{self, LearnerState, Lesson, checkpoint};
 use crate::storage::StorageError;
 use crate::storage::checkpoints::CheckpointRef;
@@ -27,7 +28,7 @@ pub(super) struct Material {
     pub(super) model: Model,
     /// What it goes on from; none before version 1.
     pub(super) parent: Option<Parent>,
-    /// What it begins with where there is no parent.
+    /// What it begins with where it does not go on from the parent.
     body: Option<LearnerState>,
     /// Rows that no version has learnt, held-out ones too.
     pub(super) pending: Vec<SampleRow>,
@@ -74,7 +75,8 @@ impl Material {
         let settings = &model.settings;
         let experiences = versions::published(&mut db, id).await?;
         let parent = Parent::load(context, &mut db, &model, experiences.len() + 1).await?;
-        let body = match versions::body(&mut db, id).await? {
+        let begins = parent.is_none() || settings.learning.strategy == Strategy::Retrain;
+        let body = match versions::body(&mut db, id).await?.filter(|_| begins) {
             Some(checkpoint) => Some(read(context, &checkpoint, "what it begins with").await?),
             None => None,
         };
