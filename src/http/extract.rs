@@ -131,14 +131,18 @@ impl<T: DeserializeOwned> FromRequest<HttpState> for Json<T> {
     }
 }
 
+/// What the content type says, without its parameters; nothing where there is none.
+pub(super) fn essence_of(headers: &HeaderMap) -> &str {
+    let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    said.unwrap_or_default().split(';').next().unwrap_or_default().trim()
+}
+
 /// Refuses a body that does not say it is JSON.
 ///
 /// # Errors
 /// 415 when the content type is another one, or none.
 pub fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = said.unwrap_or_default().split(';').next().unwrap_or_default();
-    let essence = essence.trim().to_ascii_lowercase();
+    let essence = essence_of(headers).to_ascii_lowercase();
     if essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
     {
@@ -186,10 +190,7 @@ pub fn parse_part<T: DeserializeOwned>(part: serde_json::Value) -> Result<T, Inv
 /// # Errors
 /// 415 when the content type is another one, or none.
 pub fn expect_type(headers: &HeaderMap, essence: &str) -> Result<(), Problem> {
-    let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let is_it =
-        said.is_some_and(|said| said.split(';').next().unwrap_or_default().trim() == essence);
-    match is_it {
+    match essence_of(headers) == essence {
         true => Ok(()),
         false => {
             let detail = format!("send the body as {essence}, and say so in Content-Type");

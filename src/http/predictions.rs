@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::batches::{Input, RawFile};
 use super::error::{Problem, ProblemCode};
 use super::extract::{
-    AliasPath, Body, ModelPath, Path, Query, VersionPath, expect_json, parse_object,
+    AliasPath, Body, ModelPath, Path, Query, VersionPath, essence_of, expect_json, parse_object,
 };
 use super::parse::parse_input;
 use crate::domain::input::{ImageSchema, Inputs};
@@ -205,8 +205,7 @@ async fn predict(
 
 /// Whether the body is an image file; of which kind, its first bytes tell.
 fn is_image(headers: &HeaderMap) -> bool {
-    let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    said.and_then(|said| said.get(..6)).is_some_and(|kind| kind.eq_ignore_ascii_case("image/"))
+    essence_of(headers).to_ascii_lowercase().starts_with("image/")
 }
 
 /// Runs what takes long on a thread of its own, and the rest right here.
@@ -312,21 +311,10 @@ mod tests {
 
     use super::*;
     use crate::domain::input::{InputSchema, TabularSchema};
-    use crate::domain::settings::{
-        GateSettings, LearningSettings, MlpSettings, NetworkSettings, RetentionSettings,
-        ScheduleSettings, SelectionSettings,
-    };
 
     fn read(body: &str) -> Result<(Inputs, usize), (u16, String)> {
-        let settings = ModelSettings {
-            input: InputSchema::Tabular(TabularSchema { dim: Some(2), features: None }),
-            network: NetworkSettings::Mlp(MlpSettings::default()),
-            learning: LearningSettings::default(),
-            selection: SelectionSettings::default(),
-            schedule: ScheduleSettings::default(),
-            gate: GateSettings::default(),
-            retention: RetentionSettings::default(),
-        };
+        let vector = TabularSchema { dim: Some(2), features: None };
+        let settings = ModelSettings::new(InputSchema::Tabular(vector));
         super::read(body.as_bytes(), &settings, 1).map_err(|problem| {
             let pointer = problem.errors().first().map(|error| error.pointer.clone());
             (problem.code().status().as_u16(), pointer.unwrap_or_default())

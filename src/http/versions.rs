@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::batches::RawFile;
 use super::error::Problem;
 use super::extract::{AliasPath, Body, Json, ModelPath, Path, Query, VersionPath, expect_type};
 use super::page::{Page, PageQuery, PageRequest};
@@ -160,7 +161,7 @@ pub async fn get(
 /// version 1, of origin `imported`.
 #[utoipa::path(put, path = "/v1/models/{model}/versions/import", operation_id = "importVersion",
     tag = "versions", params(ModelPath),
-    request_body(description = "The file.", content((Vec<u8> = "application/octet-stream"))),
+    request_body(description = "The file.", content((RawFile = "application/octet-stream"))),
     responses(
         (status = 201, description = "The version.", body = Version,
          headers(("Location" = String, description = "Where the version is."))),
@@ -187,7 +188,7 @@ pub async fn import(
     params(VersionPath,
         ("If-None-Match" = Option<String>, Header, description = "The ETag of a copy that is there already.")),
     responses(
-        (status = 200, description = "The file.", body = Vec<u8>,
+        (status = 200, description = "The file.", body = RawFile,
          content_type = "application/octet-stream",
          headers(("ETag" = String, description = "SHA-256 of the file, in hex and quotes."),
                  ("Content-Disposition" = String, description = "Names the file."))),
