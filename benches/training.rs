@@ -1,5 +1,5 @@
 //! Samples a second that an update trains on, by the update path itself; benches/peers/train.py is the
-//! same networks in PyTorch.
+//! same networks in PyTorch. And how fast texts are read.
 //!
 //! `make bench ARGS='--bench training'`. A step takes 64 new samples; with replay, 64 old ones beside them.
 
@@ -8,12 +8,14 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use perennial::domain::input::{ImageSchema, InputSchema, Inputs, Resize, TabularSchema};
+use perennial::domain::input::{
+    ImageSchema, InputSchema, Inputs, Resize, TabularSchema, TextSchema,
+};
 use perennial::domain::label::Label;
 use perennial::domain::sample::{ContentHash, Samples};
-use perennial::domain::settings::{LearningSettings, ModelSettings, NetworkSettings, Strategy};
+use perennial::domain::settings::{LearningSettings, ModelSettings, Strategy};
 use perennial::domain::update::Phase;
-use perennial::learning::{Device, Event, Lesson, update};
+use perennial::learning::{Device, Event, Lesson, TextReader, update};
 use rand::{Rng, SeedableRng};
 
 const SIDE: usize = 28;
@@ -34,6 +36,24 @@ fn main() {
             println!("{name}, minibatch 64, {n_threads} threads: {rate:.0} samples/s");
         }
     }
+    read_texts();
+}
+
+/// Words and parts of words of short texts, by one thread.
+fn read_texts() {
+    const PASSES: usize = 10;
+    let texts: Vec<&str> = include_str!("../data/questions.csv")
+        .lines()
+        .filter_map(|row| row.splitn(4, ',').nth(3))
+        .collect();
+    let n_bytes: usize = texts.iter().map(|text| text.len()).sum();
+    let reader = TextReader::new(&TextSchema::default());
+    let began = Instant::now();
+    for text in texts.repeat(PASSES) {
+        std::hint::black_box(reader.buckets(text));
+    }
+    let rate = (PASSES * n_bytes) as f64 / 1e6 / began.elapsed().as_secs_f64();
+    println!("texts, 1 thread: {rate:.1} MB/s read and hashed");
 }
 
 /// Samples a second, of a first update of random images.
@@ -45,15 +65,7 @@ fn rate(input: &InputSchema) -> f64 {
         counterfactual: false,
         ..LearningSettings::default()
     };
-    let settings = ModelSettings {
-        input: input.clone(),
-        network: NetworkSettings::default_for(input),
-        learning,
-        selection: Default::default(),
-        schedule: Default::default(),
-        gate: Default::default(),
-        retention: Default::default(),
-    };
+    let settings = ModelSettings { learning, ..ModelSettings::new(input.clone()) };
     let samples = samples(input);
     let lesson = Lesson {
         settings: &settings,

@@ -148,13 +148,13 @@ impl Api {
             unseen.len(),
             forgetting.map_or("–".to_owned(), |forgetting| format!("{forgetting:.3}")),
         );
-        let width =
-            by_group.keys().map(|group| group.chars().count()).max().unwrap_or(0).max(5) + 2;
-        let groups: String = by_group.keys().map(|group| format!("{group:>width$}")).collect();
-        let of_group =
-            |(right, all): &(usize, usize)| format!("{:>width$}", format!("{right}/{all}"));
-        let counts: String = by_group.values().map(of_group).collect();
-        println!("         {groups}\n    right{counts}");
+        let counts = by_group.values().map(|(right, all)| format!("{right}/{all}"));
+        let counts: Vec<String> = counts.collect();
+        let cells = || by_group.keys().copied().chain(counts.iter().map(String::as_str));
+        let width = cells().map(|cell| cell.chars().count()).max().unwrap_or(0) + 2;
+        let padded: Vec<String> = cells().map(|cell| format!("{cell:>width$}")).collect();
+        let (groups, counts) = padded.split_at(by_group.len());
+        println!("         {}\n    right{}", groups.concat(), counts.concat());
         println!();
         Ok(accuracy)
     }

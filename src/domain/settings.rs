@@ -34,6 +34,19 @@ pub struct ModelSettings {
 }
 
 impl ModelSettings {
+    /// Those of a model of such input, all else at its default.
+    pub fn new(input: InputSchema) -> Self {
+        Self {
+            network: NetworkSettings::default_for(&input),
+            input,
+            learning: LearningSettings::default(),
+            selection: SelectionSettings::default(),
+            schedule: ScheduleSettings::default(),
+            gate: GateSettings::default(),
+            retention: RetentionSettings::default(),
+        }
+    }
+
     /// Checks every range that types alone do not say.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use super::state::{LearnerState, n_columns};
 /// begins anew takes in the history as well, and keeps the parent's labels in their order.
 pub(super) fn begin(lesson: &Lesson<'_>, given: &Given<'_>, recipe: &Recipe) -> LearnerState {
     let begun = || match lesson.body {
-        Some(body) => body.body(),
+        Some(body) => body.body(lesson.settings),
         None => LearnerState::blank(lesson.settings),
     };
     let mut state = match recipe.strategy {

@@ -94,8 +94,8 @@ impl Featurizer {
 
     /// The buckets of text `index`, and what each counts.
     pub(super) fn buckets(&self, inputs: &Inputs, index: usize) -> Vec<(u32, f32)> {
-        let text = inputs.categories(index)[0].as_deref().unwrap_or_default();
-        let mut buckets = self.reader.as_ref().map_or_else(Vec::new, |reader| reader.buckets(text));
+        let read = |reader: &TextReader| reader.buckets_of(inputs, index);
+        let mut buckets = self.reader.as_ref().map_or_else(Vec::new, read);
         if let Some(weights) = &self.weights {
             buckets.iter_mut().for_each(|(bucket, value)| *value *= weights[*bucket as usize]);
         }

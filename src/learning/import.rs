@@ -21,9 +21,6 @@ use super::normalize::{Moments, Scale, compensate};
 use super::shape::Shape;
 use super::state::LearnerState;
 
-/// Samples that statistics are taken to be of, where the manifest does not say.
-const SAMPLES: f64 = 10_000.0;
-
 /// What a file says of itself, as JSON under `manifest` in its metadata.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,10 +32,16 @@ struct Manifest {
     /// What each is divided by then.
     deviation: Vec<f64>,
     /// How many samples these are of: the statistics of new ones are merged into them.
-    samples: Option<f64>,
+    #[serde(default = "default_samples")]
+    samples: f64,
     /// Names of the layers from the first to the head: their tensors are `NAME.weight`, `NAME.bias`.
     /// Unset: numbers, ascending, as `nn.Sequential` counts.
     layers: Option<Vec<String>>,
+}
+
+/// Samples that statistics are taken to be of, where the manifest does not say.
+fn default_samples() -> f64 {
+    10_000.0
 }
 
 /// The state of a model with `settings` that answers as the network in `file` does.
@@ -84,8 +87,7 @@ pub fn import(file: &[u8], settings: &ModelSettings) -> Result<LearnerState, Inv
     // Deviations that are small beside the others are raised; the first layer makes up for it.
     let n_rows = layers[0].n_in;
     compensate(&mut layers[0], n_rows, &scale, &state.moments.scale(schema));
-    state.frequencies =
-        vec![manifest.samples.unwrap_or(SAMPLES) / labels.len() as f64; labels.len()];
+    state.frequencies = vec![manifest.samples / labels.len() as f64; labels.len()];
     state.labels = labels;
     state.layers = layers;
     // It was trained, if not here.
@@ -141,8 +143,7 @@ fn statistics(manifest: &Manifest, schema: &InputSchema) -> Result<(Moments, Sca
             return Err(Invalid::at(format!("/manifest/{name}"), detail));
         }
     }
-    let samples = samples.unwrap_or(SAMPLES);
-    if !(1.0..=1e12).contains(&samples) {
+    if !(1.0..=1e12).contains(samples) {
         return Err(Invalid::at("/manifest/samples", "samples is 1 to 1000000000000"));
     }
     if let Some(index) = deviation.iter().position(|d| !(f64::MIN_POSITIVE..1e30).contains(d)) {
@@ -239,23 +240,14 @@ mod tests {
 
     use super::*;
     use crate::domain::input::TabularSchema;
-    use crate::domain::settings::{
-        GateSettings, LearningSettings, MlpSettings, RetentionSettings, ScheduleSettings,
-        SelectionSettings,
-    };
+    use crate::domain::settings::MlpSettings;
 
     const READER: &[u8] = include_bytes!("../../tests/import/reader.safetensors");
 
     fn settings() -> ModelSettings {
-        ModelSettings {
-            input: InputSchema::Tabular(TabularSchema { dim: Some(5), features: None }),
-            network: NetworkSettings::Mlp(MlpSettings { hidden: vec![8, 6] }),
-            learning: LearningSettings::default(),
-            selection: SelectionSettings::default(),
-            schedule: ScheduleSettings::default(),
-            gate: GateSettings::default(),
-            retention: RetentionSettings::default(),
-        }
+        let input = InputSchema::Tabular(TabularSchema { dim: Some(5), features: None });
+        let network = NetworkSettings::Mlp(MlpSettings { hidden: vec![8, 6] });
+        ModelSettings { network, ..ModelSettings::new(input) }
     }
 
     #[test]

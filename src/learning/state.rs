@@ -20,7 +20,7 @@ use super::recipe::Recipe;
 use super::seed::{Draw, stream};
 use super::shape::{Shape, insert_expert};
 use super::subset::Subset;
-use super::text::{self, Documents};
+use super::text::{self, Documents, TextReader};
 use super::{Lesson, consolidate};
 
 /// Everything that a version has learnt: statistics of its inputs, labels, and weights.
@@ -109,21 +109,16 @@ impl LearnerState {
     }
 
     /// What another model may go on from: the same without labels, and without all that knows them.
-    pub(super) fn body(&self) -> Self {
+    pub(super) fn body(&self, settings: &ModelSettings) -> Self {
         let mut layers = self.layers.clone();
         layers.pop();
         Self {
-            labels: Vec::new(),
+            shape: self.shape.clone(),
+            moments: self.moments.clone(),
+            documents: self.documents.clone(),
+            dictionaries: self.dictionaries.clone(),
             layers,
-            frequencies: Vec::new(),
-            levelled: false,
-            importance: None,
-            drift: Evidence::default(),
-            analytic: None,
-            answered_by: AnsweredBy::Network,
-            temperature: 1.0,
-            lineage: Lineage::default(),
-            ..self.clone()
+            ..Self::blank(settings)
         }
     }
 
@@ -279,11 +274,13 @@ impl LearnerState {
 
     /// Counts which buckets `samples` fall into, where that counts, and compensates the first layer.
     pub(super) fn count_documents(&mut self, samples: &Subset<'_>) {
-        let featurizer = Featurizer::new(&self.input, &self.moments, &self.dictionaries);
-        let Some(documents) = &mut self.documents else { return };
+        let (Some(documents), InputSchema::Text(text)) = (&mut self.documents, &self.input) else {
+            return;
+        };
         let before = documents.weights();
+        let reader = TextReader::new(text);
         for &index in &samples.indices {
-            documents.count(&featurizer.buckets(&samples.samples.inputs, index));
+            documents.count(&reader.buckets_of(&samples.samples.inputs, index));
         }
         let after = documents.weights();
         if let Some(first) = self.layers.first_mut() {

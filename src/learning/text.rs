@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::domain::input::{InputSchema, TextSchema};
+use crate::domain::input::{InputSchema, Inputs, TextSchema};
 
 use super::network::Dense;
 
@@ -63,6 +63,11 @@ impl TextReader {
         let length = counts.iter().map(|(_, count)| count * count).sum::<f32>().sqrt();
         counts.iter_mut().for_each(|(_, count)| *count /= length);
         counts
+    }
+
+    /// The same of the text that input `index` is.
+    pub(super) fn buckets_of(&self, inputs: &Inputs, index: usize) -> Vec<(u32, f32)> {
+        self.buckets(inputs.categories(index)[0].as_deref().unwrap_or_default())
     }
 }
 

@@ -320,10 +320,7 @@ mod tests {
     use crate::domain::input::{InputSchema, Inputs, TabularSchema};
     use crate::domain::label::Label;
     use crate::domain::sample::{ContentHash, Samples};
-    use crate::domain::settings::{
-        GateSettings, LearningSettings, MlpSettings, ModelSettings, NetworkSettings,
-        RetentionSettings, ScheduleSettings, SelectionSettings,
-    };
+    use crate::domain::settings::{MlpSettings, ModelSettings, NetworkSettings};
     use crate::domain::update::Phase;
     use crate::learning::schedule::RATE;
     use crate::learning::{Device, update};
@@ -332,15 +329,7 @@ mod tests {
     fn weights_beyond_the_finite_numbers_fail_after_a_second_attempt() {
         let input = InputSchema::Tabular(TabularSchema { dim: Some(2), features: None });
         let network = NetworkSettings::Mlp(MlpSettings { hidden: vec![4] });
-        let settings = ModelSettings {
-            input,
-            network,
-            learning: LearningSettings::default(),
-            selection: SelectionSettings::default(),
-            schedule: ScheduleSettings::default(),
-            gate: GateSettings::default(),
-            retention: RetentionSettings::default(),
-        };
+        let settings = ModelSettings { network, ..ModelSettings::new(input) };
         let mut experience = Samples { inputs: Inputs::new(&settings.input), ..Samples::default() };
         for (number, label) in [(1.0, "a"), (2.0, "b")] {
             experience.inputs.push(&[number, -number], &[]);

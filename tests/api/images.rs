@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 
-use crate::support::{Answer, Api, TestService};
+use crate::support::{Answer, Api, TestService, reasons};
 
 /// Stripes across or down, of a brightness and a place that `seed` draws.
 fn stripes(label: &str, seed: u32) -> DynamicImage {
@@ -39,11 +39,6 @@ async fn create(api: &Api, model: &str) -> Value {
     let model = json!({"name": model, "input": input,
         "network": {"kind": "mlp", "hidden": [32]}, "schedule": {"paused": true}});
     api.post("/v1/models", model).await.expect(201)
-}
-
-async fn post_bytes(api: &Api, path: &str, content_type: &str, body: Vec<u8>) -> Answer {
-    let request = api.request(Method::POST, path).header("content-type", content_type);
-    api.send(request.body(body)).await
 }
 
 fn form(files: &[(&str, &str, &[u8])]) -> Vec<u8> {
@@ -128,11 +123,11 @@ async fn a_picture_is_the_same_in_every_format() {
     assert_eq!(counts(api.post_text(path, "application/x-ndjson", lines).await), (1, 3, 0));
 
     let body = form(&[("across", "1.png", &one), ("down", "2.png", &two)]);
-    assert_eq!(counts(post_bytes(api, path, FORM, body).await), (0, 2, 0));
+    assert_eq!(counts(api.post_bytes(path, FORM, body).await), (0, 2, 0));
     let files: [(&str, &[u8]); 3] =
         [("across/1.png", &one), ("train/down/2.png", &two), ("across/.hidden", b"")];
-    assert_eq!(counts(post_bytes(api, path, "application/zip", zip(&files)).await), (0, 2, 0));
-    assert_eq!(counts(post_bytes(api, path, "application/x-tar", tar(&files)).await), (0, 2, 0));
+    assert_eq!(counts(api.post_bytes(path, "application/zip", zip(&files)).await), (0, 2, 0));
+    assert_eq!(counts(api.post_bytes(path, "application/x-tar", tar(&files)).await), (0, 2, 0));
 
     let packed = gzip(&tar(&files));
     let request = api.request(Method::POST, path).header("content-type", "application/x-tar");
@@ -153,10 +148,10 @@ async fn a_picture_is_the_same_in_every_format() {
     let noise: Vec<u8> =
         (0..2 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let files: [(&str, &[u8]); 2] = [("across/noise", &noise), ("across/1.png", &one)];
-    assert_eq!(counts(post_bytes(api, path, "application/zip", zip(&files)).await), (0, 1, 1));
-    assert_eq!(counts(post_bytes(api, path, "application/x-tar", tar(&files)).await), (0, 1, 1));
+    assert_eq!(counts(api.post_bytes(path, "application/zip", zip(&files)).await), (0, 1, 1));
+    assert_eq!(counts(api.post_bytes(path, "application/x-tar", tar(&files)).await), (0, 1, 1));
     let body = form(&[("across", "noise", &noise), ("across", "1.png", &one)]);
-    assert_eq!(counts(post_bytes(api, path, FORM, body).await), (0, 1, 1));
+    assert_eq!(counts(api.post_bytes(path, FORM, body).await), (0, 1, 1));
     service.stop().await;
 }
 
@@ -182,14 +177,8 @@ async fn what_is_no_image_is_told_and_the_others_are_kept() {
     let body = json!({"samples": samples});
     let batch = api.post(path, body.clone()).await.expect(202)["batch"].clone();
     assert_eq!((&batch["accepted"], &batch["rejected"]), (&json!(1), &json!(6)), "{batch}");
-    let reasons: Vec<&str> = batch["rejections"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|rejection| rejection["reason"].as_str().unwrap())
-        .collect();
     assert_eq!(
-        reasons,
+        reasons(&batch),
         [
             "input is text that is not base64 of an image file: it is cut off",
             "input is an object, neither base64 of an image file nor its pixels",
@@ -209,16 +198,16 @@ async fn what_is_no_image_is_told_and_the_others_are_kept() {
     let one = png("across", 1);
     let strict = format!("{path}?strict=true");
     let refused =
-        post_bytes(api, &strict, "application/zip", zip(&[("1.png", &one)])).await.problem(422);
+        api.post_bytes(&strict, "application/zip", zip(&[("1.png", &one)])).await.problem(422);
     assert_eq!(refused["detail"], "1.png: it has no folder that would name its label");
     for (content_type, body) in
         [("application/zip", &b"PK"[..]), ("application/x-tar", &[1; 600]), (FORM, b"x")]
     {
-        post_bytes(api, path, content_type, body.to_vec()).await.problem(400);
+        api.post_bytes(path, content_type, body.to_vec()).await.problem(400);
     }
-    post_bytes(api, path, "multipart/form-data", form(&[])).await.problem(400);
-    post_bytes(api, path, FORM, form(&[])).await.problem(422);
-    post_bytes(api, path, "application/x-tar", vec![]).await.problem(422);
+    api.post_bytes(path, "multipart/form-data", form(&[])).await.problem(400);
+    api.post_bytes(path, FORM, form(&[])).await.problem(422);
+    api.post_bytes(path, "application/x-tar", vec![]).await.problem(422);
     assert_eq!(api.get("/v1/models/m").await.expect(200)["samples"], 1);
     service.stop().await;
 }
@@ -238,11 +227,11 @@ async fn files_are_for_models_of_images() {
             ("application/zip", zip(&[("across/1.png", &one)])),
             ("application/x-tar", tar(&[("across/1.png", &one)])),
         ] {
-            let refused = post_bytes(api, &path, content_type, body).await.problem(415);
+            let refused = api.post_bytes(&path, content_type, body).await.problem(415);
             assert!(refused["detail"].as_str().unwrap().contains("takes no images"), "{refused}");
         }
         let path = format!("/v1/models/{model}/predict");
-        let refused = post_bytes(api, &path, "image/png", one.clone()).await.problem(415);
+        let refused = api.post_bytes(&path, "image/png", one.clone()).await.problem(415);
         assert!(refused["detail"].as_str().unwrap().contains("takes no images"), "{refused}");
     }
     // To a model of texts, base64 is a text.
@@ -258,7 +247,7 @@ async fn a_bare_image_is_predicted_as_in_json() {
     let api = &service.api;
     create(api, "m").await;
     let predict = "/v1/models/m/predict";
-    post_bytes(api, predict, "image/png", png("across", 1)).await.problem(409);
+    api.post_bytes(predict, "image/png", png("across", 1)).await.problem(409);
 
     let images: Vec<(String, Vec<u8>)> = ["across", "down"]
         .into_iter()
@@ -267,7 +256,7 @@ async fn a_bare_image_is_predicted_as_in_json() {
     let files: Vec<(&str, &[u8])> =
         images.iter().map(|(name, image)| (name.as_str(), image.as_slice())).collect();
     let path = "/v1/models/m/batches?update=now";
-    let stored = post_bytes(api, path, "application/zip", zip(&files)).await.expect(202);
+    let stored = api.post_bytes(path, "application/zip", zip(&files)).await.expect(202);
     assert_eq!(stored["batch"]["accepted"], 200, "{stored}");
     let update = api.wait(stored["update"]["id"].as_str().unwrap()).await;
     assert_eq!(update["outcome"], "published", "{update}");
@@ -287,10 +276,10 @@ async fn a_bare_image_is_predicted_as_in_json() {
         ] {
             let path = format!("{path}?top_k=2");
             let answer =
-                post_bytes(api, &path, content_type, file(&image, format)).await.expect(200);
+                api.post_bytes(&path, content_type, file(&image, format)).await.expect(200);
             assert_eq!(answer, expected);
         }
-        let answer = post_bytes(api, predict, "image/png", png(label, seed)).await.expect(200);
+        let answer = api.post_bytes(predict, "image/png", png(label, seed)).await.expect(200);
         assert_eq!(answer["predictions"][0]["top"].as_array().unwrap().len(), 1);
         let pixels = image.into_rgb8().into_raw();
         let answer = api.post(&format!("{predict}?top_k=2"), json!({"inputs": [pixels]})).await;
@@ -300,7 +289,7 @@ async fn a_bare_image_is_predicted_as_in_json() {
     // Large in pixels, small in bytes, many at once.
     let large = RgbImage::from_pixel(2400, 2400, Rgb([9, 99, 199])).into();
     let large = file(&large, ImageFormat::Png);
-    let asked = (0..4).map(|_| post_bytes(api, predict, "image/png", large.clone()));
+    let asked = (0..4).map(|_| api.post_bytes(predict, "image/png", large.clone()));
     let answers = futures_util::future::join_all(asked).await;
     assert!(answers.iter().all(|answer| answer.status == 200));
 
@@ -310,11 +299,11 @@ async fn a_bare_image_is_predicted_as_in_json() {
     let bad =
         api.post(predict, json!({"inputs": [good, vec![vec![300; 8]; 8]]})).await.problem(422);
     assert_eq!(bad["errors"][0]["pointer"], "/inputs/1/0/0");
-    let bad = post_bytes(api, predict, "image/png", b"nothing".to_vec()).await.problem(422);
+    let bad = api.post_bytes(predict, "image/png", b"nothing".to_vec()).await.problem(422);
     assert!(bad["detail"].as_str().unwrap().contains("no image by its first bytes"), "{bad}");
     let path = format!("{predict}?top_k=0");
-    let bad = post_bytes(api, &path, "image/png", png("down", 1)).await.problem(422);
+    let bad = api.post_bytes(&path, "image/png", png("down", 1)).await.problem(422);
     assert_eq!(bad["errors"][0]["pointer"], "/query/top_k");
-    post_bytes(api, predict, "video/mp4", png("down", 1)).await.problem(415);
+    api.post_bytes(predict, "video/mp4", png("down", 1)).await.problem(415);
     service.stop().await;
 }

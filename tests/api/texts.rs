@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Api, TestService};
+use crate::support::{Api, TestService, reasons};
 
 const TOPICS: &[(&str, &str)] = &[
     ("sport", "striker goal match coach league stadium referee penalty season trophy"),
@@ -84,14 +84,8 @@ async fn a_text_that_is_none_is_told_and_the_others_are_kept() {
     let batch = api.post("/v1/models/texts/batches", json!({"samples": samples})).await.expect(202);
     let batch = &batch["batch"];
     assert_eq!((&batch["accepted"], &batch["duplicates"]), (&json!(1), &json!(1)), "{batch}");
-    let reasons: Vec<&str> = batch["rejections"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|rejection| rejection["reason"].as_str().unwrap())
-        .collect();
     assert_eq!(
-        reasons,
+        reasons(batch),
         [
             "the text is empty, or holds nothing but white space",
             "input is a number, not a text",

@@ -8,10 +8,7 @@ use perennial::domain::input::{Category, InputSchema, Inputs, TabularSchema};
 use perennial::domain::label::Label;
 use perennial::domain::matrix::{span_of, widened};
 use perennial::domain::sample::{ContentHash, Samples};
-use perennial::domain::settings::{
-    GateSettings, LearningSettings, MlpSettings, ModelSettings, NetworkSettings, RetentionSettings,
-    ScheduleSettings, SelectionSettings, Strategy,
-};
+use perennial::domain::settings::{MlpSettings, ModelSettings, NetworkSettings, Strategy};
 use perennial::domain::update::Decision;
 use perennial::learning::{
     Device, LearnerState, Learnt, Lesson, Predictor, Wanted, checkpoint, update,
@@ -86,15 +83,8 @@ pub(crate) fn blobs(labels: &[&str], n: usize, dim: usize, seed: u64) -> Samples
 }
 
 pub(crate) fn settings(input: TabularSchema, hidden: &[usize]) -> ModelSettings {
-    let settings = ModelSettings {
-        input: InputSchema::Tabular(input),
-        network: NetworkSettings::Mlp(MlpSettings { hidden: hidden.to_vec() }),
-        learning: LearningSettings::default(),
-        selection: SelectionSettings::default(),
-        schedule: ScheduleSettings::default(),
-        gate: GateSettings::default(),
-        retention: RetentionSettings::default(),
-    };
+    let network = NetworkSettings::Mlp(MlpSettings { hidden: hidden.to_vec() });
+    let settings = ModelSettings { network, ..ModelSettings::new(InputSchema::Tabular(input)) };
     settings.check().unwrap();
     settings
 }

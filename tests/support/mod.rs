@@ -222,8 +222,18 @@ impl Api {
         content_type: &str,
         text: impl Into<String>,
     ) -> Answer {
+        self.post_bytes(path, content_type, text.into()).await
+    }
+
+    /// Posts a body of a content type.
+    pub async fn post_bytes(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
         let request = self.request(Method::POST, path).header("content-type", content_type);
-        self.send(request.body(text.into())).await
+        self.send(request.body(body)).await
     }
 
     /// Creates a model of plain vectors whose schedule is paused.
@@ -269,6 +279,12 @@ impl Api {
         let label = |prediction: &Value| prediction["label"].as_str().unwrap().to_owned();
         answer["predictions"].as_array().unwrap().iter().map(label).collect()
     }
+}
+
+/// Why samples of a batch were rejected, in their order.
+pub fn reasons(batch: &Value) -> Vec<&str> {
+    let rejections = batch["rejections"].as_array().unwrap().iter();
+    rejections.map(|rejection| rejection["reason"].as_str().unwrap()).collect()
 }
 
 /// How many snapshots of trainings are kept in the data directory.
