@@ -13,14 +13,16 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 use object_store::local::LocalFileSystem;
 use sqlx::postgres::PgConnectOptions;
-use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::listener::Listener;
 use crate::config::Settings;
+use crate::http::access::rates::Rates;
 use crate::http::{self, HttpState, Limits};
 use crate::postgres::{self, PostgresError, PrivatePostgres};
+use crate::services::access::{self, Access};
 use crate::services::serving::{self, Serving};
 use crate::services::{Context, ServiceError};
 use crate::storage::checkpoints::Checkpoints;
@@ -29,9 +31,13 @@ use crate::telemetry;
 use crate::worker::{self, WorkerSettings};
 
 mod health;
+mod keys;
+mod listener;
 mod notices;
+mod tls;
 
 pub use health::health;
+pub use keys::keys;
 
 /// Why the service could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +78,6 @@ pub struct Service {
     private_postgres: Option<PrivatePostgres>,
 }
 
-/// Longest time that requests in flight get to end once the service is told to stop.
-const DRAIN: Duration = Duration::from_secs(20);
 /// How long after a failure the database is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Notices that a slow task may fall behind before it has to look at everything again.
@@ -134,10 +138,11 @@ impl Service {
     pub async fn start(settings: &Settings, listens: bool, works: bool) -> Result<Self, AppError> {
         let metrics = telemetry::start_metrics().map_err(AppError::Settings)?;
         let listener = match listens {
-            true => Some(listen(settings).await?),
+            true => Some(Listener::bind(settings).await?),
             false => None,
         };
-        let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let address = listener.as_ref().and_then(Listener::address);
+        let scheme = listener.as_ref().map_or("http", Listener::scheme);
         let checkpoints = checkpoint_store(settings)?;
         let (options, private_postgres) = database(settings).await?;
         let context = context(settings, options.clone(), checkpoints)?;
@@ -146,9 +151,14 @@ impl Service {
         let mut tasks = Vec::new();
         if let Some(listener) = listener {
             let state = http_state(settings, &context, metrics, &shutdown)?;
-            tasks.push(tokio::spawn(answer(listener, state, shutdown.clone())));
+            tasks.extend(listener.keep_certificate(&shutdown));
+            tasks.push(tokio::spawn(listener::answer(
+                listener,
+                http::router(state),
+                shutdown.clone(),
+            )));
         }
-        if let Err(error) = prepare(&context, settings.no_migrate, &shutdown).await {
+        if let Err(error) = prepare(&context, settings, listens, &shutdown).await {
             shutdown.cancel();
             stop_postgres(private_postgres).await;
             return Err(error);
@@ -159,6 +169,7 @@ impl Service {
             shutdown.clone(),
         )));
         tasks.push(tokio::spawn(notices::follow(context.clone(), shutdown.clone())));
+        tasks.push(tokio::spawn(notices::keep_keys(context.clone(), shutdown.clone())));
         if works {
             let worker = WorkerSettings {
                 slots: usize::from(settings.workers),
@@ -169,7 +180,7 @@ impl Service {
             tasks.push(tokio::spawn(worker::run(context.clone(), worker, shutdown.clone())));
         }
         if let Some(address) = address {
-            tracing::info!("ready: http://{address}");
+            tracing::info!("ready: {scheme}://{address}");
         }
         Ok(Self { address, context, shutdown, tasks, private_postgres })
     }
@@ -224,16 +235,9 @@ pub async fn signal() -> Result<(), AppError> {
     Ok(())
 }
 
-async fn listen(settings: &Settings) -> Result<TcpListener, AppError> {
-    if !settings.listen.ip().is_loopback() && !settings.allow_open_access {
-        return Err(AppError::Settings(format!(
-            "no key protects this service, so it listens on loopback only: {} is not. \
-             Give --allow-open-access if whoever reaches it may do everything",
-            settings.listen
-        )));
-    }
-    let what = format!("listening on {}", settings.listen);
-    TcpListener::bind(settings.listen).await.map_err(AppError::io(what))
+/// Whether the service may answer anyone while there are no keys.
+fn may_be_open(settings: &Settings) -> bool {
+    settings.listen.ip().is_loopback() || settings.allow_open_access
 }
 
 /// How to reach the database, and the private PostgreSQL where that is it.
@@ -298,6 +302,7 @@ fn context(
     Ok(Context {
         pool: database::pool(options, settings.database_connections),
         checkpoints,
+        access: Arc::new(Access::new(may_be_open(settings))),
         serving: Arc::new(Serving::new(settings.serving_bytes, cores)),
         notices: broadcast::Sender::new(NOTICES),
         ingest_slots: Arc::default(),
@@ -325,6 +330,7 @@ fn http_state(
     Ok(HttpState {
         context: context.clone(),
         limits,
+        rates: Arc::new(Rates::new(settings.requests_per_minute)),
         metrics,
         shutdown: shutdown.clone(),
         spool_dir: spool_dir.into(),
@@ -334,17 +340,30 @@ fn http_state(
 /// Waits for the database, brings its schema up to date, and loads the live versions.
 async fn prepare(
     context: &Context,
-    no_migrate: bool,
+    settings: &Settings,
+    listens: bool,
     shutdown: &CancellationToken,
 ) -> Result<(), AppError> {
     loop {
         let prepared = async {
-            if !no_migrate {
+            if !settings.no_migrate {
                 database::migrate(&context.pool).await?;
             } else if database::pending_migrations(&context.pool).await? > 0 {
                 let detail = "the database's schema is not up to date and --no-migrate forbids \
                               changing it; run `perennial migrate`";
                 return Err(AppError::Settings(detail.to_owned()));
+            }
+            // A worker answers nobody.
+            if listens {
+                access::refresh(context).await.map_err(keys::refused)?;
+                if !context.access.has_keys() && !may_be_open(settings) {
+                    return Err(AppError::Settings(format!(
+                        "there are no keys, so the service listens on loopback only, and {} is not: \
+                         make one with `perennial key create`, or give --allow-open-access if whoever \
+                         reaches it may do everything",
+                        settings.listen
+                    )));
+                }
             }
             match serving::warm_all(context).await {
                 Err(ServiceError::Storage(error)) => Err(error.into()),
@@ -361,23 +380,5 @@ async fn prepare(
             }
             other => return other,
         }
-    }
-}
-
-/// Answers requests until shutdown, then lets those in flight end.
-async fn answer(listener: TcpListener, state: HttpState, shutdown: CancellationToken) {
-    let router = http::router(state);
-    let stop = shutdown.clone();
-    let answering =
-        axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
-    let overdue = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        answered = async { answering.await } => if let Err(error) = answered {
-            tracing::error!(%error, "listening ended");
-        },
-        () = overdue => tracing::warn!("some requests did not end in time and were cut"),
     }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::domain::key::Scope;
 use crate::learning::Device;
 use crate::postgres;
 
@@ -33,6 +34,9 @@ pub enum Command {
     Migrate(Settings),
     /// Watch a model learn: start a service, stream handwritten digits to it, leave it running.
     Demo(DemoArgs),
+    /// Make, list and end the keys that open the service. Works beside a running service, given the
+    /// same database or data directory.
+    Key(KeyArgs),
     /// Print the OpenAPI document as YAML.
     Openapi,
     /// Ask a running service whether it is ready: exit code 0 if so, 1 if not.
@@ -51,6 +55,54 @@ pub struct ServeArgs {
         reason = "a comment here would replace the help of the flattened settings"
     )]
     pub settings: Settings,
+}
+
+/// What to do with keys.
+#[derive(Debug, Clone, Args)]
+pub struct KeyArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: KeyAction,
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "a comment here would replace the help of the flattened settings"
+    )]
+    pub settings: Settings,
+}
+
+/// What can be done with keys.
+#[derive(Debug, Clone, Subcommand)]
+pub enum KeyAction {
+    /// Make a key and print it: this once, for only a digest of it is kept. From the first key on the
+    /// service answers no request without one.
+    Create(NewKeyArgs),
+    /// List all keys by the characters that they begin with.
+    List,
+    /// End a key, at once.
+    Revoke {
+        /// The characters that it begins with, as `list` shows them.
+        prefix: String,
+    },
+}
+
+/// What a new key is to be.
+#[derive(Debug, Clone, Args)]
+pub struct NewKeyArgs {
+    /// What people call it.
+    pub name: String,
+    /// What it may do, once for each: read, predict, write or admin (everything).
+    #[arg(long, required = true)]
+    pub scope: Vec<Scope>,
+    /// A model that it is good for, once for each. Default: all.
+    #[arg(long)]
+    pub model: Vec<String>,
+    /// Days after which it ends. Default: never.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub expires_in_days: Option<u32>,
+    /// Requests that it may make in a minute, where not as many as others.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
 }
 
 /// Settings of `demo`.
@@ -101,8 +153,8 @@ pub struct Settings {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, env = "PERENNIAL_LISTEN", default_value = DEFAULT_LISTEN)]
     pub listen: SocketAddr,
-    /// Listen on an address that other machines reach, although no key protects the service:
-    /// whoever reaches it may read, write and delete everything.
+    /// Listen on an address that other machines reach even while there are no keys (`perennial key
+    /// create` makes them): whoever reaches it may then read, write and delete everything.
     #[arg(long, env = "PERENNIAL_ALLOW_OPEN_ACCESS", num_args = 0..=1, default_missing_value = "true", default_value = "false")]
     pub allow_open_access: bool,
     /// PostgreSQL 14 or later, `postgres://user:password@host/database`. Unset: the service runs a
@@ -132,9 +184,23 @@ pub struct Settings {
     /// directory while it is read, and little memory (JSON: as much memory too).
     #[arg(long, env = "PERENNIAL_MAX_BODY_BYTES", default_value_t = 64 << 20, value_name = "BYTES")]
     pub max_body_bytes: u64,
+    /// Certificates for encrypted connections (PEM, the service's own first), with --tls-key. A changed file
+    /// is taken up within seconds. Unset: connections are not encrypted.
+    #[arg(long, env = "PERENNIAL_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The key of the first certificate, PEM.
+    #[arg(long, env = "PERENNIAL_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Connections open at a time, a few KiB each; further ones wait.
+    #[arg(long, env = "PERENNIAL_MAX_CONNECTIONS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: u32,
     /// Requests answered at a time; further ones get 503.
     #[arg(long, env = "PERENNIAL_MAX_REQUESTS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_requests: u32,
+    /// Requests a minute that are answered of one key, or of one address where there are no keys; further
+    /// ones get 429. 0: no limit.
+    #[arg(long, env = "PERENNIAL_REQUESTS_PER_MINUTE", default_value_t = 0)]
+    pub requests_per_minute: u32,
     /// Memory for versions that answer predictions; those least used go first and come back when
     /// asked for.
     #[arg(long, env = "PERENNIAL_SERVING_BYTES", default_value_t = 1 << 30, value_name = "BYTES")]
@@ -213,9 +279,12 @@ impl Cli {
     /// # Errors
     /// A usage error, which knows how to print itself and its exit code (2; 0 for `--help`).
     pub fn read(args: Vec<OsString>) -> Result<Self, clap::Error> {
+        // Settings may stand before or after what is to be done with keys.
+        let command =
+            Self::command().mut_subcommand("key", |key| key.mut_args(|arg| arg.global(true)));
         let command = match find_file(&args) {
-            Some(file) => with_file(Self::command(), &file)?,
-            None => Self::command(),
+            Some(file) => with_file(command, &file)?,
+            None => command,
         };
         Self::from_arg_matches(&command.try_get_matches_from(args)?)
     }

@@ -1,4 +1,4 @@
-//! The command line: `perennial serve | worker | migrate | demo | openapi | health`.
+//! The command line: `perennial serve | worker | migrate | demo | key | openapi | health`.
 
 use std::process::ExitCode;
 
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
             Command::Worker(settings) => app::work(&settings).await,
             Command::Migrate(settings) => app::migrate(&settings).await,
             Command::Demo(args) => demo::run(&args).await,
+            Command::Key(args) => app::keys(&args).await,
             Command::Openapi => app::print_openapi(),
             Command::Health(args) => app::health(args.listen).await,
         }

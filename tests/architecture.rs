@@ -14,22 +14,23 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("services", &["services", "learning", "storage", "domain"]),
     ("worker.rs", &["services", "storage", "domain"]),
     ("http", &["http", "services", "storage", "learning", "domain"]),
-    ("config.rs", &["learning", "postgres"]),
+    ("config.rs", &["learning", "postgres", "domain"]),
     ("telemetry.rs", &["config"]),
     ("postgres", &["postgres"]),
     ("postgres.rs", &["postgres"]),
     ("demo.rs", &["app", "config", "telemetry"]),
     ("demo", &["app", "config"]),
     ("app.rs", &["config", "http", "postgres", "services", "storage", "worker", "telemetry"]),
-    ("app", &["services", "storage"]),
+    ("app", &["config", "http", "services", "storage", "domain"]),
     ("main.rs", &[]),
     ("lib.rs", &[]),
 ];
 
 /// Crates that only some layers may name.
 const CRATES: &[(&str, &[&str])] = &[
-    ("axum", &["http", "app.rs"]),
+    ("axum", &["http", "app.rs", "app"]),
     ("tower_http", &["http"]),
+    ("governor", &["http"]),
     ("multer", &["http"]),
     ("zip", &["http"]),
     ("tar", &["http"]),
@@ -39,7 +40,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("linfa", &["learning"]),
     ("linfa_clustering", &["learning"]),
     ("clap", &["config.rs"]),
-    ("nix", &["postgres", "postgres.rs"]),
+    ("hyper", &["app"]),
+    ("hyper_util", &["app"]),
+    ("tokio_rustls", &["app"]),
+    ("nix", &["postgres", "postgres.rs", "app"]),
     ("reqwest", &["app", "demo"]),
     ("indicatif", &["demo"]),
 ];

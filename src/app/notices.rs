@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 
 use super::TRY_AGAIN;
-use crate::services::Context;
+use crate::services::{Context, access};
 use crate::storage::notices::{Listener, Notice};
 
 /// Backstop for notices that were lost: how often routes are read anew.
@@ -56,4 +56,24 @@ pub(super) async fn follow(context: Context, shutdown: CancellationToken) {
         }
     };
     shutdown.run_until_cancelled(following).await;
+}
+
+/// Keeps what is known of keys as new as the database, and writes down when they were used.
+pub(super) async fn keep_keys(context: Context, shutdown: CancellationToken) {
+    let mut notices = context.notices.subscribe();
+    let keeping = async {
+        loop {
+            let changed = async {
+                while !matches!(
+                    notices.recv().await,
+                    Ok(Notice::Keys | Notice::Reconnected) | Err(_)
+                ) {}
+            };
+            let _ = tokio::time::timeout(REFRESH, changed).await;
+            if let Err(error) = access::refresh(&context).await {
+                tracing::debug!(%error, "the keys could not be read anew");
+            }
+        }
+    };
+    shutdown.run_until_cancelled(keeping).await;
 }

@@ -47,6 +47,7 @@ pub mod batch;
 pub mod evaluation;
 pub mod image;
 pub mod input;
+pub mod key;
 pub mod label;
 pub mod matrix;
 pub mod name;

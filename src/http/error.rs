@@ -25,6 +25,10 @@ pub enum ProblemCode {
     MalformedRequest,
     /// The body is not JSON; the detail tells line and column.
     MalformedJson,
+    /// The request has no key, or none that is good.
+    Unauthenticated,
+    /// The key is good, but not for this.
+    Forbidden,
     /// There is no such thing.
     NotFound,
     /// The thing is there and does not know this method.
@@ -58,6 +62,8 @@ impl ProblemCode {
     pub fn status(self) -> StatusCode {
         match self {
             Self::MalformedRequest | Self::MalformedJson => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -248,6 +254,10 @@ impl IntoResponse for Problem {
         let mut response = self.code.status().into_response();
         if let Some(seconds) = self.code.retry_after_s() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.code == ProblemCode::Unauthenticated {
+            let challenge = HeaderValue::from_static("Bearer realm=\"perennial\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         response.extensions_mut().insert(Arc::new(self));
         response

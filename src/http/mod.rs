@@ -3,6 +3,7 @@
 //! This file is the map: every route, and what every request passes on its way in. A handler
 //! parses, makes one call into the services, and renders.
 
+pub mod access;
 mod archives;
 pub mod batches;
 mod csv;
@@ -37,13 +38,13 @@ use axum::Router;
 use axum::extract::FromRef;
 use axum::middleware::{from_fn, from_fn_with_state};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::access::rates::Rates;
 use crate::services::Context;
 
 /// What the handlers work with; a clone is a few reference counts.
@@ -53,6 +54,8 @@ pub struct HttpState {
     pub context: Context,
     /// What one client may cost.
     pub limits: Limits,
+    /// How often one may ask.
+    pub rates: Arc<Rates>,
     /// What has been counted so far.
     pub metrics: PrometheusHandle,
     /// Cancelled when the service begins to stop: it is no longer ready from then on.
@@ -101,6 +104,7 @@ pub fn router(state: HttpState) -> Router {
         // From the inside out: a request passes these from the last to the first.
         .layer(from_fn_with_state(state.limits.max_body_bytes, layers::limit_body))
         .layer(RequestDecompressionLayer::new())
+        .layer(from_fn_with_state(state.clone(), access::admit))
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(from_fn(observe::observe))
         .with_state(state)
@@ -114,7 +118,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
     let patience = limits.request_timeout * 2;
     let time_out = |most: Duration| from_fn_with_state(most, layers::time_out);
-    let shed = |n: usize| from_fn_with_state(Arc::new(Semaphore::new(n)), layers::shed);
+    let shed = |n: usize| from_fn_with_state(layers::Slots::new(n), layers::shed);
 
     let operations = OpenApiRouter::new()
         .routes(routes!(health::healthz))

@@ -7,11 +7,12 @@
 use std::sync::LazyLock;
 
 use axum::Router;
-use axum::http::{HeaderName, header};
+use axum::http::{HeaderName, Method, header};
 use axum::response::Html;
 use axum::routing::get;
 use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::schema::ArrayItems;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     Components, Content, Header, Info, License, OpenApi, PathItem, Ref, RefOr, Response,
     ResponseBuilder, Schema, SecurityRequirement, Server, tag::TagBuilder,
@@ -20,6 +21,7 @@ use utoipa::{PartialSchema, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::HttpState;
+use super::access::scopes;
 use super::error::{Problem, ProblemBody};
 use super::observe::PROBLEM_JSON;
 
@@ -34,6 +36,12 @@ Every refusal is a problem (RFC 9457, `application/problem+json`) with a `code` 
 `request_id` that stands in the service's log, and, where a value is wrong, pointers to it. \
 `X-Request-Id` is taken from the request or made, and echoed. Request bodies may be sent with \
 `Content-Encoding: gzip`; the size limit holds for what they unpack to. Times are RFC 3339 in UTC.";
+
+/// What the document calls the key that a request brings.
+const KEY: &str = "key";
+const ABOUT_KEYS: &str = "\
+A key that `perennial key create` made, with the scope that each operation names; `admin` stands for \
+all. A service that never had a key asks for none.";
 
 const TAGS: [(&str, &str); 6] = [
     ("models", "What learns: its input, its settings, what it holds."),
@@ -52,13 +60,25 @@ struct Shared {
     applies: fn(&str, &Operation) -> bool,
 }
 
-const SHARED: [Shared; 8] = [
+const SHARED: [Shared; 11] = [
     Shared {
         status: "400",
         name: "BadRequest",
         description: "The request cannot be read, or its body is not of the format that it says: \
                       the detail tells line and column.",
         applies: |_, operation| has_body(operation),
+    },
+    Shared {
+        status: "401",
+        name: "Unauthenticated",
+        description: "The service is closed: the request has no key, or none that is good.",
+        applies: needs_key,
+    },
+    Shared {
+        status: "403",
+        name: "Forbidden",
+        description: "The key lacks the scope that this needs, or is for other models.",
+        applies: needs_key,
     },
     Shared {
         status: "404",
@@ -91,6 +111,14 @@ const SHARED: [Shared; 8] = [
         applies: |_, operation| has_body(operation) || has_query(operation),
     },
     Shared {
+        status: "429",
+        name: "TooManyRequests",
+        description: "The key, or the address, asks too often: try again after `Retry-After` seconds. \
+                      Where there is a limit, every answer tells it in `RateLimit-Policy` and \
+                      `RateLimit`.",
+        applies: needs_key,
+    },
+    Shared {
         status: "500",
         name: "Internal",
         description: "The service failed (its log has more under the request id), or the version's \
@@ -105,6 +133,11 @@ const SHARED: [Shared; 8] = [
         applies: |path, _| path.starts_with("/v1/"),
     },
 ];
+
+/// Every operation that needs a key says of which scopes one is enough.
+fn needs_key(_: &str, operation: &Operation) -> bool {
+    operation.security.is_some()
+}
 
 fn has_body(operation: &Operation) -> bool {
     operation.request_body.is_some()
@@ -128,7 +161,7 @@ pub fn finish(mut document: OpenApi) -> OpenApi {
     let mut server = Server::new("/");
     server.description = Some("The service that this document came from.".to_owned());
     document.servers = Some(vec![server]);
-    // No keys yet: every operation is open, and says so.
+    // Each operation says what it needs; the others are open.
     document.security = Some(vec![SecurityRequirement::default()]);
     let tag = |&(name, about): &(&str, &str)| {
         TagBuilder::new().name(name).description(Some(about)).build()
@@ -136,12 +169,20 @@ pub fn finish(mut document: OpenApi) -> OpenApi {
     document.tags = Some(TAGS.iter().map(tag).collect());
 
     for (path, item) in &mut document.paths.paths {
-        for operation in operations(item) {
+        for (method, operation) in operations(item) {
+            if let Some(scopes) = scopes::needed(&method, path) {
+                let words = scopes.iter().map(|scope| [scope.as_str()]);
+                operation.security =
+                    Some(words.map(|word| SecurityRequirement::new(KEY, word)).collect());
+            }
             complete(path, operation);
         }
     }
     let components = document.components.get_or_insert_with(Components::new);
     components.schemas.insert(ProblemBody::name().into_owned(), ProblemBody::schema());
+    let key =
+        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(ABOUT_KEYS)).build();
+    components.security_schemes.insert(KEY.to_owned(), RefOr::T(SecurityScheme::Http(key)));
     let mut schemas = Vec::new();
     ProblemBody::schemas(&mut schemas);
     components.schemas.extend(schemas);
@@ -165,9 +206,16 @@ fn link_pages(components: &mut Components) {
     }
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
     let PathItem { get, put, post, delete, patch, .. } = item;
-    [get, put, post, delete, patch].into_iter().flatten()
+    let all = [
+        (Method::GET, get),
+        (Method::PUT, put),
+        (Method::POST, post),
+        (Method::DELETE, delete),
+        (Method::PATCH, patch),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
 /// Adds the refusals that the operation shares with others, and a body to those that are its own.
@@ -248,7 +296,7 @@ mod tests {
     fn every_operation_has_a_name_a_tag_and_words() {
         let mut names = std::collections::HashSet::new();
         for (path, mut item) in super::super::openapi().paths.paths {
-            for operation in operations(&mut item) {
+            for (_, operation) in operations(&mut item) {
                 let name = operation.operation_id.clone();
                 assert!(name.is_some_and(|name| names.insert(name)), "{path}");
                 assert!(operation.summary.is_some(), "{path}");
@@ -272,7 +320,7 @@ mod tests {
     #[test]
     fn every_refusal_is_documented_as_a_problem() {
         for (path, mut item) in super::super::openapi().paths.paths {
-            for operation in operations(&mut item) {
+            for (_, operation) in operations(&mut item) {
                 for (status, response) in &operation.responses.responses {
                     if let RefOr::T(response) = response
                         && status.as_str() >= "400"

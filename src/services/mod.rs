@@ -3,6 +3,7 @@
 //! A service composes storage into transactions, and learning onto threads of its own; it knows
 //! nothing of HTTP. All functions take the [`Context`] that the composition root made.
 
+pub mod access;
 pub mod ingest;
 pub mod registry;
 pub mod import;
@@ -29,6 +30,8 @@ pub struct Context {
     pub pool: PgPool,
     /// Where checkpoints are kept.
     pub checkpoints: Checkpoints,
+    /// Who may ask.
+    pub access: Arc<access::Access>,
     /// What answers predictions.
     pub serving: Arc<serving::Serving>,
     /// Notices from every process, this one too.

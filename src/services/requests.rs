@@ -236,6 +236,15 @@ pub async fn cancel(context: &Context, id: Uuid) -> Result<Job, ServiceError> {
     Ok(job)
 }
 
+/// The model that an update is of; `None` when there is no such update.
+///
+/// # Errors
+/// When the database is away.
+pub async fn model_of(context: &Context, id: Uuid) -> Result<Option<ModelName>, ServiceError> {
+    let job = jobs::find(&mut *context.pool.acquire().await?, id).await?;
+    Ok(job.map(|job| job.model))
+}
+
 /// Queues a failed or cancelled update again.
 ///
 /// # Errors

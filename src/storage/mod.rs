@@ -10,6 +10,7 @@ pub mod database;
 pub mod decisions;
 pub mod idempotency;
 pub mod jobs;
+pub mod keys;
 pub mod models;
 pub mod notices;
 pub mod samples;

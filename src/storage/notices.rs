@@ -22,6 +22,8 @@ pub enum Notice {
     Ended(Uuid),
     /// A model, or an alias of it, changed: what is cached about it is old.
     Changed(i64),
+    /// A key came or went.
+    Keys,
     /// The connection was lost and is back: anything may have happened.
     Reconnected,
 }

@@ -8,6 +8,7 @@ mod support;
 mod batches;
 mod images;
 mod imports;
+mod keys;
 mod models;
 mod operations;
 mod predictions;

@@ -84,17 +84,10 @@ impl Database {
 /// Settings of a service on `database` that keeps its files in `dir`.
 pub fn serve_args(database: &str, dir: &Path, more: &[&str]) -> ServeArgs {
     let dir = dir.to_str().unwrap();
-    let args = [
-        "perennial",
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--database-url",
-        database,
-        "--data-dir",
-        dir,
-    ];
-    let args = args.iter().chain(more).map(Into::into).collect();
+    let listen: &[&str] =
+        if more.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
+    let args = ["perennial", "serve", "--database-url", database, "--data-dir", dir];
+    let args = args.iter().chain(listen).chain(more).map(Into::into).collect();
     match Cli::read(args).unwrap().command {
         Command::Serve(args) => args,
         other => panic!("{other:?}"),
@@ -177,6 +170,15 @@ impl Api {
     pub fn new(address: String) -> Self {
         let client = Client::builder().timeout(Duration::from_secs(120)).build().unwrap();
         Self { client, address }
+    }
+
+    /// The same client, with a key.
+    pub fn with_key(&self, key: &str) -> Self {
+        use reqwest::header::{AUTHORIZATION, HeaderMap};
+        let bearer = (AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
+        let builder = Client::builder().timeout(Duration::from_secs(120));
+        let client = builder.default_headers(HeaderMap::from_iter([bearer])).build().unwrap();
+        Self { client, address: self.address.clone() }
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {

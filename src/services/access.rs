@@ -1,0 +1,197 @@
+//! "Who are you, and may you?" — keys, and what this process knows of them.
+//!
+//! Invariants: no request waits for the database to be let in, so that predictions go on while it is
+//! away; until the keys have been read once nobody is let in. A service that has had a key stays
+//! closed, even when all are revoked: only one that never had any is open.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rand::RngCore;
+use rand::rngs::OsRng;
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Context, ServiceError};
+use crate::domain::Invalid;
+use crate::domain::key::{Key, NewKey};
+use crate::storage::keys;
+use crate::storage::notices::{self, Notice};
+
+/// What every key begins with, so that scanners for leaked secrets know one.
+const MARK: &str = "pnl_";
+/// The characters of a key that are shown.
+const PREFIX: usize = MARK.len() + 8;
+const KEY_BYTES: usize = 32;
+
+/// What this process knows of the keys.
+#[derive(Debug)]
+pub struct Access {
+    /// Anyone is let in while there are no keys.
+    may_be_open: bool,
+    known: RwLock<Option<Arc<Known>>>,
+}
+
+/// All keys, by digest.
+type Known = HashMap<Vec<u8>, Arc<KnownKey>>;
+
+/// A key, and when it was last used here.
+#[derive(Debug)]
+pub struct KnownKey {
+    /// The key.
+    pub key: Key,
+    /// Seconds since 1970; 0 when not since it was last written down.
+    used_at: AtomicI64,
+}
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub enum Caller {
+    /// Anyone: the service has no keys.
+    Anyone,
+    /// The holder of this key.
+    Holder(Arc<KnownKey>),
+}
+
+/// Why nobody is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stranger {
+    /// There are keys, and the request has none.
+    NoKey,
+    /// The key is none of ours, or no longer good.
+    WrongKey,
+    /// The keys have not been read yet.
+    NotYet,
+}
+
+impl Access {
+    /// Of a service that answers anyone while there are no keys, or nobody.
+    pub fn new(may_be_open: bool) -> Self {
+        Self { may_be_open, known: RwLock::default() }
+    }
+
+    /// Who comes with this key, or with none.
+    ///
+    /// # Errors
+    /// [`Stranger`] when nobody is let in so.
+    pub fn identify(&self, key: Option<&str>) -> Result<Caller, Stranger> {
+        let known = self.known().ok_or(Stranger::NotYet)?;
+        if known.is_empty() && self.may_be_open {
+            return Ok(Caller::Anyone);
+        }
+        let key = key.ok_or(Stranger::NoKey)?;
+        // Found by digest, so that the time it takes tells nothing of keys that are near.
+        let found = known.get(digest(key).as_slice()).ok_or(Stranger::WrongKey)?;
+        let now = OffsetDateTime::now_utc();
+        if !found.key.is_valid(now) {
+            return Err(Stranger::WrongKey);
+        }
+        found.used_at.store(now.unix_timestamp(), Ordering::Relaxed);
+        Ok(Caller::Holder(Arc::clone(found)))
+    }
+
+    /// Whether there are keys, as far as this process knows.
+    pub fn has_keys(&self) -> bool {
+        self.known().is_some_and(|known| !known.is_empty())
+    }
+
+    fn known(&self) -> Option<Arc<Known>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Writes down when keys were used, and reads all anew.
+///
+/// # Errors
+/// When the database is away: what is known stays.
+pub async fn refresh(context: &Context) -> Result<(), ServiceError> {
+    let mut db = context.pool.acquire().await?;
+    let (mut ids, mut used_at) = (Vec::new(), Vec::new());
+    for known in context.access.known().iter().flat_map(|known| known.values()) {
+        let seconds = known.used_at.swap(0, Ordering::Relaxed);
+        if seconds > 0
+            && let Ok(at) = OffsetDateTime::from_unix_timestamp(seconds)
+        {
+            ids.push(known.key.id);
+            used_at.push(at);
+        }
+    }
+    if !ids.is_empty() {
+        keys::touch(&mut db, &ids, &used_at).await?;
+    }
+    let known = keys::list(&mut db)
+        .await?
+        .into_iter()
+        .map(|(digest, key)| (digest, Arc::new(KnownKey { key, used_at: AtomicI64::new(0) })));
+    let known = Some(Arc::new(known.collect()));
+    *context.access.known.write().unwrap_or_else(PoisonError::into_inner) = known;
+    Ok(())
+}
+
+/// Makes a key, and tells it this once.
+///
+/// # Errors
+/// [`ServiceError::Invalid`] when what is asked of it cannot be; else when the database is away.
+pub async fn create(context: &Context, terms: &NewKey) -> Result<String, ServiceError> {
+    if !(1..=256).contains(&terms.name.chars().count()) {
+        return Err(Invalid::new("a key's name has 1 to 256 characters").into());
+    }
+    if terms.scopes.is_empty() || terms.models.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Invalid::new("a key has at least one scope, and one model where any").into());
+    }
+    let mut bytes = [0; KEY_BYTES];
+    OsRng.fill_bytes(&mut bytes);
+    let key = format!("{MARK}{}", URL_SAFE_NO_PAD.encode(bytes));
+    let mut tx = context.pool.begin().await?;
+    keys::insert(&mut tx, Uuid::now_v7(), &key[..PREFIX], &digest(&key), terms).await?;
+    notices::send(&mut tx, &Notice::Keys).await?;
+    tx.commit().await?;
+    Ok(key)
+}
+
+/// All keys, newest first.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list(context: &Context) -> Result<Vec<Key>, ServiceError> {
+    let keys = keys::list(&mut *context.pool.acquire().await?).await?;
+    Ok(keys.into_iter().map(|(_, key)| key).collect())
+}
+
+/// Ends the key of this prefix, everywhere and at once.
+///
+/// # Errors
+/// [`ServiceError::NotFound`] when there is none; else when the database is away.
+pub async fn revoke(context: &Context, prefix: &str) -> Result<(), ServiceError> {
+    let mut tx = context.pool.begin().await?;
+    if !keys::revoke(&mut tx, prefix).await? {
+        return Err(ServiceError::NotFound(format!("key {prefix}")));
+    }
+    notices::send(&mut tx, &Notice::Keys).await?;
+    Ok(tx.commit().await?)
+}
+
+fn digest(key: &str) -> Vec<u8> {
+    Sha256::digest(key.as_bytes()).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_let_in_before_the_keys_are_known() {
+        let access = Access::new(true);
+        assert_eq!(access.identify(None).unwrap_err(), Stranger::NotYet);
+        *access.known.write().unwrap() = Some(Arc::default());
+        assert!(matches!(access.identify(None), Ok(Caller::Anyone)));
+        assert!(matches!(access.identify(Some("any")), Ok(Caller::Anyone)));
+        let access = Access::new(false);
+        *access.known.write().unwrap() = Some(Arc::default());
+        assert_eq!(access.identify(None).unwrap_err(), Stranger::NoKey);
+    }
+}

@@ -1,0 +1,244 @@
+//! Keys: who is let in, and to what.
+
+use std::process::Output;
+use std::time::Duration;
+
+use perennial::app::Service;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::support::process::perennial;
+use super::support::{Api, Database, TestService, blobs, readable_dir, serve_args};
+
+/// `perennial key …` on the database of a service.
+fn key(database: &Database, args: &[&str]) -> Output {
+    let dir = readable_dir();
+    let mut command = perennial("key", dir.path(), &["--database-url", &database.url]);
+    command.args(args).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    command.output().unwrap()
+}
+
+/// Makes a key.
+#[track_caller]
+fn create(database: &Database, args: &[&str]) -> String {
+    let output = key(database, &[&["create", "test"], args].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Waits until the service answers `status`: what changes in the database is heard of soon.
+async fn until(api: &Api, path: &str, status: u16) {
+    for _ in 0..500 {
+        if api.get(path).await.status == status {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{path} does not come to answer {status}");
+}
+
+/// What each operation needs, said here once more by hand: a new one must be thought about.
+fn needs(operation: &str) -> &'static [&'static str] {
+    match operation {
+        "healthz" | "readyz" | "openapiYaml" | "openapiJson" => &[],
+        "predict" | "predictByVersion" | "predictByAlias" => &["predict"],
+        "metrics"
+        | "listModels"
+        | "getModel"
+        | "listBatches"
+        | "getBatch"
+        | "listUpdates"
+        | "listModelUpdates"
+        | "getUpdate"
+        | "listUpdateSelection"
+        | "listVersions"
+        | "getVersion"
+        | "downloadCheckpoint"
+        | "listAliases" => &["read"],
+        "createModel" | "patchModel" | "createBatch" | "deleteBatch" | "requestUpdate"
+        | "cancelUpdate" | "retryUpdate" | "importVersion" | "putAlias" | "deleteAlias" => {
+            &["write"]
+        }
+        "deleteModel" => &["admin"],
+        other => panic!("say here which scope {other} needs"),
+    }
+}
+
+#[tokio::test]
+async fn every_operation_asks_for_its_scope() {
+    let service = TestService::start().await;
+    let document = service.api.get("/openapi.json").await.expect(200);
+    let scopes = ["read", "predict", "write", "admin"];
+    let keys = scopes.map(|scope| create(&service.database, &["--scope", scope]));
+    until(&service.api, "/v1/models", 401).await;
+    let mut n_operations = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let needed = needs(operation["operationId"].as_str().unwrap());
+            let path = path
+                .replace("{model}", "none")
+                .replace("{n}", "1")
+                .replace("{alias}", "other")
+                .replace("{id}", "01900000-0000-7000-8000-000000000000");
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let ask = async |api: &Api| api.send(api.request(method.clone(), &path)).await;
+            let words: Vec<&str> = operation["security"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|one| one["key"][0].as_str().unwrap())
+                .collect();
+            assert_eq!(words, needed, "{method} {path}");
+            n_operations += 1;
+            let stranger = ask(&service.api).await;
+            if needed.is_empty() {
+                assert_eq!(stranger.status, 200, "{method} {path}");
+                continue;
+            }
+            assert_eq!(stranger.header("www-authenticate"), "Bearer realm=\"perennial\"");
+            stranger.problem(401);
+            for (scope, key) in scopes.iter().zip(&keys) {
+                let answer = ask(&service.api.with_key(key)).await;
+                if *scope == "admin" || needed.contains(scope) {
+                    assert!(
+                        ![401, 403].contains(&answer.status.as_u16()),
+                        "{method} {path} {scope}"
+                    );
+                } else {
+                    assert_eq!(answer.problem(403)["code"], "forbidden", "{method} {path} {scope}");
+                }
+            }
+        }
+    }
+    assert!(n_operations >= 30, "{n_operations}");
+}
+
+#[tokio::test]
+async fn a_service_is_open_until_its_first_key_and_closed_even_without_a_good_one() {
+    let service = TestService::start().await;
+    service.api.get("/v1/models").await.expect(200);
+    let key = create(&service.database, &["--scope", "admin"]);
+    until(&service.api, "/v1/models", 401).await;
+    let holder = service.api.with_key(&key);
+    holder.create_model("m", 2).await;
+    for wrong in ["", "x", &key[..key.len() - 1], &format!("{key}x"), "a b"] {
+        let request = service.api.request(Method::GET, "/v1/models").bearer_auth(wrong);
+        service.api.send(request).await.problem(401);
+    }
+    let request = service.api.request(Method::GET, "/v1/models").basic_auth("user", Some(&key));
+    service.api.send(request).await.problem(401);
+
+    let output = self::key(&service.database, &["revoke", &key[..12]]);
+    assert!(output.status.success());
+    until(&holder, "/v1/models", 401).await;
+    service.api.get("/v1/models").await.problem(401);
+    assert_eq!(self::key(&service.database, &["revoke", "pnl_none"]).status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_key_is_shown_once_and_listed_by_its_prefix() {
+    let service = TestService::start().await;
+    let args = ["--scope", "read", "--scope", "predict", "--model", "a", "--expires-in-days", "9"];
+    let key = create(&service.database, &args);
+    until(&service.api, "/v1/models", 401).await;
+    service.api.with_key(&key).get("/v1/models/a").await.problem(404);
+    // The next notice makes the service write down what was used.
+    create(&service.database, &["--scope", "admin"]);
+    for _ in 0..500 {
+        let listed = self::key(&service.database, &["list"]);
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        assert!(!listed.contains(&key), "{listed}");
+        let line = listed.lines().find(|line| line.starts_with(&key[..12])).unwrap();
+        assert!(line.contains("read,predict") && line.ends_with("good"), "{line}");
+        if !line.contains("never") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("its use is not written down");
+}
+
+#[tokio::test]
+async fn a_key_may_be_for_some_models_alone() {
+    let service = TestService::start().await;
+    for model in ["mine", "other"] {
+        service.api.create_model(model, 2).await;
+        service.api.send_samples(model, &blobs(&["a", "b"], 40, 2, 1)).await;
+    }
+    let [mine, other] = [service.api.update("mine").await, service.api.update("other").await];
+    let admin = create(&service.database, &["--scope", "admin", "--model", "mine"]);
+    until(&service.api, "/v1/models", 401).await;
+    let api = service.api.with_key(&admin);
+    let path = |update: &Value| format!("/v1/updates/{}", update["id"].as_str().unwrap());
+    api.get("/v1/models/mine").await.expect(200);
+    api.get(&path(&mine)).await.expect(200);
+    assert_eq!(api.labels("mine", &[[0.0, 0.0]]).await.len(), 1);
+    // What it is not for is not there.
+    for hidden in ["/v1/models/other".to_owned(), "/v1/models/none".to_owned(), path(&other)] {
+        api.get(&hidden).await.problem(404);
+    }
+    let inputs = json!({"inputs": [[0.0, 0.0]]});
+    api.post("/v1/models/other/predict", inputs).await.problem(404);
+    for all in ["/v1/models", "/v1/updates", "/metrics"] {
+        assert!(api.get(all).await.problem(403)["detail"].as_str().unwrap().contains("mine"));
+    }
+    let new = json!({"name": "new", "input": {"kind": "text"}});
+    api.post("/v1/models", new).await.problem(403);
+    let base = json!({"name": "mine2", "base": {"model": "other", "version": 1}});
+    api.post("/v1/models", base).await.problem(403);
+}
+
+#[tokio::test]
+async fn keys_are_known_while_the_database_is_away() {
+    let service = TestService::start().await;
+    service.api.create_model("m", 2).await;
+    service.api.send_samples("m", &blobs(&["a", "b"], 40, 2, 1)).await;
+    service.api.update("m").await;
+    let key = create(&service.database, &["--scope", "predict"]);
+    until(&service.api, "/v1/models", 401).await;
+    let api = service.api.with_key(&key);
+    api.labels("m", &[[0.0, 0.0]]).await;
+    service.database.allow_connections(false).await;
+    api.labels("m", &[[0.0, 0.0]]).await;
+    let inputs = json!({"inputs": [[0.0, 0.0]]});
+    service.api.post("/v1/models/m/predict", inputs).await.problem(401);
+    service.database.allow_connections(true).await;
+}
+
+#[tokio::test]
+async fn where_others_reach_it_a_service_needs_a_key_to_start() {
+    let database = Database::create().await;
+    let dir = readable_dir();
+    let everywhere = ["--listen", "0.0.0.0:0"];
+    let args = serve_args(&database.url, dir.path(), &everywhere);
+    let refused = Service::start(&args.settings, true, false).await.err().unwrap();
+    assert!(refused.to_string().contains("perennial key create"), "{refused}");
+    let open = [&everywhere[..], &["--allow-open-access"]].concat();
+    let args = serve_args(&database.url, dir.path(), &open);
+    Service::start(&args.settings, true, false).await.unwrap().stop().await;
+    let key = create(&database, &["--scope", "read"]);
+    let service = TestService::start_on(database, dir, &everywhere).await;
+    service.api.get("/v1/models").await.problem(401);
+    service.api.with_key(&key).get("/v1/models").await.expect(200);
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_when_to_come_back() {
+    let service = TestService::start_with(&["--requests-per-minute", "3"]).await;
+    for left in ["2", "1", "0"] {
+        let answer = service.api.get("/v1/models").await;
+        assert_eq!(answer.header("ratelimit-policy"), "\"requests\";q=3;w=60");
+        assert_eq!(answer.header("ratelimit"), format!("\"requests\";r={left};t=20"));
+        answer.expect(200);
+    }
+    let refused = service.api.get("/v1/models").await;
+    let seconds: u32 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=20).contains(&seconds));
+    assert_eq!(refused.problem(429)["code"], "too_many_requests");
+    // Probes are not counted, and a key has a rate of its own.
+    service.api.get("/healthz").await.expect(200);
+    let key = create(&service.database, &["--scope", "read", "--rate", "1"]);
+    let api = service.api.with_key(&key);
+    until(&api, "/v1/models", 200).await;
+    assert_eq!(api.get("/v1/models").await.header("ratelimit-policy"), "\"requests\";q=1;w=60");
+}
