@@ -7,7 +7,7 @@ export SQLX_OFFLINE = true
 postgres = PERENNIAL_PG_BIN_DIR=$$(scripts/ensure-postgres) && export PERENNIAL_PG_BIN_DIR
 
 .NOTPARALLEL:
-.PHONY: help run demo test bench bench-learning ci fmt clippy doc sqlx-check sqlx-prepare openapi tools
+.PHONY: help run demo test chaos bench bench-learning ci fmt clippy doc sqlx-check sqlx-prepare openapi tools
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 22
@@ -20,6 +20,10 @@ demo: tools ## a model that learns, batch by batch: MODEL=tabular (digits, the d
 
 test: tools ## every test
 	$(postgres) && cargo test $(ARGS)
+
+chaos: tools ## 200 kills of every process while clients send and predict, some minutes; KILLS=50 SEED=7
+	$(postgres) && PERENNIAL_CHAOS_KILLS=$(or $(KILLS),200) PERENNIAL_CHAOS_SEED=$(or $(SEED),0) \
+		cargo test --test chaos -- --nocapture
 
 bench: tools ## every benchmark of speed
 	$(postgres) && cargo bench --bench end_to_end --bench training $(ARGS)

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::AppError;
 
 /// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A certificate with its key, as last read.
 pub(super) struct Tls {

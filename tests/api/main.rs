@@ -6,6 +6,7 @@
 mod support;
 
 mod batches;
+mod encryption;
 mod images;
 mod imports;
 mod keys;

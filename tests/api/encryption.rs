@@ -1,0 +1,91 @@
+//! Encrypted connections.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use perennial::app::Service;
+use rcgen::CertifiedKey;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use super::support::{Database, TestService, readable_dir, serve_args};
+
+/// Writes a new certificate with its key, and gives the certificate.
+fn certify(dir: &Path) -> CertificateDer<'static> {
+    let CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(dir.join("key.pem"), signing_key.serialize_pem()).unwrap();
+    std::fs::write(dir.join("cert.pem"), cert.pem()).unwrap();
+    cert.der().clone()
+}
+
+/// What `/healthz` answers to a client that trusts this certificate alone.
+async fn ask(address: &str, trusted: &CertificateDer<'static>) -> std::io::Result<String> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tcp = TcpStream::connect(address).await?;
+    let name = "localhost".try_into().unwrap();
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        .await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn connections_are_encrypted_and_a_new_certificate_is_taken_up() {
+    let files = readable_dir();
+    let first = certify(files.path());
+    let path = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
+    let (cert, key) = (path("cert.pem"), path("key.pem"));
+    let flags = ["--tls-cert", &cert, "--tls-key", &key];
+    let service = TestService::start_with(&flags).await;
+    let address = service.api.address.strip_prefix("http://").unwrap();
+    assert!(ask(address, &first).await.unwrap().starts_with("HTTP/1.1 200"));
+    // A client that does not encrypt is not answered, and disturbs nobody.
+    assert!(service.api.client.get(&service.api.address).send().await.is_err());
+
+    // Half of a change is not taken.
+    std::fs::write(&cert, "no certificate").unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(ask(address, &first).await.is_ok());
+
+    let second = certify(files.path());
+    let later = SystemTime::now() + Duration::from_secs(2);
+    std::fs::File::open(&cert).unwrap().set_modified(later).unwrap();
+    for _ in 0..100 {
+        if ask(address, &second).await.is_ok() {
+            assert!(ask(address, &first).await.is_err());
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the new certificate is not taken up");
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_used_is_refused_at_the_start() {
+    let (database, files) = (Database::create().await, readable_dir());
+    certify(files.path());
+    let path = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
+    let (cert, key) = (path("cert.pem"), path("key.pem"));
+    let start = async |flags: &[&str]| {
+        let args = serve_args(&database.url, files.path(), flags);
+        Service::start(&args.settings, true, false).await.err().unwrap().to_string()
+    };
+    assert!(start(&["--tls-cert", &cert]).await.contains("--tls-key"));
+    assert!(start(&["--tls-cert", &key, "--tls-key", &key]).await.contains("key.pem"));
+    assert!(start(&["--tls-cert", "/nowhere", "--tls-key", &key]).await.contains("/nowhere"));
+}

@@ -1,0 +1,315 @@
+//! Everything at once: three processes on their private PostgreSQL, clients that send, learn and
+//! predict all the time, and again and again one of the processes, or the database under them, is
+//! killed. Afterwards every sample that got a 202 is there once and learnt, no update is stuck, every
+//! version was published once, `live` never went back, and nothing is left lying about.
+//!
+//! Six kills by default; `make chaos` does 200. Seeded, but what a kill meets depends on the machine.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use reqwest::Method;
+use serde_json::{Value, json};
+use support::process::{Process, free_address, perennial, ready};
+use support::{Api, blobs, readable_dir, snapshots};
+use tempfile::TempDir;
+
+const MODELS: [&str; 3] = ["m0", "m1", "m2"];
+const DIM: usize = 8;
+/// Samples of each of two labels in one batch.
+const PER_LABEL: usize = 30;
+/// Longest that anything may take before it counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_and_nothing_is_done_twice_whatever_is_killed() {
+    let number = |name: &str, default| std::env::var(name).map_or(default, |n| n.parse().unwrap());
+    let kills = number("PERENNIAL_CHAOS_KILLS", 6);
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(number("PERENNIAL_CHAOS_SEED", 0));
+    let began = Instant::now();
+    let mut cluster = Cluster::start().await;
+    for model in MODELS {
+        create_model(&cluster.api, model).await;
+    }
+    let seen = Arc::new(Seen::default());
+    let mut clients = Vec::new();
+    for (number, model) in MODELS.into_iter().enumerate() {
+        let (api, seen) = (cluster.api.clone(), Arc::clone(&seen));
+        clients.push(tokio::spawn(send(api.clone(), Arc::clone(&seen), model, number as u64)));
+        clients.push(tokio::spawn(predict(api, seen, model)));
+    }
+    for _ in 0..kills {
+        pause(random.gen_range(100..1500)).await;
+        cluster.kill(random.gen_range(0..4)).await;
+    }
+    ready(&cluster.address).await;
+    pause(500).await;
+    seen.over.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+    let updates = cluster.all_ended().await;
+    let samples = seen.check_samples(&cluster.api).await;
+    let versions = check_versions(&cluster.api, &updates).await;
+    cluster.check_nothing_is_left().await;
+    let runs: u64 = updates.iter().map(|update| update["attempt"].as_u64().unwrap()).sum();
+    println!(
+        "{kills} kills in {:.0} s; {samples} samples accepted and found; {} updates in {runs} runs; \
+         {versions} versions, each published once; predictions: {:?}",
+        began.elapsed().as_secs_f64(),
+        updates.len(),
+        seen.predictions.lock().unwrap(),
+    );
+}
+
+/// What the clients saw.
+#[derive(Default)]
+struct Seen {
+    over: AtomicBool,
+    /// Samples accepted, by model.
+    accepted: Mutex<BTreeMap<&'static str, u64>>,
+    /// Predictions by how they were answered.
+    predictions: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Seen {
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Every accepted sample is stored once, and learnt; gives their number.
+    async fn check_samples(&self, api: &Api) -> u64 {
+        let accepted = self.accepted.lock().unwrap().clone();
+        for (name, accepted) in &accepted {
+            let model = api.get(&format!("/v1/models/{name}")).await.expect(200);
+            let counts = (model["samples"].as_u64(), model["pending_samples"].as_u64());
+            assert_eq!(counts, (Some(*accepted), Some(0)), "{name}: stored, pending");
+        }
+        assert_eq!(accepted.len(), MODELS.len(), "a model was never sent a sample");
+        accepted.values().sum()
+    }
+}
+
+/// One process that answers, then two that work, on one data directory with a private PostgreSQL.
+struct Cluster {
+    processes: Vec<Option<Process>>,
+    api: Api,
+    address: String,
+    dir: TempDir,
+}
+
+/// The process that the database is, among the numbers of the others.
+const POSTMASTER: usize = 3;
+
+impl Cluster {
+    async fn start() -> Self {
+        let (dir, address) = (readable_dir(), free_address());
+        let api = Api::new(format!("http://{address}"));
+        let mut cluster = Self { processes: vec![], api, address, dir };
+        cluster.processes = (0..POSTMASTER).map(|number| Some(cluster.spawn(number))).collect();
+        ready(&cluster.address).await;
+        cluster
+    }
+
+    fn spawn(&self, number: usize) -> Process {
+        let (command, flags) = match number {
+            0 => ("serve", vec!["--listen", &self.address, "--no-worker"]),
+            _ => ("worker", vec![]),
+        };
+        let flags = [&flags[..], &["--lease-s", "2"]].concat();
+        Process::start(&mut perennial(command, self.dir.path(), &flags))
+    }
+
+    /// Kills a process without a word, and starts it again; the database is started by its owner.
+    async fn kill(&mut self, victim: usize) {
+        if victim == POSTMASTER {
+            // Not there while it starts anew after the last kill.
+            if let Some(pid) = self.postmaster() {
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+            return;
+        }
+        self.processes[victim] = None;
+        pause(100).await;
+        self.processes[victim] = Some(self.spawn(victim));
+    }
+
+    fn postmaster(&self) -> Option<Pid> {
+        let file = std::fs::read_to_string(self.dir.path().join("postgres/postmaster.pid")).ok()?;
+        Some(Pid::from_raw(file.lines().next()?.parse().ok()?))
+    }
+
+    /// All updates, once none is queued or running any more.
+    async fn all_ended(&self) -> Vec<Value> {
+        ready(&self.address).await;
+        let began = Instant::now();
+        loop {
+            let updates = all(&self.api, "/v1/updates").await;
+            if updates.iter().all(|update| !update["finished_at"].is_null()) {
+                return updates;
+            }
+            assert!(began.elapsed() < PATIENCE, "updates are stuck: {updates:#?}");
+            pause(200).await;
+        }
+    }
+
+    /// Stops everything, and checks that no process, no body of a request, no snapshot is left.
+    async fn check_nothing_is_left(mut self) {
+        for process in self.processes.drain(..).flatten() {
+            assert!(process.stop().success());
+        }
+        let left = processes_that_name(self.dir.path());
+        assert!(left.is_empty(), "still running: {left:?}");
+        assert_eq!(files(&self.dir.path().join("spool")), Vec::<PathBuf>::new());
+        assert_eq!(snapshots(self.dir.path()), 0, "snapshots of trainings that ended");
+    }
+}
+
+/// The command lines of running processes that name a path.
+fn processes_that_name(path: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        if command.contains(path.to_str().unwrap()) {
+            found.push(command);
+        }
+    }
+    found
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(dir).map_or_else(|_| vec![], |dir| dir.flatten().map(|f| f.path()).collect())
+}
+
+/// All items of a list.
+async fn all(api: &Api, path: &str) -> Vec<Value> {
+    let (mut items, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = api.get(&format!("{path}?limit=200{cursor}")).await.expect(200);
+        items.extend(page["items"].as_array().unwrap().iter().cloned());
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return items,
+        }
+    }
+}
+
+async fn pause(ms: u64) {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+/// A model that publishes whatever it has learnt, in trainings long enough to be killed in.
+async fn create_model(api: &Api, name: &str) {
+    let model = json!({
+        "name": name,
+        "input": {"kind": "tabular", "dim": DIM},
+        "network": {"kind": "mlp", "hidden": [32]},
+        "learning": {"epochs": 20},
+        "schedule": {"paused": true},
+        "gate": {"max_drop": null, "max_class_drop": null},
+    });
+    api.post("/v1/models", model).await.expect(201);
+}
+
+/// Sends batch after batch, each until it is accepted.
+async fn send(api: Api, seen: Arc<Seen>, model: &'static str, number: u64) {
+    let path = format!("/v1/models/{model}/batches?update=now");
+    for round in 0.. {
+        let samples: Vec<Value> = blobs(&["a", "b"], PER_LABEL, DIM, number << 32 | round)
+            .into_iter()
+            .map(|(input, label)| json!({"input": input, "label": label}))
+            .collect();
+        let began = Instant::now();
+        loop {
+            let request = api.request(Method::POST, &path);
+            let request = request.header("idempotency-key", format!("{model}-{round}"));
+            match request.json(&json!({"samples": &samples})).send().await {
+                Ok(answer) if answer.status() == 202 => {
+                    // Cut off after its head: what became of it the next try tells.
+                    if let Ok(answer) = answer.json::<Value>().await {
+                        assert_eq!(answer["batch"]["accepted"], samples.len(), "{answer}");
+                        break;
+                    }
+                }
+                // Being answered for the one before, which a death cut off; or nothing to store it in.
+                Ok(answer) => assert!(matches!(answer.status().as_u16(), 409 | 503), "{answer:?}"),
+                Err(_) => {}
+            }
+            assert!(began.elapsed() < PATIENCE, "a batch for {model} is not accepted");
+            pause(50).await;
+        }
+        *seen.accepted.lock().unwrap().entry(model).or_default() += samples.len() as u64;
+        if seen.is_over() {
+            return;
+        }
+        pause(100).await;
+    }
+}
+
+/// Predicts all the time: an answer is of no older version than the one before.
+async fn predict(api: Api, seen: Arc<Seen>, model: &'static str) {
+    let path = format!("/v1/models/{model}/predict");
+    let inputs = json!({"inputs": [vec![0.5; DIM]]});
+    let mut newest = 0;
+    while !seen.is_over() {
+        let how = match api.request(Method::POST, &path).json(&inputs).send().await {
+            Ok(answer) if answer.status() == 200 => {
+                if let Ok(answer) = answer.json::<Value>().await {
+                    let version = answer["version"].as_u64().unwrap();
+                    assert!(version >= newest, "{model} went back from {newest} to {version}");
+                    newest = version;
+                }
+                "200".to_owned()
+            }
+            Ok(answer) => {
+                // No version yet, or the service cannot know.
+                let status = answer.status();
+                assert!(matches!(status.as_u16(), 409 | 503), "{answer:?}");
+                status.as_str().to_owned()
+            }
+            Err(_) => "broken off".to_owned(),
+        };
+        *seen.predictions.lock().unwrap().entry(how).or_default() += 1;
+        pause(5).await;
+    }
+}
+
+/// Every update succeeded, and those that published made one version each, without a gap; gives the
+/// number of versions.
+async fn check_versions(api: &Api, updates: &[Value]) -> usize {
+    for update in updates {
+        assert_eq!(update["status"], "succeeded", "{update}");
+    }
+    let mut n_versions = 0;
+    for model in MODELS {
+        let versions = all(api, &format!("/v1/models/{model}/versions")).await;
+        let made_by: BTreeSet<(u64, &str)> = versions
+            .iter()
+            .map(|v| (v["version"].as_u64().unwrap(), v["update"].as_str().unwrap()))
+            .collect();
+        let published: BTreeSet<(u64, &str)> = updates
+            .iter()
+            .filter(|update| update["model"] == model)
+            .filter_map(|u| Some((u["version"].as_u64()?, u["id"].as_str().unwrap())))
+            .collect();
+        assert_eq!(made_by, published, "{model}");
+        let numbers: Vec<u64> = made_by.iter().map(|&(number, _)| number).collect();
+        assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "{model}");
+        let model = api.get(&format!("/v1/models/{model}")).await.expect(200);
+        assert_eq!(model["live_version"], numbers.len());
+        n_versions += numbers.len();
+    }
+    n_versions
+}
