@@ -7,12 +7,12 @@ ENV SQLX_OFFLINE=true
 COPY Cargo.toml Cargo.lock ./
 RUN sed -i '/^\[\[/,/^$/d' Cargo.toml \
     && mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs \
-    && cargo build --release --locked
+    && cargo build --release --locked --features s3
 
 COPY . .
 # Nine tenths of the binary would be line numbers for debuggers; backtraces name functions without.
 RUN touch src/lib.rs src/main.rs \
-    && cargo build --release --locked \
+    && cargo build --release --locked --features s3 \
     && strip --strip-debug target/release/perennial
 
 FROM debian:bookworm-slim

@@ -5,19 +5,18 @@
 //! hands running jobs back, and stops the private PostgreSQL last.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use object_store::local::LocalFileSystem;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::listener::Listener;
+use self::objects::checkpoint_store;
 use crate::config::Settings;
 use crate::http::access::rates::Rates;
 use crate::http::{self, HttpState, Limits};
@@ -34,6 +33,7 @@ mod health;
 mod keys;
 mod listener;
 mod notices;
+mod objects;
 mod tls;
 
 pub use health::health;
@@ -269,23 +269,6 @@ async fn stop_postgres(server: Option<PrivatePostgres>) {
     {
         tracing::error!(%error, "the private PostgreSQL could not be stopped in order");
     }
-}
-
-/// The directory or bucket of checkpoints; what it accepts is durable.
-fn checkpoint_store(settings: &Settings) -> Result<Checkpoints, AppError> {
-    let url = settings.checkpoint_url.as_deref();
-    let dir = match url.map(|url| url.strip_prefix("file://")) {
-        None => settings.data_dir().join("checkpoints"),
-        Some(Some(path)) if Path::new(path).is_absolute() => Path::new(path).to_owned(),
-        Some(_) => {
-            let detail = "--checkpoint-url is file:///an/absolute/directory in this release";
-            return Err(AppError::Settings(detail.to_owned()));
-        }
-    };
-    let what = format!("checkpoint directory {}", dir.display());
-    std::fs::create_dir_all(&dir).map_err(AppError::io(what))?;
-    let store = LocalFileSystem::new_with_prefix(&dir).map_err(StorageError::from)?;
-    Ok(Checkpoints::new(Arc::new(store.with_fsync(true))))
 }
 
 fn context(

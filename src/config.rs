@@ -176,8 +176,9 @@ pub struct Settings {
     /// they are not found by themselves.
     #[arg(long, env = "PERENNIAL_PG_BIN_DIR", value_name = "DIR")]
     pub pg_bin_dir: Option<PathBuf>,
-    /// Where checkpoints are kept: `file:///some/dir`. Default: `checkpoints` in the data
-    /// directory. All processes on one database must have the same.
+    /// Where checkpoints are kept: `file:///some/dir`, or `s3://bucket/prefix` in a build with the feature s3,
+    /// with region, keys and endpoint from AWS's environment variables. Default: `checkpoints` in the
+    /// data directory. All processes on one database must have the same.
     #[arg(long, env = "PERENNIAL_CHECKPOINT_URL", value_name = "URL")]
     pub checkpoint_url: Option<String>,
     /// Longest body of a request, after decompression. A batch costs that much disk under the data

@@ -35,7 +35,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("zip", &["http"]),
     ("tar", &["http"]),
     ("sqlx", &["storage", "app.rs", "app", "services", "worker.rs"]),
-    ("object_store", &["storage", "app.rs"]),
+    ("object_store", &["storage", "app"]),
     ("burn", &["learning"]),
     ("linfa", &["learning"]),
     ("linfa_clustering", &["learning"]),

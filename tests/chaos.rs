@@ -50,6 +50,10 @@ async fn nothing_is_lost_and_nothing_is_done_twice_whatever_is_killed() {
         clients.push(tokio::spawn(predict(api, seen, model)));
     }
     for _ in 0..kills {
+        // Every other kill or so meets what has not got over the one before.
+        if random.gen_bool(0.5) {
+            ready(&cluster.address).await;
+        }
         pause(random.gen_range(100..1500)).await;
         cluster.kill(random.gen_range(0..4)).await;
     }

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use time::{Duration, OffsetDateTime};
 
-use super::{AppError, checkpoint_store, context, log, stop_postgres};
+use super::objects::checkpoint_store;
+use super::{AppError, context, log, stop_postgres};
 use crate::config::{KeyAction, KeyArgs, NewKeyArgs};
 use crate::domain::key::{Key, NewKey};
 use crate::domain::name::ModelName;

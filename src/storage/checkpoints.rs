@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
 use sha2::{Digest, Sha256};
 
 use super::StorageError;
 use super::models::ModelId;
+
+/// Larger files go in parts of this length: stores bound what they take at once.
+const PART_BYTES: usize = 64 << 20;
 
 /// Where checkpoints are kept.
 #[derive(Debug, Clone)]
@@ -45,7 +48,15 @@ impl Checkpoints {
         let sha256 = sha256_hex(&file);
         let bytes = file.len() as i64;
         let path = format!("models/{}/{sha256}.safetensors", model.0);
-        self.store.put(&Path::from(path.as_str()), PutPayload::from(file)).await?;
+        let location = Path::from(path.as_str());
+        if file.len() <= PART_BYTES {
+            self.store.put(&location, PutPayload::from(file)).await?;
+        } else {
+            let upload = self.store.put_multipart(&location).await?;
+            let mut parts = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+            parts.put(Bytes::from(file));
+            parts.finish().await?;
+        }
         Ok(CheckpointRef { path, bytes, sha256 })
     }
 
