@@ -31,6 +31,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["http", "app.rs"]),
     ("tower_http", &["http"]),
     ("multer", &["http"]),
+    ("half", &["http"]),
     ("zip", &["http"]),
     ("tar", &["http"]),
     ("sqlx", &["storage", "app.rs", "app", "services", "worker.rs"]),

@@ -102,7 +102,8 @@ pub struct Scored<'a> {
     tag = "predictions", params(ModelPath, PredictQuery),
     request_body(content((PredictRequest<'_> = "application/json"), (RawFile = "image/*"))),
     responses(
-        (status = 200, description = "The predictions.", body = Predictions<'_>),
+        (status = 200, description = "The predictions.", body = Predictions<'_>,
+         headers(("X-Perennial-Version" = i32, description = "The version that answered."))),
         (status = 409, description = "The model has no version yet."),
     ))]
 pub async fn live(
@@ -120,7 +121,8 @@ pub async fn live(
     operation_id = "predictByVersion", tag = "predictions",
     params(VersionPath, PredictQuery),
     request_body(content((PredictRequest<'_> = "application/json"), (RawFile = "image/*"))),
-    responses((status = 200, description = "The predictions.", body = Predictions<'_>)))]
+    responses((status = 200, description = "The predictions.", body = Predictions<'_>,
+        headers(("X-Perennial-Version" = i32, description = "The version that answered.")))))]
 pub async fn version(
     State(context): State<Context>,
     Path(path): Path<VersionPath>,
@@ -137,7 +139,8 @@ pub async fn version(
     params(AliasPath, PredictQuery),
     request_body(content((PredictRequest<'_> = "application/json"), (RawFile = "image/*"))),
     responses(
-        (status = 200, description = "The predictions.", body = Predictions<'_>),
+        (status = 200, description = "The predictions.", body = Predictions<'_>,
+         headers(("X-Perennial-Version" = i32, description = "The version that answered."))),
         (status = 409, description = "The alias is `live`, and the model has no version yet."),
     ))]
 pub async fn alias(

@@ -6,9 +6,12 @@
 mod support;
 
 mod batches;
+mod clients;
 mod images;
 mod imports;
+mod instances;
 mod models;
+mod oip;
 mod operations;
 mod predictions;
 mod selection;

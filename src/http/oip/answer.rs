@@ -1,6 +1,8 @@
 //! An answer to a request for inference: JSON that borrows from the version, and the bytes of the
 //! outputs that are to come so.
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize, Serializer};
@@ -121,10 +123,9 @@ pub struct BinarySize {
 pub enum OutputData<'a> {
     /// Probabilities.
     Numbers(&'a [f32]),
-    /// Labels.
-    Labels(Vec<&'a str>),
-    /// `value:index:label`.
-    Classes(Vec<String>),
+    /// Labels; or, by class, `value:index:label`.
+    #[schema(value_type = Vec<String>)]
+    Texts(Vec<Cow<'a, str>>),
 }
 
 fn as_text<S: Serializer>(number: &i32, to: S) -> Result<S::Ok, S::Error> {
@@ -164,18 +165,20 @@ fn output<'a>(answered: &'a Answered, wanted: Wanted, bytes: &mut Vec<u8>) -> Ou
     let (datatype, shape, data) = match (wanted.name, wanted.classes) {
         (OutputName::Label, _) => {
             let label = |row: &[f32]| best(row, 1).first().map_or("", |&place| &*labels[place]);
-            (Datatype::Bytes, vec![n], OutputData::Labels(rows.map(label).collect()))
+            let labels = rows.map(|row| label(row).into()).collect();
+            (Datatype::Bytes, vec![n], OutputData::Texts(labels))
         }
         (OutputName::Probabilities, None) => {
             (Datatype::Fp32, vec![n, labels.len()], OutputData::Numbers(probabilities))
         }
         (OutputName::Probabilities, Some(k)) => {
-            let class =
-                |row: &[f32], place: usize| format!("{}:{place}:{}", row[place], labels[place]);
+            let class = |row: &[f32], place: usize| {
+                format!("{}:{place}:{}", row[place], labels[place]).into()
+            };
             let classes =
-                rows.flat_map(|row| best(row, k).into_iter().map(move |place| class(row, place)));
+                rows.flat_map(|row| best(row, k).into_iter().map(move |at| class(row, at)));
             let shape = vec![n, k.min(labels.len())];
-            (Datatype::Bytes, shape, OutputData::Classes(classes.collect()))
+            (Datatype::Bytes, shape, OutputData::Texts(classes.collect()))
         }
     };
     if !wanted.is_binary {
@@ -192,8 +195,7 @@ fn output<'a>(answered: &'a Answered, wanted: Wanted, bytes: &mut Vec<u8>) -> Ou
         OutputData::Numbers(numbers) => {
             bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
         }
-        OutputData::Labels(labels) => labels.into_iter().for_each(|text| push_element(text, bytes)),
-        OutputData::Classes(texts) => texts.iter().for_each(|text| push_element(text, bytes)),
+        OutputData::Texts(texts) => texts.iter().for_each(|text| push_element(text, bytes)),
     }
     let parameters = Some(BinarySize { binary_data_size: bytes.len() - begin });
     OutputTensor { name: wanted.name, datatype, shape, parameters, data: None }
