@@ -162,18 +162,15 @@ async fn predict(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let is_file = is_image(headers);
-    if !is_file {
-        expect_json(headers)?;
+    match is_file {
+        true => expect_images(context, model).await?,
+        false => expect_json(headers)?,
     }
     let (top_k, name) = (query.top_k, model.clone());
     let read = move |body: &[u8], settings: &ModelSettings, _: &Chosen| {
-        match (is_file, settings.input.image()) {
-            (true, Some(schema)) => read_file(body, schema, settings, top_k),
-            (true, None) => {
-                let detail = "the model takes no images: send its inputs as application/json";
-                Err(Problem::new(ProblemCode::UnsupportedMediaType, detail))
-            }
-            (false, _) => read(body, settings, top_k),
+        match settings.input.image().filter(|_| is_file) {
+            Some(schema) => read_file(body, schema, settings, top_k),
+            None => read(body, settings, top_k),
         }
         .map(|(inputs, top_k)| Asked { inputs, pairs: top_k, plan: top_k })
     };
@@ -187,6 +184,18 @@ async fn predict(
 /// Whether the body is an image file; of which kind, its first bytes tell.
 fn is_image(headers: &HeaderMap) -> bool {
     essence_of(headers).to_ascii_lowercase().starts_with("image/")
+}
+
+/// Refuses a file where the model takes something else, also before it has a version.
+async fn expect_images(context: &Context, model: &ModelName) -> Result<(), Problem> {
+    let route = context.serving.route(context, model).await?;
+    match route.model.settings.input.image() {
+        Some(_) => Ok(()),
+        None => {
+            let detail = "the model takes no images: send its inputs as application/json";
+            Err(Problem::new(ProblemCode::UnsupportedMediaType, detail))
+        }
+    }
 }
 
 /// The inputs of a body, and how many labels to name.

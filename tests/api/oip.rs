@@ -54,7 +54,7 @@ pub async fn teach_all(api: &Api) {
 
 /// The pixels of a dark image or of a bright one.
 pub fn pixels(i: u32) -> (Vec<u8>, &'static str) {
-    let (light, label) = if i % 2 == 0 { (40, "dark") } else { (200, "bright") };
+    let (light, label) = [(40, "dark"), (200, "bright")][i as usize % 2];
     ((0..192).map(|at| light + ((at * 7 + i) % 50) as u8).collect(), label)
 }
 

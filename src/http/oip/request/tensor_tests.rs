@@ -365,3 +365,21 @@ fn outputs_are_chosen_by_name() {
         assert!(refusal.starts_with("/outputs/0") && refusal.contains(why), "{refusal}");
     }
 }
+
+#[test]
+fn an_answer_that_would_be_huge_is_refused_before_it_is_computed() {
+    let tensor = json!({"name": "x", "shape": [10_000, 2], "datatype": "UINT8",
+                        "parameters": {"binary_data_size": 20_000}});
+    let asked = |outputs: Value, n_labels: usize| {
+        let json = json!({"inputs": [tensor], "outputs": outputs}).to_string();
+        let headers = HeaderMap::from_iter([(HEADER_LENGTH, HeaderValue::from(json.len()))]);
+        let body = [json.as_bytes(), &[1; 20_000]].concat();
+        read(&headers, &body, &vector(), n_labels).map(|asked| asked.pairs)
+    };
+    assert_eq!(asked(json!([]), 100).unwrap(), 100);
+    let refusal = asked(json!([]), 101).unwrap_err();
+    assert!(refusal.detail().contains("10000 inputs times 101 labels"), "{}", refusal.detail());
+    assert_eq!(asked(json!([{"name": "label"}]), 101).unwrap(), 1);
+    let classes = json!([{"name": "probabilities", "parameters": {"classification": 7}}]);
+    assert_eq!(asked(classes, 101).unwrap(), 7);
+}
