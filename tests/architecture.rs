@@ -32,6 +32,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tower_http", &["http"]),
     ("governor", &["http"]),
     ("multer", &["http"]),
+    ("half", &["http"]),
     ("zip", &["http"]),
     ("tar", &["http"]),
     ("sqlx", &["storage", "app.rs", "app", "services", "worker.rs"]),

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use self::rates::Asker;
 use super::HttpState;
 use super::error::{Problem, ProblemCode};
+use super::foreign::PREDICT;
 use crate::domain::key::{Key, Scope};
 use crate::services::access::{Caller, Stranger};
 use crate::services::{Context, requests};
@@ -25,6 +26,8 @@ use crate::services::{Context, requests};
 pub async fn admit(State(state): State<HttpState>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("", MatchedPath::as_str);
+    // A verb behind a name is no part of the route (instances.rs).
+    let route = if request.uri().path().ends_with(PREDICT) { PREDICT } else { route };
     let Some(scopes) = scopes::needed(request.method(), route) else {
         return next.run(request).await;
     };
@@ -114,7 +117,8 @@ async fn may(
         params.into_iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
     };
     if let Some(model) = named("model") {
-        return match key.opens(&model) {
+        let model = model.strip_suffix(PREDICT).unwrap_or(&model);
+        return match key.opens(model) {
             true => Ok(()),
             // As if it were not there: what else there is, is none of its holder's business.
             false => Err(Problem::not_found(format_args!("model {model}"))),

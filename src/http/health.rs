@@ -1,5 +1,6 @@
 //! What those who run the service ask it: is it alive, is it ready, what has it counted.
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -40,6 +41,12 @@ pub struct FailingCheck {
     detail: String,
 }
 
+impl fmt::Display for FailingCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.detail)
+    }
+}
+
 /// Tell whether the process is alive.
 ///
 /// Touches neither database nor models.
@@ -59,16 +66,21 @@ pub async fn healthz() -> axum::Json<Liveness> {
         (status = 503, description = "It is not; tells what fails.", body = Readiness),
     ))]
 pub async fn readyz(State(state): State<HttpState>) -> (StatusCode, axum::Json<Readiness>) {
-    let failing = match state.shutdown.is_cancelled() {
-        true => Some(failing("shutdown", "the service is shutting down")),
-        false => first_failing(&state.context).await,
-    };
+    let failing = failing_check(&state).await;
     let status = match failing {
         None => StatusCode::OK,
         Some(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     let failing: Vec<_> = failing.into_iter().collect();
     (status, axum::Json(Readiness { ready: failing.is_empty(), failing }))
+}
+
+/// What stands against sending requests here.
+pub(super) async fn failing_check(state: &HttpState) -> Option<FailingCheck> {
+    match state.shutdown.is_cancelled() {
+        true => Some(failing("shutdown", "the service is shutting down")),
+        false => first_failing(&state.context).await,
+    }
 }
 
 /// Each check needs what the one before found in order, so the first that fails tells all.

@@ -58,7 +58,7 @@ pub(super) fn push_pixels<'a>(
 
 /// The file that `text` stands for. Line breaks are common in base64, and a `data:` URL is what a
 /// browser has.
-fn from_base64(text: &str) -> Result<Vec<u8>, Invalid> {
+pub(super) fn from_base64(text: &str) -> Result<Vec<u8>, Invalid> {
     let base64 = match text.split_once(',') {
         Some((head, base64)) if head.starts_with("data:") => {
             if !head.ends_with(";base64") {
@@ -169,7 +169,8 @@ fn expect(given: usize, takes: usize, of: &str, place: &[usize]) -> Result<(), I
     Err(complain(place, &format!("has {given} {of}, the model takes {takes}")))
 }
 
-fn pixel(cell: &Cell<'_>) -> Result<f32, String> {
+/// The pixel that `cell` holds, or what is wrong with it.
+pub(super) fn pixel(cell: &Cell<'_>) -> Result<f32, String> {
     let Cell::Number(text) = cell else {
         return Err(format!("is {}, not a number", words(cell)));
     };

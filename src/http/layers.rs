@@ -14,6 +14,7 @@ use http_body_util::Limited;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::{Problem, ProblemCode};
+use super::foreign::PREDICT;
 
 /// Requests that may be answered at once.
 #[derive(Debug)]
@@ -74,6 +75,7 @@ pub async fn shed(
     next: Next,
 ) -> Response {
     let model = params.iter().find(|(name, _)| *name == "model").map(|(_, value)| value);
+    let model = model.map(|model| model.strip_suffix(PREDICT).unwrap_or(model));
     let Some(_slot) = slots.take(model) else {
         let detail = "too many requests are being answered; try again shortly";
         return Problem::new(ProblemCode::Overloaded, detail).into_response();

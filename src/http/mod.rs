@@ -9,16 +9,20 @@ pub mod batches;
 mod csv;
 pub mod error;
 pub mod extract;
+mod exchange;
 mod files;
+mod foreign;
 mod format;
 pub mod health;
 pub mod idempotency;
 mod images;
+mod instances;
 mod json;
 pub mod layers;
 pub mod models;
 mod multipart;
 pub mod observe;
+mod oip;
 pub mod openapi;
 pub mod page;
 pub mod parse;
@@ -124,6 +128,7 @@ fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
+        .merge(oip::health_routes())
         .routes(routes!(openapi::yaml))
         .routes(routes!(openapi::json));
     let records = OpenApiRouter::new()
@@ -142,6 +147,7 @@ fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
         .routes(routes!(versions::checkpoint))
         .routes(routes!(versions::list_aliases))
         .routes(routes!(versions::put_alias, versions::delete_alias))
+        .merge(oip::metadata_routes())
         .layer(time_out(patience));
     let waiting = OpenApiRouter::new()
         .routes(routes!(updates::get))
@@ -153,6 +159,8 @@ fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
         .routes(routes!(predictions::live))
         .routes(routes!(predictions::version))
         .routes(routes!(predictions::alias))
+        .merge(oip::infer_routes())
+        .merge(instances::routes())
         .layer(time_out(patience))
         .layer(shed(limits.max_predictions));
 

@@ -1,7 +1,8 @@
 //! What every request passes first and every answer last: a request id, a span, a log line, a
 //! measurement, and the body of a refusal.
 //!
-//! Invariant: every refusal leaves as `application/problem+json`, also one that a library made.
+//! Invariant: every refusal leaves as `application/problem+json`, also one that a library made; where
+//! another protocol is spoken, as that one has it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,10 +16,15 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::error::Problem;
+use super::foreign::{self, Refusal};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What a refusal is sent as.
 pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Routes that are asked every few seconds.
+const PROBES: [&str; 5] =
+    ["/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"];
 
 /// The middleware around everything else.
 pub async fn observe(request: Request, next: Next) -> Response {
@@ -90,8 +96,8 @@ impl Seen {
             "method" => method, "route" => route.to_owned())
         .record(duration.as_secs_f64());
         let duration_ms = duration.as_secs_f64() * 1e3;
-        // Probes come every few seconds and say nothing while all is well.
-        if matches!(route, "/healthz" | "/readyz" | "/metrics") && status.is_success() {
+        // They say nothing while all is well.
+        if PROBES.contains(&route) && status.is_success() {
             tracing::debug!(route, status = code, duration_ms, "answered");
         } else {
             tracing::info!(route, status = code, duration_ms, "answered");
@@ -116,11 +122,16 @@ fn with_problem_body(mut response: Response, path: &str, request_id: &str) -> Re
         Some(cause) => tracing::debug!(cause, "the request was refused"),
         None => {}
     }
-    let body = serde_json::to_vec(&problem.body(status, path, request_id)).unwrap_or_default();
+    let (content_type, body) = if foreign::is_foreign(path) {
+        *response.status_mut() = foreign::status(status);
+        ("application/json", serde_json::to_vec(&Refusal::from(&*problem)))
+    } else {
+        (PROBLEM_JSON, serde_json::to_vec(&problem.body(status, path, request_id)))
+    };
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_LENGTH);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-    *response.body_mut() = Body::from(body);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    *response.body_mut() = Body::from(body.unwrap_or_default());
     response
 }
 
@@ -170,6 +181,17 @@ mod tests {
         assert_eq!(response.headers()[header::ALLOW], "GET,HEAD");
         let (response, _) = answer("GET", "/busy", b"x").await;
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+    }
+
+    #[tokio::test]
+    async fn another_protocol_has_its_own_refusals() {
+        for (method, path) in [("GET", "/v2/no"), ("POST", "/v1/models/m:predict")] {
+            let (response, body) = answer(method, path, b"mine-1").await;
+            assert_eq!(response.status(), 404);
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+            assert_eq!(response.headers()[X_REQUEST_ID], "mine-1");
+            assert_eq!(body, serde_json::json!({"error": "there is nothing at this path"}));
+        }
     }
 
     #[tokio::test]

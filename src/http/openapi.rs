@@ -23,6 +23,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::HttpState;
 use super::access::scopes;
 use super::error::{Problem, ProblemBody};
+use super::foreign::{Refusal, is_foreign};
 use super::observe::PROBLEM_JSON;
 
 const DESCRIPTION: &str = "\
@@ -32,8 +33,12 @@ Create a model, post batches of labelled samples, and ask for predictions: each 
 version from the last one, checks it on samples that were never trained on, and publishes it if \
 it is good enough.
 
+Services that speak the Open Inference Protocol (`/v2`) or TensorFlow Serving's (`…:predict`) may ask for \
+predictions by it.
+
 Every refusal is a problem (RFC 9457, `application/problem+json`) with a `code` for programs, the \
-`request_id` that stands in the service's log, and, where a value is wrong, pointers to it. \
+`request_id` that stands in the service's log, and, where a value is wrong, pointers to it; in other \
+services' protocols it is `{\"error\": \"…\"}`. \
 `X-Request-Id` is taken from the request or made, and echoed. Request bodies may be sent with \
 `Content-Encoding: gzip`; the size limit holds for what they unpack to. Times are RFC 3339 in UTC.";
 
@@ -43,12 +48,16 @@ const ABOUT_KEYS: &str = "\
 A key that `perennial key create` made, with the scope that each operation names; `admin` stands for \
 all. A service that never had a key asks for none.";
 
-const TAGS: [(&str, &str); 6] = [
+const TAGS: [(&str, &str); 7] = [
     ("models", "What learns: its input, its settings, what it holds."),
     ("batches", "Labelled samples, as they come in."),
     ("updates", "Jobs that train a model on what came in."),
     ("versions", "Immutable results of updates, and the movable names that point at them."),
     ("predictions", "What a version says about inputs."),
+    (
+        "inference",
+        "Predictions by the Open Inference Protocol and as TensorFlow Serving's clients ask.",
+    ),
     ("operations", "For those who run the service."),
 ];
 
@@ -123,20 +132,48 @@ const SHARED: [Shared; 11] = [
         name: "Internal",
         description: "The service failed (its log has more under the request id), or the version's \
                       checkpoint is damaged (code `version_damaged`).",
-        applies: |path, _| path.starts_with("/v1/"),
+        applies: |path, _| has_data(path),
     },
     Shared {
         status: "503",
         name: "Unavailable",
         description: "There is too much to do, or the database is away: try again after \
                       `Retry-After` seconds.",
-        applies: |path, _| path.starts_with("/v1/"),
+        applies: |path, _| has_data(path),
     },
 ];
 
 /// Every operation that needs a key says of which scopes one is enough.
 fn needs_key(_: &str, operation: &Operation) -> bool {
     operation.security.is_some()
+}
+
+/// The same where another protocol is spoken, which has fewer statuses.
+const SHARED_FOREIGN: [Shared; 10] = [
+    Shared {
+        status: "400",
+        name: "InferenceBadRequest",
+        description: "The request cannot be read, or cannot be right.",
+        applies: |_, operation| has_body(operation),
+    },
+    Shared { name: "InferenceUnauthenticated", ..SHARED[1] },
+    Shared { name: "InferenceForbidden", ..SHARED[2] },
+    Shared { name: "InferenceNotFound", ..SHARED[3] },
+    Shared { name: "InferenceRequestTimeout", ..SHARED[4] },
+    Shared { name: "InferencePayloadTooLarge", ..SHARED[5] },
+    Shared { name: "InferenceUnsupportedMediaType", ..SHARED[6] },
+    Shared { name: "InferenceTooManyRequests", ..SHARED[8] },
+    Shared { name: "InferenceInternal", ..SHARED[9] },
+    Shared {
+        status: "503",
+        name: "InferenceUnavailable",
+        description: "There is too much to do, the database is away, or the model has no version yet.",
+        applies: |path, _| has_data(path),
+    },
+];
+
+fn has_data(path: &str) -> bool {
+    path.starts_with("/v1/") || path.starts_with("/v2/models") || path.starts_with("/v2/repository")
 }
 
 fn has_body(operation: &Operation) -> bool {
@@ -183,13 +220,16 @@ pub fn finish(mut document: OpenApi) -> OpenApi {
     let key =
         HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(ABOUT_KEYS)).build();
     components.security_schemes.insert(KEY.to_owned(), RefOr::T(SecurityScheme::Http(key)));
+    components.schemas.insert(Refusal::name().into_owned(), Refusal::schema());
     let mut schemas = Vec::new();
     ProblemBody::schemas(&mut schemas);
     components.schemas.extend(schemas);
     link_pages(components);
-    for shared in &SHARED {
-        let response = problem(shared.status, shared.description);
-        components.responses.insert(shared.name.to_owned(), RefOr::T(response));
+    for (is_foreign, shared) in [(false, &SHARED[..]), (true, &SHARED_FOREIGN)] {
+        for Shared { status, name, description, .. } in shared {
+            let response = refusal(is_foreign, status, description);
+            components.responses.insert((*name).to_owned(), RefOr::T(response));
+        }
     }
     document
 }
@@ -220,14 +260,16 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operati
 
 /// Adds the refusals that the operation shares with others, and a body to those that are its own.
 fn complete(path: &str, operation: &mut Operation) {
-    let shared: Vec<_> = SHARED.iter().filter(|shared| (shared.applies)(path, operation)).collect();
+    let is_foreign = is_foreign(path);
+    let shared = if is_foreign { &SHARED_FOREIGN[..] } else { &SHARED };
+    let shared: Vec<_> = shared.iter().filter(|shared| (shared.applies)(path, operation)).collect();
     let responses = &mut operation.responses.responses;
     for (status, response) in responses.iter_mut() {
         if let RefOr::T(response) = response
             && status.as_str() >= "400"
             && response.content.is_empty()
         {
-            *response = problem(status, &response.description);
+            *response = refusal(is_foreign, status, &response.description);
         }
     }
     for Shared { status, name, .. } in shared {
@@ -236,9 +278,13 @@ fn complete(path: &str, operation: &mut Operation) {
     }
 }
 
-fn problem(status: &str, description: &str) -> Response {
-    let content = Content::new(Some(Ref::from_schema_name(ProblemBody::name())));
-    let response = ResponseBuilder::new().description(description).content(PROBLEM_JSON, content);
+fn refusal(is_foreign: bool, status: &str, description: &str) -> Response {
+    let (content_type, schema) = match is_foreign {
+        true => ("application/json", Refusal::name()),
+        false => (PROBLEM_JSON, ProblemBody::name()),
+    };
+    let content = Content::new(Some(Ref::from_schema_name(schema)));
+    let response = ResponseBuilder::new().description(description).content(content_type, content);
     match status {
         "429" | "503" => {
             let mut seconds = Header::new(i32::schema());
@@ -318,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_is_documented_as_a_problem() {
+    fn every_refusal_is_documented_as_it_is_sent() {
         for (path, mut item) in super::super::openapi().paths.paths {
             for (_, operation) in operations(&mut item) {
                 for (status, response) in &operation.responses.responses {
@@ -326,7 +372,10 @@ mod tests {
                         && status.as_str() >= "400"
                         && path != "/readyz"
                     {
-                        assert!(response.content.contains_key(PROBLEM_JSON), "{path} {status}");
+                        let sent_as =
+                            if is_foreign(&path) { "application/json" } else { PROBLEM_JSON };
+                        assert!(response.content.contains_key(sent_as), "{path} {status}");
+                        assert!(!is_foreign(&path) || status != "422", "{path}");
                     }
                 }
             }

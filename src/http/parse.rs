@@ -238,7 +238,8 @@ pub(super) fn json_cell(json: &str) -> Cell<'_> {
     }
 }
 
-fn number(cell: &Cell<'_>, missing: Missing) -> Result<f32, String> {
+/// The number that `cell` holds, NaN where it is missing and may be; or what is wrong with it.
+pub(super) fn number(cell: &Cell<'_>, missing: Missing) -> Result<f32, String> {
     match cell {
         Cell::Missing(how) => match missing {
             Missing::Impute => Ok(f32::NAN),
@@ -260,7 +261,8 @@ fn number(cell: &Cell<'_>, missing: Missing) -> Result<f32, String> {
     }
 }
 
-fn category(cell: Cell<'_>) -> Result<Category, String> {
+/// The category that `cell` holds, or what is wrong with it.
+pub(super) fn category(cell: Cell<'_>) -> Result<Category, String> {
     let text = match cell {
         Cell::Missing(_) => return Ok(None),
         Cell::Number(text) | Cell::Boolean(text) => Cow::Borrowed(text),

@@ -3,41 +3,27 @@
 //! This path is hot: the body's inputs go from their text into packed numbers, and the answer
 //! borrows its labels from the version.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::sync::Semaphore;
 use utoipa::{IntoParams, ToSchema};
 
 use super::batches::{Input, RawFile};
 use super::error::{Problem, ProblemCode};
+use super::exchange::{Asked, MAX_PAIRS, check_count, exchange, live_version};
 use super::extract::{
     AliasPath, Body, ModelPath, Path, Query, VersionPath, essence_of, expect_json, parse_object,
 };
 use super::parse::parse_input;
 use crate::domain::input::{ImageSchema, Inputs};
-use crate::domain::name::{AliasName, LIVE, ModelName};
+use crate::domain::name::ModelName;
 use crate::domain::settings::ModelSettings;
 use crate::domain::{Invalid, image};
 use crate::services::Context;
-use crate::services::serving::{self, Answered, Target};
-
-/// The most inputs of one request.
-const MAX_INPUTS: usize = 10_000;
-/// The most label-probability pairs of one answer.
-const MAX_PAIRS: usize = 1_000_000;
-/// Bodies and answers from this size on are read and written off the runtime's threads.
-const HEAVY_BYTES: usize = 256 << 10;
-/// The same where inputs are images: a few bytes may decode to many pixels.
-const HEAVY_IMAGE_BYTES: usize = 4 << 10;
-
-/// Bodies with images that are read at once. The others wait where waiting takes no thread.
-static READERS: Semaphore = Semaphore::const_new(16);
+use crate::services::serving::{Answered, Chosen, Target};
 
 /// Inputs to be answered.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -116,7 +102,8 @@ pub struct Scored<'a> {
     tag = "predictions", params(ModelPath, PredictQuery),
     request_body(content((PredictRequest<'_> = "application/json"), (RawFile = "image/*"))),
     responses(
-        (status = 200, description = "The predictions.", body = Predictions<'_>),
+        (status = 200, description = "The predictions.", body = Predictions<'_>,
+         headers(("X-Perennial-Version" = i32, description = "The version that answered."))),
         (status = 409, description = "The model has no version yet."),
     ))]
 pub async fn live(
@@ -126,8 +113,7 @@ pub async fn live(
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    let live = AliasName::parse(LIVE)?;
-    predict(&context, &path.model, &Target::Alias(live), &query, &headers, body).await
+    predict(&context, &path.model, &live_version()?, &query, &headers, body).await
 }
 
 /// Predict with a given version.
@@ -135,7 +121,8 @@ pub async fn live(
     operation_id = "predictByVersion", tag = "predictions",
     params(VersionPath, PredictQuery),
     request_body(content((PredictRequest<'_> = "application/json"), (RawFile = "image/*"))),
-    responses((status = 200, description = "The predictions.", body = Predictions<'_>)))]
+    responses((status = 200, description = "The predictions.", body = Predictions<'_>,
+        headers(("X-Perennial-Version" = i32, description = "The version that answered.")))))]
 pub async fn version(
     State(context): State<Context>,
     Path(path): Path<VersionPath>,
@@ -152,7 +139,8 @@ pub async fn version(
     params(AliasPath, PredictQuery),
     request_body(content((PredictRequest<'_> = "application/json"), (RawFile = "image/*"))),
     responses(
-        (status = 200, description = "The predictions.", body = Predictions<'_>),
+        (status = 200, description = "The predictions.", body = Predictions<'_>,
+         headers(("X-Perennial-Version" = i32, description = "The version that answered."))),
         (status = 409, description = "The alias is `live`, and the model has no version yet."),
     ))]
 pub async fn alias(
@@ -174,33 +162,23 @@ async fn predict(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let is_file = is_image(headers);
-    if !is_file {
-        expect_json(headers)?;
+    match is_file {
+        true => expect_images(context, model).await?,
+        false => expect_json(headers)?,
     }
-    let route = context.serving.route(context, model).await?;
-    let takes_images = route.model.settings.input.image().is_some();
-    if is_file && !takes_images {
-        let detail = "the model takes no images: send its inputs as application/json";
-        return Err(Problem::new(ProblemCode::UnsupportedMediaType, detail));
-    }
-    let heavy = body.len() >= if takes_images { HEAVY_IMAGE_BYTES } else { HEAVY_BYTES };
-    let turn = if heavy && takes_images { READERS.acquire().await.ok() } else { None };
-    let (top_k, schema_of) = (query.top_k, Arc::clone(&route));
-    let (inputs, top_k) = compute(heavy, move || {
-        // Until the work is done, which goes on when nobody waits for it any more.
-        let _turn = turn;
-        let settings = &schema_of.model.settings;
-        match (is_file, settings.input.image()) {
-            (true, Some(schema)) => read_file(&body, schema, settings, top_k),
-            _ => read(&body, settings, top_k),
+    let (top_k, name) = (query.top_k, model.clone());
+    let read = move |body: &[u8], settings: &ModelSettings, _: &Chosen| {
+        match settings.input.image().filter(|_| is_file) {
+            Some(schema) => read_file(body, schema, settings, top_k),
+            None => read(body, settings, top_k),
         }
-    })
-    .await??;
-    let heavy = inputs.len() * top_k * size_of::<Scored<'_>>() >= HEAVY_BYTES;
-    let answered = serving::predict(context, &route, target, inputs).await?;
-    let model = model.clone();
-    let json = compute(heavy, move || write(&model, &answered, top_k)).await??;
-    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
+        .map(|(inputs, top_k)| Asked { inputs, pairs: top_k, plan: top_k })
+    };
+    let write = move |answered: &Answered, top_k: usize| {
+        let json = write(&name, answered, top_k)?;
+        Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
+    };
+    exchange(context, model, target, body, read, write).await
 }
 
 /// Whether the body is an image file; of which kind, its first bytes tell.
@@ -208,14 +186,15 @@ fn is_image(headers: &HeaderMap) -> bool {
     essence_of(headers).to_ascii_lowercase().starts_with("image/")
 }
 
-/// Runs what takes long on a thread of its own, and the rest right here.
-async fn compute<T: Send + 'static>(
-    heavy: bool,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Problem> {
-    match heavy {
-        false => Ok(work()),
-        true => tokio::task::spawn_blocking(work).await.map_err(Problem::internal),
+/// Refuses a file where the model takes something else, also before it has a version.
+async fn expect_images(context: &Context, model: &ModelName) -> Result<(), Problem> {
+    let route = context.serving.route(context, model).await?;
+    match route.model.settings.input.image() {
+        Some(_) => Ok(()),
+        None => {
+            let detail = "the model takes no images: send its inputs as application/json";
+            Err(Problem::new(ProblemCode::UnsupportedMediaType, detail))
+        }
     }
 }
 
@@ -223,10 +202,7 @@ async fn compute<T: Send + 'static>(
 fn read(body: &[u8], settings: &ModelSettings, top_k: usize) -> Result<(Inputs, usize), Problem> {
     let request: PredictRequest<'_> = parse_object(body)?;
     let n = request.inputs.len();
-    if !(1..=MAX_INPUTS).contains(&n) {
-        let detail = format!("give 1 to {MAX_INPUTS} inputs, not {n}");
-        return Err(Invalid::at("/inputs", detail).into());
-    }
+    check_count(n).map_err(|error| error.within("/inputs"))?;
     let (top_k, said_at) = match request.top_k {
         Some(top_k) => (top_k, "/top_k"),
         None => (top_k, TOP_K_OF_QUERY),
@@ -290,8 +266,8 @@ fn rank(answered: &Answered, top_k: usize) -> Result<Vec<Prediction<'_>>, Proble
         .ok_or_else(|| Problem::internal("a version without labels"))
 }
 
-/// The places of the `k` largest values, largest first.
-fn best(row: &[f32], k: usize) -> Vec<usize> {
+/// The places of the `k` largest values, largest first; of equals, the first.
+pub(super) fn best(row: &[f32], k: usize) -> Vec<usize> {
     let better = |a: &usize, b: &usize| row[*b].total_cmp(&row[*a]).then(a.cmp(b));
     if k == 1 {
         return (0..row.len()).min_by(better).into_iter().collect();
@@ -309,6 +285,9 @@ fn best(row: &[f32], k: usize) -> Vec<usize> {
 mod tests {
     use serde_json::json;
 
+    use std::time::Duration;
+
+    use super::super::exchange::MAX_INPUTS;
     use super::*;
     use crate::domain::input::{InputSchema, TabularSchema};
 
@@ -355,6 +334,8 @@ mod tests {
             version: 3,
             labels: labels.to_vec().into(),
             probabilities: vec![0.25, 0.5, 0.25, 0.75, 0.0, 0.25],
+            waited: Duration::ZERO,
+            took: Duration::ZERO,
         };
         let model = ModelName::parse("m").unwrap();
         let json = |top_k| -> serde_json::Value {

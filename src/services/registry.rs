@@ -10,7 +10,7 @@ use crate::domain::settings::ModelSettings;
 use crate::domain::version::VersionStatus;
 use crate::storage::StorageError;
 use crate::storage::checkpoints::CheckpointRef;
-use crate::storage::models::{self, Model, ModelCounts, ModelId};
+use crate::storage::models::{self, LiveModel, Model, ModelCounts, ModelId};
 use crate::storage::notices::{self, Notice};
 use crate::storage::versions::{self, Alias, NewVersion, Version};
 
@@ -120,6 +120,24 @@ pub async fn list(
     let mut db = context.pool.acquire().await?;
     let models = models::list(&mut db, before, limit).await?;
     views(&mut db, models).await
+}
+
+/// All models by name, each with its live version.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list_live(context: &Context) -> Result<Vec<LiveModel>, ServiceError> {
+    let mut db = context.pool.acquire().await?;
+    Ok(models::list_live(&mut db).await?)
+}
+
+/// The numbers of a model's published versions, in order.
+///
+/// # Errors
+/// When the database fails.
+pub async fn version_numbers(context: &Context, id: ModelId) -> Result<Vec<i32>, ServiceError> {
+    let mut db = context.pool.acquire().await?;
+    Ok(versions::numbers(&mut db, id).await?)
 }
 
 async fn views(db: &mut PgConnection, models: Vec<Model>) -> Result<Vec<ModelView>, ServiceError> {

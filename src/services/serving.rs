@@ -15,7 +15,6 @@ use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
 use super::{Context, ServiceError, registry};
-use crate::domain::input::Inputs;
 use crate::domain::name::{AliasName, ModelName};
 use crate::domain::update::Outcome;
 use crate::learning::{Device, Predictor, checkpoint};
@@ -24,6 +23,13 @@ use crate::storage::checkpoints::{CheckpointRef, Checkpoints};
 use crate::storage::jobs::Job;
 use crate::storage::models::{self, Model, ModelId};
 use crate::storage::versions;
+
+mod chosen;
+mod statistics;
+
+pub use chosen::{Answered, Chosen, choose};
+use statistics::Statistics;
+pub use statistics::{Begun, Figures, Spans, Tally};
 
 /// Which version is to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,17 +48,6 @@ pub struct Route {
     aliases: HashMap<AliasName, i32>,
     /// The newest published version; 0 when there is none.
     newest: i32,
-}
-
-/// One version's answer to some inputs.
-#[derive(Debug, Clone)]
-pub struct Answered {
-    /// The version.
-    pub version: i32,
-    /// The labels that it knows.
-    pub labels: Arc<[String]>,
-    /// Probability of each label for each input, `[n, labels]` row-major.
-    pub probabilities: Vec<f32>,
 }
 
 /// A version in memory.
@@ -79,6 +74,7 @@ pub struct Serving {
     /// Counts what made routes old, so that one read before a change is not kept after it.
     changes: AtomicU64,
     loaded: Cache<VersionKey, Loaded, BySize>,
+    statistics: Statistics,
     /// Bounds the heavy answers that are computed at a time.
     heavy: Semaphore,
     /// Whether the live versions were loaded once.
@@ -94,6 +90,7 @@ impl Serving {
             routes: RwLock::default(),
             changes: AtomicU64::new(0),
             loaded: Cache::with_weighter(EXPECTED_VERSIONS, capacity_bytes, BySize),
+            statistics: Statistics::new(),
             heavy: Semaphore::new(threads.max(1)),
             is_warm: AtomicBool::new(false),
         }
@@ -139,6 +136,31 @@ impl Serving {
     pub fn routed(&self) -> Vec<(ModelName, ModelId)> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
         routes.values().map(|route| (route.model.name.clone(), route.model.id)).collect()
+    }
+
+    /// The routes that are here, by the models' names.
+    pub fn routes(&self) -> Vec<Arc<Route>> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let mut routes: Vec<_> = routes.values().map(Arc::clone).collect();
+        routes.sort_unstable_by(|a, b| a.model.name.cmp(&b.model.name));
+        routes
+    }
+
+    /// What the versions of a model have answered in this process, by their numbers: those that
+    /// were asked, and `live`.
+    pub fn figures(&self, route: &Route) -> Vec<(i32, Figures)> {
+        let mut versions = self.statistics.versions(route.model.id);
+        if let Some(live) = route.live()
+            && let Err(place) = versions.binary_search(&live)
+        {
+            versions.insert(place, live);
+        }
+        versions.into_iter().map(|version| (version, self.figures_of(route, version))).collect()
+    }
+
+    /// What one version has answered in this process.
+    pub fn figures_of(&self, route: &Route, version: i32) -> Figures {
+        self.statistics.figures(&(route.model.id, version))
     }
 
     /// Makes sure that whoever has seen this update publish is answered by its version, or a later
@@ -280,35 +302,6 @@ pub(super) async fn read_checkpoint(
 
 fn damaged(version: i32, why: impl std::fmt::Display) -> ServiceError {
     ServiceError::VersionDamaged { version, why: why.to_string() }
-}
-
-/// Answers some inputs by one version.
-///
-/// # Errors
-/// [`ServiceError::Conflict`] when the model has no version yet, [`ServiceError::NotFound`] for an
-/// unknown alias or version, [`ServiceError::VersionDamaged`].
-pub async fn predict(
-    context: &Context,
-    route: &Route,
-    target: &Target,
-    inputs: Inputs,
-) -> Result<Answered, ServiceError> {
-    /// Multiply-adds that are done where the request is: a fraction of a millisecond.
-    const LIGHT: usize = 4_000_000;
-    let version = route.resolve(target)?;
-    let Loaded { predictor, labels } = context.serving.load(context, &route.model, version).await?;
-    let broken = |why: String| ServiceError::Broken(format!("version {version}: {why}"));
-    let weights = predictor.size_bytes() / size_of::<f32>();
-    let probabilities = if inputs.len().saturating_mul(weights) <= LIGHT {
-        predictor.predict(&inputs).map_err(|error| broken(error.to_string()))?
-    } else {
-        let _turn = context.serving.heavy.acquire().await.map_err(|e| broken(e.to_string()))?;
-        tokio::task::spawn_blocking(move || predictor.predict(&inputs))
-            .await
-            .map_err(|error| broken(error.to_string()))?
-            .map_err(|error| broken(error.to_string()))?
-    };
-    Ok(Answered { version, labels, probabilities })
 }
 
 /// Loads the `live` version of every model, newest models first, as far as memory goes.

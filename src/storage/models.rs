@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use super::StorageError;
 use crate::domain::label::Label;
-use crate::domain::name::ModelName;
+use crate::domain::name::{LIVE, ModelName};
 use crate::domain::settings::ModelSettings;
 
 /// A model's key in the database.
@@ -37,6 +37,15 @@ pub struct ModelCounts {
     pub samples: i64,
     /// Samples that no version has learnt.
     pub pending: i64,
+}
+
+/// A model with the version that predictions use.
+#[derive(Debug, Clone)]
+pub struct LiveModel {
+    /// The model's name.
+    pub name: ModelName,
+    /// The number of its live version.
+    pub live_version: Option<i32>,
 }
 
 macro_rules! model {
@@ -106,6 +115,20 @@ pub async fn lock(db: &mut PgConnection, id: ModelId) -> Result<Option<Model>, S
     .fetch_optional(db)
     .await?;
     row.map(|row| Ok(model!(row))).transpose()
+}
+
+/// All models by name, each with its live version.
+pub async fn list_live(db: &mut PgConnection) -> Result<Vec<LiveModel>, StorageError> {
+    let rows = sqlx::query!(
+        r#"SELECT name, version AS "version?"
+           FROM models LEFT JOIN aliases ON model_id = id AND alias = $1 ORDER BY name"#,
+        LIVE,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok(LiveModel { name: ModelName::parse(row.name)?, live_version: row.version }))
+        .collect()
 }
 
 /// Models created before the one of key `before`, newest first.

@@ -171,6 +171,16 @@ pub async fn published(db: &mut PgConnection, model: ModelId) -> Result<Vec<i32>
     .await?)
 }
 
+/// The numbers of a model's published versions, in order, wherever they come from.
+pub async fn numbers(db: &mut PgConnection, model: ModelId) -> Result<Vec<i32>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT version FROM versions WHERE model_id = $1 AND status = 'published' ORDER BY version",
+        model.0,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
 /// Keeps a checkpoint as what a model begins with.
 pub async fn insert_body(
     db: &mut PgConnection,

@@ -6,11 +6,14 @@
 mod support;
 
 mod batches;
+mod clients;
 mod encryption;
 mod images;
 mod imports;
+mod instances;
 mod keys;
 mod models;
+mod oip;
 mod operations;
 mod predictions;
 mod selection;

@@ -1,0 +1,121 @@
+//! From a body to an answer: what every way to ask a version shares, whatever the format.
+//!
+//! This path is hot. Invariants: what takes long is done off the runtime's threads, and one version
+//! answers the whole request; `X-Perennial-Version` tells which.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::Response;
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use super::error::Problem;
+use crate::domain::Invalid;
+use crate::domain::input::Inputs;
+use crate::domain::name::{AliasName, LIVE, ModelName};
+use crate::domain::settings::ModelSettings;
+use crate::services::Context;
+use crate::services::serving::{self, Answered, Chosen, Spans, Target};
+
+/// The most inputs of one request.
+pub(super) const MAX_INPUTS: usize = 10_000;
+/// The most label-probability pairs of one answer.
+pub(super) const MAX_PAIRS: usize = 1_000_000;
+/// Bodies and answers from this size on are read and written off the runtime's threads.
+const HEAVY_BYTES: usize = 256 << 10;
+/// The same where inputs are images: a few bytes may decode to many pixels.
+const HEAVY_IMAGE_BYTES: usize = 4 << 10;
+/// About what a label takes in an answer with its probability.
+const PAIR_BYTES: usize = 24;
+/// The header that names the version of an answer.
+const X_PERENNIAL_VERSION: HeaderName = HeaderName::from_static("x-perennial-version");
+
+/// Bodies with images that are read at once. The others wait where waiting takes no thread.
+static READERS: Semaphore = Semaphore::const_new(16);
+
+/// What a body asks.
+pub(super) struct Asked<P> {
+    /// The inputs to be answered.
+    pub(super) inputs: Inputs,
+    /// Labels with their probabilities that the answer has of each input.
+    pub(super) pairs: usize,
+    /// How the answer is to be written.
+    pub(super) plan: P,
+}
+
+/// Answers a body: `read` makes inputs of it, the version answers them, `write` renders.
+pub(super) async fn exchange<P: Send + 'static>(
+    context: &Context,
+    model: &ModelName,
+    target: &Target,
+    body: Bytes,
+    read: impl FnOnce(&[u8], &ModelSettings, &Chosen) -> Result<Asked<P>, Problem> + Send + 'static,
+    write: impl FnOnce(&Answered, P) -> Result<Response, Problem> + Send + 'static,
+) -> Result<Response, Problem> {
+    let route = context.serving.route(context, model).await?;
+    let chosen = Arc::new(serving::choose(context, &route, target).await?);
+    let counted = chosen.begin();
+    let takes_images = route.model.settings.input.image().is_some();
+    let heavy = body.len() >= if takes_images { HEAVY_IMAGE_BYTES } else { HEAVY_BYTES };
+
+    let asked_at = Instant::now();
+    let turn = if heavy && takes_images { READERS.acquire().await.ok() } else { None };
+    let began_at = Instant::now();
+    let asked = Arc::clone(&chosen);
+    let Asked { inputs, pairs, plan } = compute(heavy, move || {
+        // Until the work is done, which goes on when nobody waits for it any more.
+        let _turn = turn;
+        read(&body, &route.model.settings, &asked)
+    })
+    .await??;
+    let input = began_at.elapsed();
+
+    let n_inputs = inputs.len();
+    let answered = chosen.predict(context, inputs).await?;
+    let (version, waited, infer) = (answered.version, answered.waited, answered.took);
+
+    let answered_at = Instant::now();
+    let heavy = n_inputs.saturating_mul(pairs) * PAIR_BYTES >= HEAVY_BYTES;
+    let mut response = compute(heavy, move || write(&answered, plan)).await??;
+    response.headers_mut().insert(X_PERENNIAL_VERSION, HeaderValue::from(version));
+    let queue = (began_at - asked_at) + waited;
+    counted.succeed(n_inputs, Spans { queue, input, infer, output: answered_at.elapsed() });
+    Ok(response)
+}
+
+/// What answers where no version is named.
+pub(super) fn live_version() -> Result<Target, Invalid> {
+    Ok(Target::Alias(AliasName::parse(LIVE)?))
+}
+
+/// Refuses too many inputs, and none.
+pub(super) fn check_count(n_inputs: usize) -> Result<(), Invalid> {
+    match n_inputs {
+        1..=MAX_INPUTS => Ok(()),
+        n => Err(Invalid::new(format!("give 1 to {MAX_INPUTS} inputs, not {n}"))),
+    }
+}
+
+/// Refuses an answer that would hold too many pairs.
+pub(super) fn check_pairs(n_inputs: usize, n_labels: usize) -> Result<(), Invalid> {
+    if n_inputs.saturating_mul(n_labels) <= MAX_PAIRS {
+        return Ok(());
+    }
+    Err(Invalid::new(format!(
+        "{n_inputs} inputs times {n_labels} labels is more than the {MAX_PAIRS} probabilities of one \
+         answer; ask in several requests"
+    )))
+}
+
+/// Runs what takes long on a thread of its own, and the rest right here.
+async fn compute<T: Send + 'static>(
+    heavy: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    match heavy {
+        false => Ok(work()),
+        true => tokio::task::spawn_blocking(work).await.map_err(Problem::internal),
+    }
+}

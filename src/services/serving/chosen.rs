@@ -1,0 +1,94 @@
+//! The version that answers one request: chosen once, kept to the end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::statistics::{Begun, Counters};
+use super::{Loaded, Route, Target};
+use crate::domain::input::Inputs;
+use crate::learning::Predictor;
+use crate::services::{Context, ServiceError};
+
+/// One version's answer to some inputs.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// The version.
+    pub version: i32,
+    /// The labels that it knows.
+    pub labels: Arc<[String]>,
+    /// Probability of each label for each input, `[n, labels]` row-major.
+    pub probabilities: Vec<f32>,
+    /// How long the inputs waited for a turn.
+    pub waited: Duration,
+    /// How long they were computed.
+    pub took: Duration,
+}
+
+/// The version that is to answer a request, in memory.
+pub struct Chosen {
+    /// Its number.
+    pub version: i32,
+    /// The labels that it knows.
+    pub labels: Arc<[String]>,
+    predictor: Arc<Predictor>,
+    counters: Arc<Counters>,
+}
+
+/// Loads the version that is to answer.
+///
+/// # Errors
+/// [`ServiceError::Conflict`] when the model has no version yet, [`ServiceError::NotFound`] for an
+/// unknown alias or version, [`ServiceError::VersionDamaged`].
+pub async fn choose(
+    context: &Context,
+    route: &Route,
+    target: &Target,
+) -> Result<Chosen, ServiceError> {
+    let serving = &context.serving;
+    let version = route.resolve(target)?;
+    let Loaded { predictor, labels } = serving.load(context, &route.model, version).await?;
+    let counters = serving.statistics.counters(&(route.model.id, version));
+    Ok(Chosen { version, labels, predictor, counters })
+}
+
+impl Chosen {
+    /// Counts a request, from now on.
+    pub fn begin(&self) -> Begun {
+        Begun::new(Arc::clone(&self.counters))
+    }
+
+    /// Answers some inputs.
+    ///
+    /// # Errors
+    /// [`ServiceError::Broken`] when it cannot.
+    pub async fn predict(
+        &self,
+        context: &Context,
+        inputs: Inputs,
+    ) -> Result<Answered, ServiceError> {
+        /// Multiply-adds that are done where the request is: a fraction of a millisecond.
+        const LIGHT: usize = 4_000_000;
+        let version = self.version;
+        let broken = |why: String| ServiceError::Broken(format!("version {version}: {why}"));
+        let weights = self.predictor.size_bytes() / size_of::<f32>();
+        let is_light = inputs.len().saturating_mul(weights) <= LIGHT;
+        let asked_at = Instant::now();
+        let (probabilities, began_at) = if is_light {
+            (self.predictor.predict(&inputs), asked_at)
+        } else {
+            let _turn = context.serving.heavy.acquire().await.map_err(|e| broken(e.to_string()))?;
+            let (predictor, began_at) = (Arc::clone(&self.predictor), Instant::now());
+            let probabilities = tokio::task::spawn_blocking(move || predictor.predict(&inputs))
+                .await
+                .map_err(|error| broken(error.to_string()))?;
+            (probabilities, began_at)
+        };
+        Ok(Answered {
+            version,
+            labels: Arc::clone(&self.labels),
+            probabilities: probabilities.map_err(|error| broken(error.to_string()))?,
+            waited: began_at - asked_at,
+            took: began_at.elapsed(),
+        })
+    }
+}

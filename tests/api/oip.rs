@@ -1,0 +1,419 @@
+//! The Open Inference Protocol over HTTP: what a client of it finds, asks and is refused. Answers are
+//! compared with those of `…/predict`.
+
+use std::io::Cursor;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use image::{ImageFormat, Rgb, RgbImage};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Api, TestService, blobs};
+
+/// Creates a model of this input, and teaches it `samples`, each `{"input": …, "label": …}`.
+pub async fn teach(api: &Api, name: &str, input: Value, samples: Vec<Value>) {
+    let hidden = json!({"kind": "mlp", "hidden": [32]});
+    let network = match &input["kind"] {
+        kind if kind == "text" => json!({"kind": "text", "embedding": 32}),
+        _ => hidden,
+    };
+    let model = json!({"name": name, "input": input, "network": network,
+                       "schedule": {"paused": true}});
+    api.post("/v1/models", model).await.expect(201);
+    let path = format!("/v1/models/{name}/batches");
+    api.post(&path, json!({"samples": samples})).await.expect(202);
+    assert_eq!(api.update(name).await["outcome"], "published", "{name}");
+}
+
+/// Four models, one of each kind: `vectors`, `rows`, `texts` and `images`.
+pub async fn teach_all(api: &Api) {
+    let sample = |input: Value, label: &str| json!({"input": input, "label": label});
+    let vectors = blobs(&["a", "b", "c"], 100, 8, 1);
+    let vectors = vectors.into_iter().map(|(input, label)| sample(json!(input), label)).collect();
+    teach(api, "vectors", json!({"kind": "tabular", "dim": 8}), vectors).await;
+    let features =
+        json!([{"name": "x", "type": "numeric"}, {"name": "city", "type": "categorical"}]);
+    let rows = (0..300).map(|i| {
+        let city = ["Ulm", "Bonn", "Kiel"][i % 3];
+        sample(json!({"x": i, "city": city}), if city == "Ulm" { "south" } else { "north" })
+    });
+    teach(api, "rows", json!({"kind": "tabular", "features": features}), rows.collect()).await;
+    let texts = (0..200).map(|i| match i % 2 {
+        0 => sample(json!(format!("the striker scored goal number {i}")), "sport"),
+        _ => sample(json!(format!("the bank sold share number {i}")), "money"),
+    });
+    teach(api, "texts", json!({"kind": "text", "buckets": 1024}), texts.collect()).await;
+    let images = (0..200).map(|i| {
+        let (pixels, label) = pixels(i);
+        sample(json!(pixels), label)
+    });
+    let input = json!({"kind": "image", "width": 8, "height": 8, "channels": 3});
+    teach(api, "images", input, images.collect()).await;
+}
+
+/// The pixels of a dark image or of a bright one.
+pub fn pixels(i: u32) -> (Vec<u8>, &'static str) {
+    let (light, label) = [(40, "dark"), (200, "bright")][i as usize % 2];
+    ((0..192).map(|at| light + ((at * 7 + i) % 50) as u8).collect(), label)
+}
+
+pub fn png(pixels: &[u8]) -> Vec<u8> {
+    let image = RgbImage::from_fn(8, 8, |x, y| {
+        let at = (y * 8 + x) as usize * 3;
+        Rgb([pixels[at], pixels[at + 1], pixels[at + 2]])
+    });
+    let mut file = Cursor::new(Vec::new());
+    image.write_to(&mut file, ImageFormat::Png).unwrap();
+    file.into_inner()
+}
+
+/// Checks that this is a refusal of the protocol, and gives its words.
+#[track_caller]
+pub fn refused(answer: Answer, status: u16) -> String {
+    assert_eq!(answer.status, status, "{}", answer.body);
+    assert_eq!(answer.header("content-type"), "application/json");
+    let members = answer.body.as_object().map(|body| body.len());
+    assert_eq!(members, Some(1), "{}", answer.body);
+    answer.body["error"].as_str().unwrap().to_owned()
+}
+
+fn tensor(name: &str, shape: Value, datatype: &str, data: Value) -> Value {
+    json!({"name": name, "shape": shape, "datatype": datatype, "data": data})
+}
+
+async fn infer(api: &Api, model: &str, inputs: Value) -> Value {
+    let answer = api.post(&format!("/v2/models/{model}/infer"), json!({"inputs": inputs})).await;
+    assert_eq!(answer.header("x-perennial-version"), "1", "{}", answer.body);
+    answer.expect(200)
+}
+
+/// Sends JSON with `bytes` behind it.
+async fn infer_bytes(api: &Api, path: &str, json: &Value, bytes: &[u8]) -> reqwest::Response {
+    let json = json.to_string();
+    let request = api
+        .request(Method::POST, path)
+        .header("inference-header-content-length", json.len())
+        .header("content-type", "application/octet-stream");
+    request.body([json.as_bytes(), bytes].concat()).send().await.unwrap()
+}
+
+/// Checks an answer of all outputs against what `…/predict` says about the same inputs.
+async fn check(api: &Api, model: &str, answer: &Value, inputs: Value) {
+    let n = inputs.as_array().unwrap().len();
+    let path = format!("/v1/models/{model}/predict");
+    let ours = api.post(&path, json!({"inputs": inputs, "top_k": 9})).await.expect(200);
+    let labels = api.get(&format!("/v1/models/{model}/versions/1")).await.expect(200);
+    let labels = labels["labels"].as_array().unwrap();
+    assert_eq!((&answer["model_name"], &answer["model_version"]), (&json!(model), &json!("1")));
+    let [probabilities, label] = answer["outputs"].as_array().unwrap().as_slice() else {
+        panic!("{answer}");
+    };
+    assert_eq!(
+        (&probabilities["name"], &probabilities["datatype"], &probabilities["shape"]),
+        (&json!("probabilities"), &json!("FP32"), &json!([n, labels.len()]))
+    );
+    assert_eq!(
+        (&label["name"], &label["datatype"], &label["shape"]),
+        (&json!("label"), &json!("BYTES"), &json!([n]))
+    );
+    for (i, prediction) in ours["predictions"].as_array().unwrap().iter().enumerate() {
+        assert_eq!(label["data"][i], prediction["label"]);
+        for scored in prediction["top"].as_array().unwrap() {
+            let place = labels.iter().position(|label| *label == scored["label"]).unwrap();
+            let said = &probabilities["data"][i * labels.len() + place];
+            assert_eq!(*said, scored["probability"], "{answer}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_model_answers_as_predict_does() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    teach_all(api).await;
+
+    let points: Vec<Vec<f32>> =
+        blobs(&["c", "a"], 1, 8, 9).into_iter().map(|(input, _)| input).collect();
+    let flat: Vec<f32> = points.concat();
+    for data in [json!(points), json!(flat)] {
+        let answer =
+            infer(api, "vectors", json!([tensor("input", json!([2, 8]), "FP32", data)])).await;
+        check(api, "vectors", &answer, json!(points)).await;
+        assert_eq!(answer["outputs"][1]["data"], json!(["c", "a"]));
+    }
+    let inputs = json!([
+        tensor("city", json!([2, 1]), "BYTES", json!(["Ulm", "Kiel"])),
+        tensor("x", json!([2]), "INT64", json!([7, 8])),
+    ]);
+    let answer = infer(api, "rows", inputs).await;
+    check(api, "rows", &answer, json!([{"x": 7, "city": "Ulm"}, {"x": 8, "city": "Kiel"}])).await;
+    let texts = json!(["a late goal", "the bank's profit"]);
+    let answer =
+        infer(api, "texts", json!([tensor("text", json!([2]), "BYTES", texts.clone())])).await;
+    check(api, "texts", &answer, texts).await;
+    let (dark, _) = pixels(300);
+    for (shape, datatype, data) in [
+        (json!([1, 8, 8, 3]), "UINT8", json!(dark)),
+        (json!([1, 192]), "FP32", json!([dark])),
+        (json!([1]), "BYTES", json!([STANDARD.encode(png(&dark))])),
+    ] {
+        let answer = infer(api, "images", json!([tensor("image", shape, datatype, data)])).await;
+        check(api, "images", &answer, json!([dark])).await;
+        assert_eq!(answer["outputs"][1]["data"], json!(["dark"]));
+    }
+
+    // A body of one tensor alone, and a number of a version.
+    let bytes: Vec<u8> = points[0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    for (model, body, input) in [
+        ("vectors", bytes, json!(points[0])),
+        ("texts", b"a late goal".to_vec(), json!("a late goal")),
+        ("images", png(&dark), json!(dark)),
+    ] {
+        let request = api
+            .request(Method::POST, &format!("/v2/models/{model}/versions/1/infer"))
+            .header("inference-header-content-length", 0);
+        let answer = api.send(request.body(body)).await.expect(200);
+        check(api, model, &answer, json!([input])).await;
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tensors_come_and_go_as_bytes() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    teach_all(api).await;
+    let (dark, bright) = (pixels(300).0, pixels(301).0);
+    let files = [&png(&dark)[..], &png(&bright)]
+        .map(|file| [&(file.len() as u32).to_le_bytes()[..], file].concat());
+    let bytes = files.concat();
+    let input = json!({"name": "image", "shape": [2], "datatype": "BYTES",
+                       "parameters": {"binary_data_size": bytes.len()}});
+    let path = "/v2/models/images/infer";
+    let plain = infer_bytes(api, path, &json!({"inputs": [input]}), &bytes).await;
+    assert!(plain.headers().get("inference-header-content-length").is_none());
+    let plain: Value = plain.json().await.unwrap();
+    check(api, "images", &plain, json!([dark, bright])).await;
+
+    let request = json!({"id": "mine", "inputs": [input], "outputs": [
+        {"name": "probabilities", "parameters": {"binary_data": true}},
+        {"name": "label"}]});
+    let answer = infer_bytes(api, path, &request, &bytes).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "application/octet-stream");
+    let length = answer.headers()["inference-header-content-length"].to_str().unwrap();
+    let length: usize = length.parse().unwrap();
+    let body = answer.bytes().await.unwrap();
+    let header: Value = serde_json::from_slice(&body[..length]).unwrap();
+    assert_eq!(header["id"], "mine");
+    assert_eq!(header["outputs"][0]["parameters"], json!({"binary_data_size": 16}));
+    assert_eq!(header["outputs"][0]["data"], Value::Null);
+    assert_eq!(header["outputs"][1]["data"], json!(["dark", "bright"]));
+    let numbers: Vec<f32> =
+        body[length..].as_chunks().0.iter().map(|number| f32::from_le_bytes(*number)).collect();
+    let said = plain["outputs"][0]["data"].as_array().unwrap().iter();
+    let said: Vec<f32> = said.map(|number| number.as_f64().unwrap() as f32).collect();
+    assert_eq!(numbers, said);
+
+    let request = json!({"inputs": [input], "outputs": [
+        {"name": "probabilities", "parameters": {"classification": 1}}]});
+    let answer: Value = infer_bytes(api, path, &request, &bytes).await.json().await.unwrap();
+    assert_eq!(answer["outputs"][0]["shape"], json!([2, 1]));
+    let classes = answer["outputs"][0]["data"].as_array().unwrap();
+    for (class, label) in classes.iter().zip(["dark", "bright"]) {
+        let mut parts = class.as_str().unwrap().split(':');
+        let (value, place) = (parts.next().unwrap(), parts.next().unwrap());
+        assert!(value.parse::<f32>().unwrap() > 0.5 && place.parse::<usize>().unwrap() < 2);
+        assert_eq!(parts.next(), Some(label));
+    }
+
+    // Lengths that lie, and bytes that nobody announced.
+    for (length, json) in [(9_999_999, json!({"inputs": [input]})), (3, json!({"inputs": [input]}))]
+    {
+        let request =
+            api.request(Method::POST, path).header("inference-header-content-length", length);
+        refused(api.send(request.body(json.to_string())).await, 400);
+    }
+    for cut in [0, 1, 20, bytes.len() - 1] {
+        let answer = infer_bytes(api, path, &json!({"inputs": [input]}), &bytes[..cut]).await;
+        assert_eq!(answer.status(), 400);
+        assert!(answer.json::<Value>().await.unwrap()["error"].is_string());
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_and_its_models_are_described() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    for path in ["/v2", "/v2/"] {
+        let server = api.get(path).await.expect(200);
+        assert_eq!(server["name"], "perennial");
+        let extensions = json!(["binary_tensor_data", "classification", "statistics"]);
+        assert_eq!(server["extensions"], extensions);
+        assert!(server["version"].is_string());
+    }
+    assert_eq!(api.get("/v2/health/live").await.expect(200), json!({"live": true}));
+    assert_eq!(api.get("/v2/health/ready").await.expect(200), json!({"ready": true}));
+    assert_eq!(api.get("/v2/models").await.expect(200), json!({"models": []}));
+
+    teach_all(api).await;
+    api.create_model("empty", 3).await;
+    let names = json!(["empty", "images", "rows", "texts", "vectors"]);
+    assert_eq!(api.get("/v2/models").await.expect(200)["models"], names);
+    let of = |name: &str, datatype: &str, shape: Value| json!({"name": name, "datatype": datatype, "shape": shape});
+    for (model, inputs, n_labels) in [
+        ("vectors", json!([of("input", "FP32", json!([-1, 8]))]), 3),
+        ("rows", json!([of("x", "FP32", json!([-1])), of("city", "BYTES", json!([-1]))]), 2),
+        ("texts", json!([of("text", "BYTES", json!([-1]))]), 2),
+        ("images", json!([of("image", "FP32", json!([-1, 8, 8, 3]))]), 2),
+    ] {
+        for version in ["", "/versions/1"] {
+            let path = format!("/v2/models/{model}{version}");
+            let expected = json!({
+                "name": model, "versions": ["1"], "platform": "perennial_safetensors",
+                "inputs": inputs,
+                "outputs": [of("probabilities", "FP32", json!([-1, n_labels])),
+                            of("label", "BYTES", json!([-1]))]});
+            assert_eq!(api.get(&path).await.expect(200), expected);
+            let ready = api.get(&format!("{path}/ready")).await.expect(200);
+            assert_eq!(ready, json!({"name": model, "ready": true}));
+        }
+    }
+    let empty = api.get("/v2/models/empty").await.expect(200);
+    assert_eq!((&empty["versions"], &empty["outputs"][0]["shape"]), (&json!([]), &json!([-1, -1])));
+
+    let index = "/v2/repository/index";
+    let all = api.post_text(index, "application/json", "").await.expect(200);
+    let vectors = json!({"name": "vectors", "version": "1", "state": "READY", "reason": ""});
+    assert_eq!((all.as_array().unwrap().len(), &all[4]), (5, &vectors));
+    assert_eq!((&all[0]["name"], &all[0]["state"]), (&json!("empty"), &json!("UNAVAILABLE")));
+    let ready = api.post(index, json!({"ready": true})).await.expect(200);
+    assert_eq!(ready.as_array().unwrap().len(), 4);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_those_of_the_protocol() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    api.create_model("empty", 2).await;
+    let samples = blobs(&["a", "b"], 100, 8, 1).into_iter();
+    let samples = samples.map(|(input, label)| json!({"input": input, "label": label})).collect();
+    teach(api, "m", json!({"kind": "tabular", "dim": 8}), samples).await;
+
+    for path in [
+        "/v2/nowhere",
+        "/v2/models/none",
+        "/v2/models/M",
+        "/v2/models/m/versions/9",
+        "/v2/models/m/versions/live",
+        "/v2/models/m/versions/9/ready",
+        "/v2/models/m/versions/9/stats",
+        "/v2/models/none/stats",
+        "/v2/models/none/ready",
+    ] {
+        refused(api.get(path).await, 404);
+    }
+    refused(api.delete("/v2/models/m").await, 405);
+    refused(api.get("/v2/models/m/infer").await, 405);
+    refused(api.post("/v2/models/m/load", json!({})).await, 404);
+    let error = refused(api.get("/v2/models/empty/ready").await, 503);
+    assert!(error.contains("has no version yet"), "{error}");
+
+    let good = json!({"inputs": [tensor("input", json!([1, 8]), "FP32", json!(vec![0; 8]))]});
+    refused(api.post("/v2/models/empty/infer", good.clone()).await, 503);
+    refused(api.post("/v2/models/none/infer", good.clone()).await, 404);
+    refused(api.post("/v2/models/m/versions/9/infer", good.clone()).await, 404);
+    let infer = "/v2/models/m/infer";
+    for (content_type, status) in [
+        ("application/json", 200),
+        ("application/x-www-form-urlencoded", 200),
+        ("text/plain", 415),
+        ("application/octet-stream", 415),
+    ] {
+        let answer = api.post_text(infer, content_type, good.to_string()).await;
+        assert_eq!(answer.status, status, "{content_type}");
+    }
+    let untold = api.request(Method::POST, infer).body(good.to_string());
+    api.send(untold).await.expect(200);
+    let short = json!({"inputs": [tensor("input", json!([1, 8]), "FP32", json!(vec![0; 7]))]});
+    let error = refused(api.post(infer, short).await, 400);
+    assert_eq!(error, "/inputs/0/data: data has 7 elements where its shape has 8");
+    let error = refused(api.post_text(infer, "application/json", "{\"inputs\": [,").await, 400);
+    assert!(error.contains("line 1, column 13"), "{error}");
+    let encoded = api.request(Method::POST, infer).header("content-encoding", "zstd");
+    refused(api.send(encoded.body("x")).await, 415);
+    service.stop().await;
+
+    let service = TestService::start_with(&["--max-body-bytes", "1024"]).await;
+    refused(service.api.post_text(infer, "application/json", " ".repeat(2_000)).await, 413);
+    service.database.allow_connections(false).await;
+    refused(service.api.get("/v2/health/ready").await, 503);
+    let away = service.api.get("/v2/models").await;
+    assert!(!away.header("retry-after").is_empty());
+    refused(away, 503);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_counted_by_version_whatever_the_protocol() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    for labels in [["a", "b"], ["b", "c"]] {
+        let samples = blobs(&labels, 100, 8, 1).into_iter();
+        let samples = samples.map(|(input, label)| json!({"input": input, "label": label}));
+        let samples: Vec<Value> = samples.collect();
+        if labels[0] == "a" {
+            teach(api, "m", json!({"kind": "tabular", "dim": 8}), samples).await;
+        } else {
+            api.post("/v1/models/m/batches", json!({"samples": samples})).await.expect(202);
+            assert_eq!(api.update("m").await["outcome"], "published");
+        }
+    }
+    let stats =
+        |path: &'static str| async move { api.get(path).await.expect(200)["model_stats"].clone() };
+    let fresh = stats("/v2/models/m/stats").await;
+    assert_eq!(fresh.as_array().unwrap().len(), 1, "{fresh}");
+    assert_eq!((&fresh[0]["version"], &fresh[0]["inference_count"]), (&json!("2"), &json!(0)));
+    assert_eq!(fresh[0]["last_inference"], 0);
+
+    let row = json!(vec![0; 8]);
+    let tensor = tensor("input", json!([3, 8]), "UINT8", json!(vec![[0; 8]; 3]));
+    let answer = api.post("/v2/models/m/infer", json!({"inputs": [tensor]})).await;
+    assert_eq!(answer.header("x-perennial-version"), "2");
+    for (path, body) in [
+        ("/v1/models/m/predict", json!({"inputs": [row, row]})),
+        ("/v1/models/m:predict", json!({"instances": [row]})),
+        ("/v1/models/m/aliases/live/predict", json!({"inputs": [row]})),
+    ] {
+        let answer = api.post(path, body).await;
+        assert_eq!(answer.header("x-perennial-version"), "2", "{path} {}", answer.body);
+    }
+    let old = api.post("/v1/models/m/versions/1/predict", json!({"inputs": [row]})).await;
+    assert_eq!(old.header("x-perennial-version"), "1");
+    assert_eq!(api.post("/v2/models/m/infer", json!({"inputs": []})).await.status, 400);
+    assert_eq!(api.post("/v1/models/m/predict", json!({"inputs": [[1]]})).await.status, 422);
+
+    let counted = stats("/v2/models/m/stats").await;
+    assert_eq!((&counted[0]["version"], &counted[1]["version"]), (&json!("1"), &json!("2")));
+    for path in ["/v2/models/m/versions/2/stats", "/v2/models/stats"] {
+        let all = stats(path).await;
+        let version = all.as_array().unwrap().iter().find(|one| one["version"] == "2").unwrap();
+        assert_eq!((&version["name"], *version == counted[1]), (&json!("m"), true), "{all}");
+    }
+    let second = &counted[1];
+    assert_eq!((&second["inference_count"], &second["execution_count"]), (&json!(7), &json!(4)));
+    let of = |part: &str| &second["inference_stats"][part];
+    assert_eq!((&of("success")["count"], &of("fail")["count"]), (&json!(4), &json!(2)));
+    for part in ["success", "fail", "compute_input", "compute_infer", "compute_output"] {
+        assert!(of(part)["ns"].as_u64() > Some(0), "{part}: {second}");
+    }
+    let parts = ["queue", "compute_input", "compute_infer", "compute_output"];
+    let sum: u64 = parts.iter().map(|part| of(part)["ns"].as_u64().unwrap()).sum();
+    assert!(Some(sum) <= of("success")["ns"].as_u64(), "{second}");
+    assert!(second["last_inference"].as_u64() > Some(1_500_000_000_000));
+    assert_eq!(counted[0]["inference_count"], 1);
+    service.stop().await;
+}
