@@ -38,6 +38,7 @@ mod tls;
 
 pub use health::health;
 pub use keys::keys;
+pub use tls::choose_cryptography;
 
 /// Why the service could not start or go on.
 #[derive(Debug, thiserror::Error)]

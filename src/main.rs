@@ -6,6 +6,7 @@ use perennial::config::{Cli, Command};
 use perennial::{app, demo};
 
 fn main() -> ExitCode {
+    app::choose_cryptography();
     let cli = match Cli::read(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(error) => error.exit(),

@@ -82,6 +82,7 @@ async fn learn(api: &Api, label: &str, seed: u64) -> serde_json::Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn checkpoints_are_kept_in_a_bucket_and_outlive_its_absence() {
+    perennial::app::choose_cryptography();
     let (database, dir) = (Database::create().await, readable_dir());
     let (address, store) = (free_address(), free_address());
     let server = Server::start(readable_dir(), &store);

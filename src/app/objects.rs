@@ -44,10 +44,6 @@ fn bucket(place: &str) -> Result<Arc<dyn ObjectStore>, AppError> {
     use object_store::RetryConfig;
     use object_store::aws::AmazonS3Builder;
     use object_store::prefix::PrefixStore;
-    use tokio_rustls::rustls::crypto::ring;
-
-    // Only the first one of a process counts, and there is no other kind.
-    let _ = ring::default_provider().install_default();
     let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
     // Shorter than a client's patience, and no longer than a lease.
     let retry = RetryConfig {

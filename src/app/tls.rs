@@ -68,6 +68,13 @@ impl Tls {
     }
 }
 
+/// What every encrypted connection of this process computes with. Comes first: a client that is made before
+/// may find nothing to compute with.
+pub fn choose_cryptography() {
+    // Only the first choice of a process counts, and there is no other.
+    let _ = ring::default_provider().install_default();
+}
+
 fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, String> {
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
