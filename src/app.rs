@@ -22,7 +22,7 @@ use crate::config::Settings;
 use crate::http::{self, HttpState, Limits};
 use crate::postgres::{self, PostgresError, PrivatePostgres};
 use crate::services::serving::{self, Serving};
-use crate::services::{Context, ServiceError};
+use crate::services::{Context, ServiceError, events};
 use crate::storage::checkpoints::Checkpoints;
 use crate::storage::{StorageError, database};
 use crate::telemetry;
@@ -159,6 +159,7 @@ impl Service {
             shutdown.clone(),
         )));
         tasks.push(tokio::spawn(notices::follow(context.clone(), shutdown.clone())));
+        tasks.push(tokio::spawn(notices::pass_events_on(context.clone(), shutdown.clone())));
         if works {
             let worker = WorkerSettings {
                 slots: usize::from(settings.workers),
@@ -300,6 +301,7 @@ fn context(
         checkpoints,
         serving: Arc::new(Serving::new(settings.serving_bytes, cores)),
         notices: broadcast::Sender::new(NOTICES),
+        events: Arc::default(),
         ingest_slots: Arc::default(),
         training_threads: Arc::new(training_threads),
         device: settings.device(),
@@ -346,6 +348,7 @@ async fn prepare(
                               changing it; run `perennial migrate`";
                 return Err(AppError::Settings(detail.to_owned()));
             }
+            events::begin(context).await?;
             match serving::warm_all(context).await {
                 Err(ServiceError::Storage(error)) => Err(error.into()),
                 _ => Ok(()),

@@ -45,6 +45,7 @@ pub(crate) use words;
 
 pub mod batch;
 pub mod evaluation;
+pub mod event;
 pub mod image;
 pub mod input;
 pub mod label;

@@ -7,6 +7,7 @@ mod archives;
 pub mod batches;
 mod csv;
 pub mod error;
+pub mod events;
 pub mod extract;
 mod files;
 mod format;
@@ -152,6 +153,10 @@ fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
         .layer(time_out(patience))
         .layer(shed(limits.max_predictions));
 
+    // Open for as long as their clients listen, and bounded apart from all that is answered.
+    let streams =
+        OpenApiRouter::new().routes(routes!(events::of_update)).routes(routes!(events::of_all));
+
     let bounded = records.merge(waiting).merge(uploads).layer(shed(limits.max_requests));
-    operations.merge(bounded).merge(predictions)
+    operations.merge(bounded).merge(predictions).merge(streams)
 }

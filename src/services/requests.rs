@@ -7,10 +7,12 @@ use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 
 use super::ingest::{Answer, Given, IdempotencyKey, given_before, keep_answer};
-use super::{Context, ServiceError, registry, update};
+use super::{Context, ServiceError, events, registry, update};
+use crate::domain::event::Happening;
 use crate::domain::name::ModelName;
 use crate::domain::update::{Report, Trigger, UpdateStatus};
 use crate::storage::decisions::{self, DecisionRow};
+use crate::storage::events as stored_events;
 use crate::storage::idempotency::GivenAnswer;
 use crate::storage::jobs::{self, Job};
 use crate::storage::models::{self, ModelId};
@@ -228,9 +230,14 @@ pub async fn cancel(context: &Context, id: Uuid) -> Result<Job, ServiceError> {
         let job = find_in(&mut tx, id).await?;
         return Err(ServiceError::Conflict(format!("update {id} has ended: it {}", job.status)));
     }
-    let notice = if cancelled { Notice::Ended(id) } else { Notice::Cancel(id) };
-    notices::send(&mut tx, &notice).await?;
     let job = find_in(&mut tx, id).await?;
+    if cancelled {
+        let (status, error) = (job.status, job.error.clone());
+        let end = Happening::End { status, outcome: None, version: None, error };
+        events::tell_end(&mut tx, id, job.attempt, &[end]).await?;
+    } else {
+        notices::send(&mut tx, &Notice::Cancel(id)).await?;
+    }
     tx.commit().await?;
     update::forget_snapshot(context, job.model_id, id).await;
     Ok(job)
@@ -253,6 +260,7 @@ pub async fn retry(context: &Context, id: Uuid) -> Result<Job, ServiceError> {
             format!("update {id} is {}; only failed and cancelled ones are retried", job.status);
         return Err(ServiceError::Conflict(detail));
     }
+    stored_events::forget(&mut tx, id).await?;
     notices::send(&mut tx, &Notice::Queued).await?;
     let job = find_in(&mut tx, id).await?;
     tx.commit().await?;

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use sqlx::PgConnection;
 
-use super::{Context, ServiceError, registry};
+use super::{Context, ServiceError, events, registry};
 use crate::domain::evaluation::GateDecision;
 use crate::domain::update::{Outcome, Phase, Report, UpdateStatus};
 use crate::domain::version::{Origin, VersionStatus};
@@ -32,7 +32,7 @@ mod snapshots;
 use material::{Material, Sets};
 use snapshots::Keeper;
 
-pub use run::{Run, Stop};
+pub use run::{Run, Stop, Telling};
 pub use snapshots::forget_snapshot;
 
 /// How a run failed, decided where it is known.
@@ -194,6 +194,8 @@ async fn publish(
     report.seconds = run.seconds();
     report.seconds.insert(Phase::Publish.to_string(), began.elapsed().as_secs_f64());
 
+    // What it tells from here on becomes known with its result, or not at all.
+    let telling = run.telling().await;
     let mut tx = context.pool.begin().await?;
     check_still_valid(&mut tx, &material).await?;
     let id = material.model.id;
@@ -213,11 +215,10 @@ async fn publish(
     let status = UpdateStatus::Succeeded;
     let report = Some(report);
     let ending = Ending { status, outcome: Some(outcome), version, error: None, report };
-    if !jobs::finish(&mut tx, claim, &ending).await? {
+    notices::send(&mut tx, &Notice::Changed(id.0)).await?;
+    if !events::finish(&mut tx, claim, telling.untold(), &ending).await? {
         return Err(UpdateError::Stopped(Stop::Lost));
     }
-    notices::send(&mut tx, &Notice::Changed(id.0)).await?;
-    notices::send(&mut tx, &Notice::Ended(claim.id)).await?;
     step("before_commit");
     tx.commit().await?;
     step("committed");

@@ -8,6 +8,7 @@ pub mod block;
 pub mod checkpoints;
 pub mod database;
 pub mod decisions;
+pub mod events;
 pub mod idempotency;
 pub mod jobs;
 pub mod models;

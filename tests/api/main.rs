@@ -6,6 +6,7 @@
 mod support;
 
 mod batches;
+mod events;
 mod images;
 mod imports;
 mod models;
