@@ -43,6 +43,7 @@ macro_rules! words {
 }
 pub(crate) use words;
 
+pub mod audit;
 pub mod batch;
 pub mod evaluation;
 pub mod event;

@@ -4,12 +4,14 @@
 //! parses, makes one call into the services, and renders.
 
 mod archives;
+pub mod audit;
 pub mod batches;
 mod csv;
 pub mod error;
 pub mod events;
 pub mod extract;
 mod files;
+pub mod forgetting;
 mod format;
 pub mod health;
 pub mod idempotency;
@@ -127,7 +129,8 @@ fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
         .routes(routes!(models::create, models::list))
         .routes(routes!(models::get, models::patch, models::delete))
         .routes(routes!(batches::list))
-        .routes(routes!(batches::get, batches::delete))
+        .routes(routes!(batches::get, forgetting::batch))
+        .routes(routes!(forgetting::samples))
         .routes(routes!(updates::list_all))
         .routes(routes!(updates::request, updates::list))
         .routes(routes!(updates::selection))
@@ -139,6 +142,7 @@ fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
         .routes(routes!(versions::checkpoint))
         .routes(routes!(versions::list_aliases))
         .routes(routes!(versions::put_alias, versions::delete_alias))
+        .routes(routes!(audit::list))
         .layer(time_out(patience));
     let waiting = OpenApiRouter::new()
         .routes(routes!(updates::get))

@@ -4,6 +4,7 @@
 //! nothing of HTTP. All functions take the [`Context`] that the composition root made.
 
 pub mod events;
+pub mod forget;
 pub mod ingest;
 pub mod registry;
 pub mod import;

@@ -1,14 +1,17 @@
 //! "Make me a model; show me its versions; move `live` back to the one before."
 
 use bytes::Bytes;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::{Context, ServiceError, import};
 use crate::domain::Invalid;
+use crate::domain::audit::Action;
 use crate::domain::name::{AliasName, LIVE, ModelName};
 use crate::domain::settings::ModelSettings;
 use crate::domain::version::VersionStatus;
 use crate::storage::StorageError;
+use crate::storage::audit::{self, Entry};
 use crate::storage::checkpoints::CheckpointRef;
 use crate::storage::models::{self, Model, ModelCounts, ModelId};
 use crate::storage::notices::{self, Notice};
@@ -57,6 +60,7 @@ pub async fn create(
         other => other?,
     };
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
+    audit::record(&mut tx, None, Action::ModelCreated, name, json!({})).await?;
     if let Some(base) = base {
         import::copy(context, &mut tx, &model, base).await?;
     }
@@ -152,15 +156,28 @@ pub async fn patch(
     let mut model = models::lock(&mut tx, found.id)
         .await?
         .ok_or_else(|| ServiceError::NotFound(format!("model {name}")))?;
+    let before = model.settings.clone();
     change(&mut model.settings)?;
     model.settings.check()?;
     models::set_settings(&mut tx, model.id, &model.settings).await?;
+    let detail = changed(&before, &model.settings);
+    audit::record(&mut tx, None, Action::ModelPatched, name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     // A schedule that was paused or slow may now be due.
     notices::send(&mut tx, &Notice::Queued).await?;
     tx.commit().await?;
     refresh(context, name).await;
     get(context, name).await
+}
+
+/// The sections of `now` that differ from those `before`.
+fn changed(before: &ModelSettings, now: &ModelSettings) -> Value {
+    let sections = |settings| serde_json::to_value(settings).unwrap_or_default();
+    let (before, mut now) = (sections(before), sections(now));
+    if let Value::Object(sections) = &mut now {
+        sections.retain(|name, section| before[name] != *section);
+    }
+    now
 }
 
 /// Deletes a model with all its samples, updates and versions.
@@ -174,6 +191,7 @@ pub async fn delete(context: &Context, name: &ModelName) -> Result<(), ServiceEr
     if !models::delete(&mut tx, model.id).await? {
         return Err(ServiceError::NotFound(format!("model {name}")));
     }
+    audit::record(&mut tx, None, Action::ModelDeleted, name, json!({})).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
     context.serving.forget(name);
@@ -278,6 +296,8 @@ pub async fn put_alias(
     context.serving.warm(context, &model, number).await?;
     let mut tx = context.pool.begin().await?;
     let alias = versions::put_alias(&mut tx, model.id, alias, number).await?;
+    let detail = json!({"alias": alias.alias.as_str(), "version": number});
+    audit::record(&mut tx, None, Action::AliasMoved, name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
     refresh(context, name).await;
@@ -302,10 +322,25 @@ pub async fn delete_alias(
     if !versions::delete_alias(&mut tx, model.id, alias).await? {
         return Err(ServiceError::NotFound(format!("alias {alias} of model {name}")));
     }
+    let detail = json!({"alias": alias.as_str()});
+    audit::record(&mut tx, None, Action::AliasDeleted, name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
     refresh(context, name).await;
     Ok(())
+}
+
+/// What was done to models by request, before entry `before`, newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn audit(
+    context: &Context,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Entry>, ServiceError> {
+    let mut db = context.pool.acquire().await?;
+    Ok(audit::list(&mut db, before, limit).await?)
 }
 
 /// Puts the change into effect here before its request is answered.

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use sqlx::PgConnection;
 use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 
 use super::ingest::{Answer, Given, IdempotencyKey, given_before, keep_answer};
 use super::{Context, ServiceError, events, registry, update};
+use crate::domain::audit::Action;
 use crate::domain::event::Happening;
 use crate::domain::name::ModelName;
 use crate::domain::update::{Report, Trigger, UpdateStatus};
+use crate::storage::audit;
 use crate::storage::decisions::{self, DecisionRow};
 use crate::storage::events as stored_events;
 use crate::storage::idempotency::GivenAnswer;
@@ -231,6 +234,8 @@ pub async fn cancel(context: &Context, id: Uuid) -> Result<Job, ServiceError> {
         return Err(ServiceError::Conflict(format!("update {id} has ended: it {}", job.status)));
     }
     let job = find_in(&mut tx, id).await?;
+    let detail = json!({"update": id});
+    audit::record(&mut tx, None, Action::UpdateCancelled, &job.model, detail).await?;
     if cancelled {
         let (status, error) = (job.status, job.error.clone());
         let end = Happening::End { status, outcome: None, version: None, error };
@@ -261,6 +266,8 @@ pub async fn retry(context: &Context, id: Uuid) -> Result<Job, ServiceError> {
         return Err(ServiceError::Conflict(detail));
     }
     stored_events::forget(&mut tx, id).await?;
+    let detail = json!({"update": id});
+    audit::record(&mut tx, None, Action::UpdateRetried, &job.model, detail).await?;
     notices::send(&mut tx, &Notice::Queued).await?;
     let job = find_in(&mut tx, id).await?;
     tx.commit().await?;

@@ -94,7 +94,13 @@ async fn gather(
     job: &Job,
 ) -> Result<(Material, Sets), UpdateError> {
     let before = horizon::find(&mut *context.pool.acquire().await?, claim.id).await?;
-    let (mut material, sets) = Material::gather(context, job.model_id, job.forced, before).await?;
+    let deletions = deletions(context, job.model_id).await?;
+    let gathered = Material::gather(context, job.model_id, job.forced, before).await;
+    // What is missing then may have been deleted between two reads.
+    if gathered.is_err() && deletions != self::deletions(context, job.model_id).await? {
+        return Err(UpdateError::Outdated("samples were deleted while they were read".to_owned()));
+    }
+    let (mut material, sets) = gathered?;
     let mut db = context.pool.acquire().await?;
     if before.is_none() && !horizon::set(&mut db, claim, Some(material.horizon())).await? {
         return Err(UpdateError::Stopped(Stop::Lost));
@@ -104,6 +110,11 @@ async fn gather(
     drop(db);
     material.snapshot = snapshots::find(context, claim).await;
     Ok((material, sets))
+}
+
+async fn deletions(context: &Context, id: ModelId) -> Result<i64, UpdateError> {
+    let model = models::get(&mut *context.pool.acquire().await?, id).await?;
+    Ok(model.ok_or(UpdateError::Stopped(Stop::Lost))?.deletions)
 }
 
 /// What an update of the model would do now; nothing changes.

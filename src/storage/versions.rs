@@ -98,9 +98,12 @@ pub async fn insert(
     new: &NewVersion,
 ) -> Result<(), StorageError> {
     sqlx::query!(
+        // What an earlier version learnt this one may have learnt again.
         "INSERT INTO versions (model_id, version, parent, status, update_id, checkpoint, bytes, sha256,
-                               labels, evaluation, gate, origin)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                               labels, evaluation, gate, origin, horizon)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+                 greatest((SELECT horizon FROM updates WHERE id = $5),
+                          (SELECT max(horizon) FROM versions WHERE model_id = $1)))",
         model.0,
         number,
         new.parent,
@@ -169,6 +172,36 @@ pub async fn published(db: &mut PgConnection, model: ModelId) -> Result<Vec<i32>
     )
     .fetch_all(db)
     .await?)
+}
+
+/// The versions that may have learnt a sample of this block or a later one, oldest first: those whose
+/// updates had it at hand.
+pub async fn that_learnt(
+    db: &mut PgConnection,
+    model: ModelId,
+    block: i64,
+) -> Result<Vec<i32>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT version FROM versions WHERE model_id = $1 AND horizon >= $2 ORDER BY version",
+        model.0,
+        block,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// The version that a version was trained from.
+pub async fn parent(
+    db: &mut PgConnection,
+    model: ModelId,
+    number: i32,
+) -> Result<Option<i32>, StorageError> {
+    let parent = sqlx::query_scalar!(
+        "SELECT parent FROM versions WHERE model_id = $1 AND version = $2",
+        model.0,
+        number,
+    );
+    Ok(parent.fetch_optional(db).await?.flatten())
 }
 
 /// Keeps a checkpoint as what a model begins with.

@@ -7,6 +7,7 @@ mod support;
 
 mod batches;
 mod events;
+mod forgetting;
 mod images;
 mod imports;
 mod models;
