@@ -21,8 +21,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Settings;
 use crate::http::{self, HttpState, Limits};
 use crate::postgres::{self, PostgresError, PrivatePostgres};
+use crate::services::events::{self, Feed};
 use crate::services::serving::{self, Serving};
-use crate::services::{Context, ServiceError, events};
+use crate::services::{Context, ServiceError};
 use crate::storage::checkpoints::Checkpoints;
 use crate::storage::{StorageError, database};
 use crate::telemetry;
@@ -159,17 +160,18 @@ impl Service {
             shutdown.clone(),
         )));
         tasks.push(tokio::spawn(notices::follow(context.clone(), shutdown.clone())));
-        tasks.push(tokio::spawn(notices::pass_events_on(context.clone(), shutdown.clone())));
         if works {
             let worker = WorkerSettings {
                 slots: usize::from(settings.workers),
                 lease: Duration::from_secs(u64::from(settings.lease_s)),
                 max_failures: i32::from(settings.max_failures),
+                orphan_age: Duration::from_secs(settings.orphan_age_s),
                 database: options,
             };
             tasks.push(tokio::spawn(worker::run(context.clone(), worker, shutdown.clone())));
         }
         if let Some(address) = address {
+            tasks.push(tokio::spawn(notices::pass_events_on(context.clone(), shutdown.clone())));
             tracing::info!("ready: http://{address}");
         }
         Ok(Self { address, context, shutdown, tasks, private_postgres })
@@ -301,7 +303,7 @@ fn context(
         checkpoints,
         serving: Arc::new(Serving::new(settings.serving_bytes, cores)),
         notices: broadcast::Sender::new(NOTICES),
-        events: Arc::default(),
+        events: Arc::new(Feed::new(settings.max_listeners as usize)),
         ingest_slots: Arc::default(),
         training_threads: Arc::new(training_threads),
         device: settings.device(),

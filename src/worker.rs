@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::domain::event::Happening;
 use crate::domain::update::UpdateStatus;
 use crate::services::update::{self, Run, Stop, UpdateError};
-use crate::services::{Context, ServiceError, events as told, requests};
+use crate::services::{Context, ServiceError, events as told, requests, retention};
 use crate::storage::jobs::{self, Claim, Ending, horizon};
 use crate::storage::notices::{self, Notice};
 use crate::storage::{StorageError, events, idempotency};
@@ -31,6 +31,8 @@ pub struct WorkerSettings {
     pub lease: Duration,
     /// Runs of one job that may fail before it is given up.
     pub max_failures: i32,
+    /// How old a file is that nothing names before it is removed.
+    pub orphan_age: Duration,
     /// For the heartbeats' own connections.
     pub database: PgConnectOptions,
 }
@@ -254,9 +256,11 @@ impl Worker {
         Ok(())
     }
 
-    /// Once a second: queues what the schedules call for, takes back what dead workers held.
+    /// Once a second: queues what the schedules call for, takes back what dead workers held. Once a
+    /// minute, and while there is some left: removes what models do not keep.
     async fn tidy(&self) {
         let mut rounds: u32 = 0;
+        let mut is_sweeping = true;
         while !self.shutdown.is_cancelled() {
             let tidied = async {
                 requests::queue_due(&self.context).await?;
@@ -265,6 +269,11 @@ impl Worker {
                     let mut db = self.context.pool.acquire().await?;
                     idempotency::sweep(&mut db).await?;
                     events::sweep(&mut db).await?;
+                    drop(db);
+                    retention::sweep_orphans(&self.context, self.settings.orphan_age).await?;
+                }
+                if is_sweeping || rounds.is_multiple_of(60) {
+                    is_sweeping = retention::sweep(&self.context).await?;
                 }
                 Ok::<_, ServiceError>(())
             };

@@ -23,5 +23,7 @@ words! {
         UpdateCancelled = "update_cancelled",
         /// An update was queued again.
         UpdateRetried = "update_retried",
+        /// What its retention does not keep was removed; no client asked for it at that moment.
+        RetentionSwept = "retention_swept",
     }
 }

@@ -66,7 +66,7 @@ pub struct SamplesQuery {
 /// Forget a batch with its samples.
 ///
 /// They are gone from storage and from replay, and an update that has read them already starts over.
-/// Versions that learnt from them stay and are told.
+/// Versions that learnt from them stay and are told; other models that began with one are not.
 #[utoipa::path(delete, path = "/v1/models/{model}/batches/{id}", operation_id = "deleteBatch",
     tag = "batches", params(BatchPath, RelearnQuery),
     responses((status = 200, description = "The batch is gone.", body = Forgotten)))]

@@ -26,6 +26,7 @@ pub mod page;
 pub mod parse;
 pub mod predictions;
 mod samples;
+pub mod retention;
 pub mod settings;
 mod spool;
 pub mod updates;
@@ -128,6 +129,7 @@ fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
     let records = OpenApiRouter::new()
         .routes(routes!(models::create, models::list))
         .routes(routes!(models::get, models::patch, models::delete))
+        .routes(routes!(retention::plan))
         .routes(routes!(batches::list))
         .routes(routes!(batches::get, forgetting::batch))
         .routes(routes!(forgetting::samples))
@@ -157,9 +159,12 @@ fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
         .layer(time_out(patience))
         .layer(shed(limits.max_predictions));
 
-    // Open for as long as their clients listen, and bounded apart from all that is answered.
-    let streams =
-        OpenApiRouter::new().routes(routes!(events::of_update)).routes(routes!(events::of_all));
+    // Open for as long as their clients listen, and bounded apart from all that is answered: only the
+    // beginning of a stream has to come in time.
+    let streams = OpenApiRouter::new()
+        .routes(routes!(events::of_update))
+        .routes(routes!(events::of_all))
+        .layer(time_out(patience));
 
     let bounded = records.merge(waiting).merge(uploads).layer(shed(limits.max_requests));
     operations.merge(bounded).merge(predictions).merge(streams)

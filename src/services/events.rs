@@ -20,8 +20,6 @@ use crate::storage::events::{self, Event};
 use crate::storage::jobs::{self, Claim, Ending};
 use crate::storage::notices::{self, Notice};
 
-/// Most that may listen at a time: each is an open connection that costs memory and little else.
-const MAX_LISTENERS: usize = 10_000;
 /// Listeners that read what they missed at a time: each holds a connection to the database meanwhile.
 const MAX_REPLAYS: usize = 4;
 /// Events that a listener may fall behind before it is let go.
@@ -39,12 +37,13 @@ pub struct Feed {
     replays: Semaphore,
 }
 
-impl Default for Feed {
-    fn default() -> Self {
+impl Feed {
+    /// Nobody listens yet; at most `max_listeners` may.
+    pub fn new(max_listeners: usize) -> Self {
         Self {
             sender: broadcast::Sender::new(MAX_BEHIND),
             passed: AtomicI64::new(0),
-            places: Arc::new(Semaphore::new(MAX_LISTENERS)),
+            places: Arc::new(Semaphore::new(max_listeners)),
             replays: Semaphore::new(MAX_REPLAYS),
         }
     }

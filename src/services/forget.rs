@@ -57,7 +57,7 @@ pub async fn forget(
         Some(&first) => versions::that_learnt(&mut tx, model.id, first).await?,
         None => Vec::new(),
     };
-    let n_samples = delete_samples(&mut tx, &model, &blocks, which).await?;
+    let n_samples = delete_samples(&mut tx, &model, &blocks, Some(which)).await?;
     if let Which::Batch(id) = which
         && !batches::delete(&mut tx, model.id, *id).await?
     {
@@ -66,9 +66,9 @@ pub async fn forget(
     if n_samples > 0 {
         models::note_deletion(&mut tx, model.id).await?;
     }
-    let update = match relearn {
-        true => go_back(context, &mut tx, &model, &versions).await?,
-        false => None,
+    let update = match blocks.first().filter(|_| relearn) {
+        Some(&first) => go_back(context, &mut tx, &model, first).await?,
+        None => None,
     };
     let (action, by) = match which {
         Which::Batch(id) => (Action::BatchDeleted, json!({"batch": id})),
@@ -87,12 +87,13 @@ pub async fn forget(
     Ok(Forgotten { samples: n_samples, versions, update })
 }
 
-/// Deletes the samples with their inputs, and with what updates decided about them; answers how many.
-async fn delete_samples(
+/// Deletes such samples in `blocks`, or all in them, with their inputs and with what updates decided about
+/// them; answers how many.
+pub(super) async fn delete_samples(
     db: &mut PgConnection,
     model: &Model,
     blocks: &[i64],
-    which: &Which,
+    which: Option<&Which>,
 ) -> Result<usize, StorageError> {
     let mut n_samples = 0;
     for blocks in blocks.chunks(BLOCKS_AT_ONCE) {
@@ -114,21 +115,21 @@ async fn delete_samples(
     Ok(n_samples)
 }
 
-/// Points `live` at the last version on its way that is none of `learnt`, and queues an update that
-/// learns what has come since; does nothing where the live version is none of them.
+/// Points `live` at the last version on its way that cannot have learnt a sample of `block` or a later
+/// one, and queues an update that learns what has come since; does nothing where the live version is it.
 async fn go_back(
     context: &Context,
     db: &mut PgConnection,
     model: &Model,
-    learnt: &[i32],
+    block: i64,
 ) -> Result<Option<UpdateRef>, ServiceError> {
     let live = AliasName::parse(LIVE)?;
     let aliases = versions::aliases(db, model.id).await?;
     let was = aliases.iter().find(|alias| alias.alias == live).map(|alias| alias.version);
-    let Some(was) = was.filter(|version| learnt.contains(version)) else { return Ok(None) };
-    let mut back = Some(was);
-    while let Some(version) = back.filter(|version| learnt.contains(version)) {
-        back = versions::parent(db, model.id, version).await?;
+    let Some(was) = was else { return Ok(None) };
+    let back = versions::last_before(db, model.id, was, block).await?;
+    if back == Some(was) {
+        return Ok(None);
     }
     match back {
         Some(version) => {

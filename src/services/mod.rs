@@ -10,6 +10,7 @@ pub mod registry;
 pub mod import;
 pub mod requests;
 pub mod serving;
+pub mod retention;
 pub mod slots;
 pub mod update;
 

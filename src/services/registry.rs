@@ -245,9 +245,11 @@ pub(super) async fn find_version(
     model: &Model,
     number: i32,
 ) -> Result<Version, ServiceError> {
-    versions::find(db, model.id, number)
-        .await?
-        .ok_or_else(|| ServiceError::NotFound(format!("version {number} of model {}", model.name)))
+    versions::find(db, model.id, number).await?.ok_or_else(|| no_version(model, number))
+}
+
+fn no_version(model: &Model, number: i32) -> ServiceError {
+    ServiceError::NotFound(format!("version {number} of model {}", model.name))
 }
 
 fn with_aliases(version: Version, aliases: &[Alias]) -> VersionView {
@@ -295,6 +297,10 @@ pub async fn put_alias(
     let model = find(context, name).await?;
     context.serving.warm(context, &model, number).await?;
     let mut tx = context.pool.begin().await?;
+    // It may have been removed since it was loaded.
+    if !versions::hold(&mut tx, model.id, number).await? {
+        return Err(no_version(&model, number));
+    }
     let alias = versions::put_alias(&mut tx, model.id, alias, number).await?;
     let detail = json!({"alias": alias.alias.as_str(), "version": number});
     audit::record(&mut tx, None, Action::AliasMoved, name, detail).await?;

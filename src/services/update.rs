@@ -210,6 +210,12 @@ async fn publish(
     let mut tx = context.pool.begin().await?;
     check_still_valid(&mut tx, &material).await?;
     let id = material.model.id;
+    // Under the model's lock nobody removes it any more.
+    if let Some(new) = &new_version
+        && !context.checkpoints.exists(&new.checkpoint.path).await?
+    {
+        return Err(UpdateError::Retryable("its checkpoint was removed".to_owned()));
+    }
     let mut version = None;
     if let Some(new) = &new_version {
         let number = registry::add_version(&mut tx, id, new).await?;

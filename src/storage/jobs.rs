@@ -16,7 +16,7 @@ use super::models::ModelId;
 use crate::domain::name::ModelName;
 use crate::domain::update::{Outcome, Phase, Report, Trigger, UpdateStatus};
 
-pub use status::{count_by_status, status};
+pub use status::{count_by_status, is_running, status};
 
 /// A job's row.
 #[derive(Debug, Clone, PartialEq)]

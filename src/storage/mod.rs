@@ -14,6 +14,8 @@ pub mod idempotency;
 pub mod jobs;
 pub mod models;
 pub mod notices;
+pub mod orphans;
+pub mod retention;
 pub mod samples;
 pub mod snapshots;
 pub mod versions;

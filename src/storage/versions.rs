@@ -132,7 +132,7 @@ pub async fn find(
         r#"SELECT version, parent, status, origin, update_id, checkpoint, bytes, sha256, labels,
                   evaluation AS "evaluation: Json<Evaluation>", gate AS "gate: Json<GateDecision>",
                   created_at
-           FROM versions WHERE model_id = $1 AND version = $2"#,
+           FROM versions WHERE model_id = $1 AND version = $2 AND removed_at IS NULL"#,
         model.0,
         number,
     )
@@ -152,7 +152,7 @@ pub async fn list(
         r#"SELECT version, parent, status, origin, update_id, checkpoint, bytes, sha256, labels,
                   evaluation AS "evaluation: Json<Evaluation>", gate AS "gate: Json<GateDecision>",
                   created_at
-           FROM versions WHERE model_id = $1 AND ($2::int IS NULL OR version < $2)
+           FROM versions WHERE model_id = $1 AND ($2::int IS NULL OR version < $2) AND removed_at IS NULL
            ORDER BY version DESC LIMIT $3"#,
         model.0,
         before,
@@ -163,7 +163,8 @@ pub async fn list(
     rows.into_iter().map(|row| Ok(version!(row))).collect()
 }
 
-/// The numbers of the published versions that updates made, oldest first: the model's experiences.
+/// The numbers of the published versions that updates made, oldest first, removed ones too: the model's
+/// experiences.
 pub async fn published(db: &mut PgConnection, model: ModelId) -> Result<Vec<i32>, StorageError> {
     Ok(sqlx::query_scalar!(
         "SELECT version FROM versions
@@ -182,7 +183,8 @@ pub async fn that_learnt(
     block: i64,
 ) -> Result<Vec<i32>, StorageError> {
     Ok(sqlx::query_scalar!(
-        "SELECT version FROM versions WHERE model_id = $1 AND horizon >= $2 ORDER BY version",
+        "SELECT version FROM versions
+         WHERE model_id = $1 AND horizon >= $2 AND removed_at IS NULL ORDER BY version",
         model.0,
         block,
     )
@@ -190,18 +192,45 @@ pub async fn that_learnt(
     .await?)
 }
 
-/// The version that a version was trained from.
-pub async fn parent(
+/// The newest of a version and those that it comes from that cannot have learnt a sample of this block
+/// or a later one.
+pub async fn last_before(
     db: &mut PgConnection,
     model: ModelId,
     number: i32,
+    block: i64,
 ) -> Result<Option<i32>, StorageError> {
-    let parent = sqlx::query_scalar!(
-        "SELECT parent FROM versions WHERE model_id = $1 AND version = $2",
+    Ok(sqlx::query_scalar!(
+        "WITH RECURSIVE way (version) AS (
+             SELECT $2::int
+             UNION
+             SELECT v.parent FROM way JOIN versions v ON v.model_id = $1 AND v.version = way.version
+             WHERE v.parent IS NOT NULL
+         )
+         SELECT max(v.version) FROM way JOIN versions v ON v.version = way.version
+         WHERE v.model_id = $1 AND v.removed_at IS NULL AND coalesce(v.horizon, 0) < $3",
+        model.0,
+        number,
+        block,
+    )
+    .fetch_one(db)
+    .await?)
+}
+
+/// Holds a version until the transaction ends, so that it is not removed meanwhile; false when there is
+/// none of this number.
+pub async fn hold(
+    db: &mut PgConnection,
+    model: ModelId,
+    number: i32,
+) -> Result<bool, StorageError> {
+    let held = sqlx::query!(
+        "SELECT version FROM versions
+         WHERE model_id = $1 AND version = $2 AND removed_at IS NULL FOR SHARE",
         model.0,
         number,
     );
-    Ok(parent.fetch_optional(db).await?.flatten())
+    Ok(held.fetch_optional(db).await?.is_some())
 }
 
 /// Keeps a checkpoint as what a model begins with.
@@ -257,7 +286,10 @@ pub async fn put_alias(
 ) -> Result<Alias, StorageError> {
     let updated_at = sqlx::query_scalar!(
         "INSERT INTO aliases (model_id, alias, version) VALUES ($1, $2, $3)
-         ON CONFLICT (model_id, alias) DO UPDATE SET version = excluded.version, updated_at = now()
+         ON CONFLICT (model_id, alias) DO UPDATE
+         SET version = excluded.version, updated_at = now(),
+             previous = CASE WHEN excluded.version = aliases.version THEN aliases.previous
+                             ELSE aliases.version END
          RETURNING updated_at",
         model.0,
         alias.as_str(),

@@ -1,7 +1,7 @@
 //! Events: an update followed as it runs, followed again, by many, and until the service stops.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use perennial::domain::event::Happening;
 use perennial::domain::update::Phase;
@@ -212,6 +212,25 @@ async fn all_who_listen_are_told_the_end_and_a_retried_update_begins_anew() {
             );
         }
         api.post(&format!("/v1/updates/{id}/retry"), json!({})).await.expect(202);
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_goes_away_makes_room_for_another_listener() {
+    let service = TestService::start_with(&["--no-worker", "--max-listeners", "2"]).await;
+    let api = &service.api;
+    let one = Stream::open(api, "/v1/events").await;
+    let _two = Stream::open(api, "/v1/events").await;
+    let refused = api.get("/v1/events").await;
+    assert_eq!(refused.header("retry-after"), "1");
+    refused.problem(503);
+    api.create_model("m", 2).await;
+    drop(one);
+    let began = Instant::now();
+    while api.request(Method::GET, "/v1/events").send().await.unwrap().status() != 200 {
+        assert!(began.elapsed() < Duration::from_secs(60), "the place stays taken");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     service.stop().await;
 }

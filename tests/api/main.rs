@@ -13,6 +13,7 @@ mod imports;
 mod models;
 mod operations;
 mod predictions;
+mod retention;
 mod selection;
 mod story;
 mod texts;

@@ -87,17 +87,17 @@ async fn blocks_of_subject(
     Ok(blocks.fetch_all(db).await?)
 }
 
-/// Deletes the rows of such samples in `blocks`. Their inputs are for [`delete_empty_blocks`] and
+/// Deletes the rows of such samples in `blocks`, or of all in them. Their inputs are for [`delete_empty_blocks`] and
 /// [`blank`] to remove.
 pub async fn delete_rows(
     db: &mut PgConnection,
     blocks: &[i64],
-    which: &Which,
+    which: Option<&Which>,
 ) -> Result<Vec<Deleted>, StorageError> {
     let (id, subject) = match which {
-        Which::Batch(_) => (None, None),
-        Which::Id(id) => (Some(id.as_str()), None),
-        Which::Subject(subject) => (None, Some(subject.as_str())),
+        None | Some(Which::Batch(_)) => (None, None),
+        Some(Which::Id(id)) => (Some(id.as_str()), None),
+        Some(Which::Subject(subject)) => (None, Some(subject.as_str())),
     };
     let rows = sqlx::query!(
         "DELETE FROM samples
