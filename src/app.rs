@@ -22,6 +22,7 @@ use crate::http::access::rates::Rates;
 use crate::http::{self, HttpState, Limits};
 use crate::postgres::{self, PostgresError, PrivatePostgres};
 use crate::services::access::{self, Access};
+use crate::services::events::{self, Feed};
 use crate::services::serving::{self, Serving};
 use crate::services::{Context, ServiceError};
 use crate::storage::checkpoints::Checkpoints;
@@ -176,11 +177,13 @@ impl Service {
                 slots: usize::from(settings.workers),
                 lease: Duration::from_secs(u64::from(settings.lease_s)),
                 max_failures: i32::from(settings.max_failures),
+                orphan_age: Duration::from_secs(settings.orphan_age_s),
                 database: options,
             };
             tasks.push(tokio::spawn(worker::run(context.clone(), worker, shutdown.clone())));
         }
         if let Some(address) = address {
+            tasks.push(tokio::spawn(notices::pass_events_on(context.clone(), shutdown.clone())));
             tracing::info!("ready: {scheme}://{address}");
         }
         Ok(Self { address, context, shutdown, tasks, private_postgres })
@@ -289,6 +292,7 @@ fn context(
         access: Arc::new(Access::new(may_be_open(settings))),
         serving: Arc::new(Serving::new(settings.serving_bytes, cores)),
         notices: broadcast::Sender::new(NOTICES),
+        events: Arc::new(Feed::new(settings.max_listeners as usize)),
         ingest_slots: Arc::default(),
         training_threads: Arc::new(training_threads),
         device: settings.device(),
@@ -337,6 +341,7 @@ async fn prepare(
                               changing it; run `perennial migrate`";
                 return Err(AppError::Settings(detail.to_owned()));
             }
+            events::begin(context).await?;
             // A worker answers nobody.
             if listens {
                 access::refresh(context).await.map_err(keys::refused)?;

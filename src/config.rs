@@ -202,6 +202,10 @@ pub struct Settings {
     /// ones get 429. 0: no limit.
     #[arg(long, env = "PERENNIAL_REQUESTS_PER_MINUTE", default_value_t = 0)]
     pub requests_per_minute: u32,
+    /// Clients that may follow updates at a time (server-sent events); further ones get 503. Each costs
+    /// an open connection, and a file descriptor of this process.
+    #[arg(long, env = "PERENNIAL_MAX_LISTENERS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_listeners: u32,
     /// Memory for versions that answer predictions; those least used go first and come back when
     /// asked for.
     #[arg(long, env = "PERENNIAL_SERVING_BYTES", default_value_t = 1 << 30, value_name = "BYTES")]
@@ -227,6 +231,10 @@ pub struct Settings {
     /// Runs of one update that may fail before it is given up.
     #[arg(long, env = "PERENNIAL_MAX_FAILURES", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub max_failures: u16,
+    /// Seconds after which a checkpoint that nothing names, as a process leaves that dies in the midst of
+    /// publishing, is removed. Longer than any update takes to publish.
+    #[arg(long, env = "PERENNIAL_ORPHAN_AGE_S", default_value_t = 86_400, value_name = "SECONDS")]
+    pub orphan_age_s: u64,
     /// What to log, in tracing's filter syntax.
     #[arg(long, env = "PERENNIAL_LOG", default_value = "info,sqlx=warn", value_name = "FILTER")]
     pub log: String,

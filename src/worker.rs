@@ -14,12 +14,13 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::domain::event::Happening;
 use crate::domain::update::UpdateStatus;
 use crate::services::update::{self, Run, Stop, UpdateError};
-use crate::services::{Context, ServiceError, requests};
+use crate::services::{Context, ServiceError, events as told, requests, retention};
 use crate::storage::jobs::{self, Claim, Ending, horizon};
 use crate::storage::notices::{self, Notice};
-use crate::storage::{StorageError, idempotency};
+use crate::storage::{StorageError, events, idempotency};
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct WorkerSettings {
     pub lease: Duration,
     /// Runs of one job that may fail before it is given up.
     pub max_failures: i32,
+    /// How old a file is that nothing names before it is removed.
+    pub orphan_age: Duration,
     /// For the heartbeats' own connections.
     pub database: PgConnectOptions,
 }
@@ -187,41 +190,45 @@ impl Worker {
         };
         let (phase, progress, report) = run.snapshot();
         let lease_s = self.settings.lease.as_secs_f64();
-        jobs::heartbeat(db, claim, lease_s, phase, progress, &report).await
+        let cancel = jobs::heartbeat(db, claim, lease_s, phase, progress, &report).await?;
+        if cancel.is_some() {
+            tell(db, claim, run).await?;
+        }
+        Ok(cancel)
     }
 
     /// Writes down how a run failed; what cannot be written the next sweep of leases will.
     async fn settle(&self, claim: Claim, run: &Run, error: UpdateError) {
         let settled = async {
-            let mut db = self.context.pool.acquire().await?;
+            let mut db = self.context.pool.begin().await?;
             match error {
                 UpdateError::Stopped(Stop::Lost) => {
                     tracing::warn!(update = %claim.id, attempt = claim.attempt, "the job is another run's");
-                    return Ok(false);
                 }
                 UpdateError::Stopped(Stop::Cancelled) => {
                     let report = Some(run.snapshot().2);
                     let ending = ending(UpdateStatus::Cancelled, None, report);
-                    jobs::finish(&mut db, claim, &ending).await?;
+                    told::finish(&mut db, claim, run.telling().await.untold(), &ending).await?;
                 }
                 UpdateError::Stopped(Stop::HandBack) | UpdateError::Outdated(_) => {
                     tracing::info!(update = %claim.id, reason = %error, "the job goes back into the queue");
                     if matches!(error, UpdateError::Outdated(_)) {
                         horizon::set(&mut db, claim, None).await?;
                     }
-                    jobs::requeue(&mut db, claim, 0.0, None).await?;
+                    requeue(&mut db, claim, 0.0, None).await?;
                 }
                 UpdateError::Retryable(why) => {
                     let failed = jobs::find(&mut db, claim.id).await?;
                     let failures = failed.map_or(0, |job| job.failures) + 1;
-                    self.fail(&mut db, claim, failures, &why).await?;
+                    self.fail(&mut db, claim, failures, run.telling().await.untold(), &why).await?;
                 }
                 UpdateError::Permanent(why) => {
-                    self.fail(&mut db, claim, self.settings.max_failures, &why).await?;
+                    let failures = self.settings.max_failures;
+                    self.fail(&mut db, claim, failures, run.telling().await.untold(), &why).await?;
                 }
             }
-            announce(&mut db, claim).await?;
-            Ok::<_, StorageError>(true)
+            db.commit().await?;
+            Ok::<_, StorageError>(())
         };
         if let Err(error) = settled.await {
             tracing::warn!(%error, update = %claim.id, "the end of a run could not be written");
@@ -234,29 +241,39 @@ impl Worker {
         db: &mut PgConnection,
         claim: Claim,
         failures: i32,
+        untold: Vec<Happening>,
         why: &str,
     ) -> Result<(), StorageError> {
         tracing::error!(update = %claim.id, attempt = claim.attempt, failures, why, "update failed");
         let problem = problem(why);
         if failures >= self.settings.max_failures {
             let ending = ending(UpdateStatus::Failed, Some(problem), None);
-            jobs::finish(db, claim, &ending).await?;
+            told::finish(db, claim, untold, &ending).await?;
         } else {
             let back_off = FIRST_BACK_OFF_S * 2f64.powi(failures - 1);
-            jobs::requeue(db, claim, back_off.min(MAX_BACK_OFF_S), Some(&problem)).await?;
+            requeue(db, claim, back_off.min(MAX_BACK_OFF_S), Some(&problem)).await?;
         }
         Ok(())
     }
 
-    /// Once a second: queues what the schedules call for, takes back what dead workers held.
+    /// Once a second: queues what the schedules call for, takes back what dead workers held. Once a
+    /// minute, and while there is some left: removes what models do not keep.
     async fn tidy(&self) {
         let mut rounds: u32 = 0;
+        let mut is_sweeping = true;
         while !self.shutdown.is_cancelled() {
             let tidied = async {
                 requests::queue_due(&self.context).await?;
                 self.reclaim().await?;
                 if rounds.is_multiple_of(3600) {
-                    idempotency::sweep(&mut *self.context.pool.acquire().await?).await?;
+                    let mut db = self.context.pool.acquire().await?;
+                    idempotency::sweep(&mut db).await?;
+                    events::sweep(&mut db).await?;
+                    drop(db);
+                    retention::sweep_orphans(&self.context, self.settings.orphan_age).await?;
+                }
+                if is_sweeping || rounds.is_multiple_of(60) {
+                    is_sweeping = retention::sweep(&self.context).await?;
                 }
                 Ok::<_, ServiceError>(())
             };
@@ -277,12 +294,11 @@ impl Worker {
             let claim = Claim { id: job.id, model: job.model_id, attempt: job.attempt };
             if job.cancel_requested {
                 let ending = ending(UpdateStatus::Cancelled, None, None);
-                jobs::finish(&mut tx, claim, &ending).await?;
+                told::finish(&mut tx, claim, Vec::new(), &ending).await?;
             } else {
                 let why = "the worker that ran it went away without a word";
-                self.fail(&mut tx, claim, job.failures + 1, why).await?;
+                self.fail(&mut tx, claim, job.failures + 1, Vec::new(), why).await?;
             }
-            announce(&mut tx, claim).await?;
         }
         tx.commit().await?;
         for job in expired {
@@ -310,6 +326,25 @@ fn problem(why: &str) -> Value {
     })
 }
 
-async fn announce(db: &mut PgConnection, claim: Claim) -> Result<(), StorageError> {
+/// Tells what has happened in the run, unless others are telling something right now: then the next
+/// beat does.
+async fn tell(db: &mut PgConnection, claim: Claim, run: &Run) -> Result<(), StorageError> {
+    let Some(telling) = run.try_telling() else { return Ok(()) };
+    let untold = telling.untold();
+    if !untold.is_empty() && events::try_insert(db, claim, &untold).await? {
+        telling.told(untold.len());
+        notices::send(db, &Notice::Told).await?;
+    }
+    Ok(())
+}
+
+/// Puts a job back into the queue, and says that its run ended.
+async fn requeue(
+    db: &mut PgConnection,
+    claim: Claim,
+    delay_s: f64,
+    failure: Option<&Value>,
+) -> Result<(), StorageError> {
+    jobs::requeue(db, claim, delay_s, failure).await?;
     notices::send(db, &Notice::Ended(claim.id)).await
 }

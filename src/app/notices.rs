@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::TRY_AGAIN;
-use crate::services::{Context, access};
+use crate::services::{Context, access, events};
 use crate::storage::notices::{Listener, Notice};
 
 /// Backstop for notices that were lost: how often routes are read anew.
 const REFRESH: Duration = Duration::from_secs(30);
+/// The same: how often events are looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Passes notices from the database on to whoever listens in this process.
 pub(super) async fn listen(
@@ -76,4 +79,31 @@ pub(super) async fn keep_keys(context: Context, shutdown: CancellationToken) {
         }
     };
     shutdown.run_until_cancelled(keeping).await;
+}
+
+/// Passes events on to whoever listens in this process: on every notice of one, and now and then in
+/// case one was lost.
+pub(super) async fn pass_events_on(context: Context, shutdown: CancellationToken) {
+    let mut notices = context.notices.subscribe();
+    let passing = async {
+        loop {
+            if let Err(error) = events::pass_on(&context).await {
+                tracing::warn!(%error, "events could not be passed on; trying again");
+                tokio::time::sleep(TRY_AGAIN).await;
+                continue;
+            }
+            let told = async {
+                loop {
+                    match notices.recv().await {
+                        Ok(Notice::Told | Notice::Ended(_) | Notice::Reconnected) => return,
+                        Err(RecvError::Lagged(_)) => return,
+                        Ok(_) => {}
+                        Err(RecvError::Closed) => std::future::pending().await,
+                    }
+                }
+            };
+            let _ = tokio::time::timeout(LOOK_AGAIN, told).await;
+        }
+    };
+    shutdown.run_until_cancelled(passing).await;
 }

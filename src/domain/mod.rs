@@ -43,8 +43,10 @@ macro_rules! words {
 }
 pub(crate) use words;
 
+pub mod audit;
 pub mod batch;
 pub mod evaluation;
+pub mod event;
 pub mod image;
 pub mod input;
 pub mod key;

@@ -8,11 +8,13 @@ use super::input::InputSchema;
 
 mod augmentation;
 mod network;
+mod retention;
 
 pub use augmentation::Augmentation;
 pub use network::{
     CnnSettings, MAX_EXPERTS, MlpSettings, MoeSettings, NetworkSettings, TextNetworkSettings,
 };
+pub use retention::RetentionSettings;
 
 /// All that decides how a model learns and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,7 +60,8 @@ impl ModelSettings {
         self.check_learning_of_input().map_err(|error| error.within("/learning"))?;
         self.selection.check().map_err(|error| error.within("/selection"))?;
         self.schedule.check().map_err(|error| error.within("/schedule"))?;
-        self.gate.check().map_err(|error| error.within("/gate"))
+        self.gate.check().map_err(|error| error.within("/gate"))?;
+        self.retention.check().map_err(|error| error.within("/retention"))
     }
 
     /// Checks what suits some inputs and networks only.
@@ -388,8 +391,3 @@ impl GateSettings {
         }
     }
 }
-
-/// What is kept, and for how long: everything, today.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RetentionSettings {}

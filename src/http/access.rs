@@ -46,7 +46,7 @@ pub async fn admit(State(state): State<HttpState>, request: Request, next: Next)
         (_, Caller::Anyone) => Ok(()),
     };
     let mut response = match admitted {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Ok(()) => caller.asks(next.run(Request::from_parts(parts, body))).await,
         Err(problem) => problem.into_response(),
     };
     if let Some(counted) = counted {

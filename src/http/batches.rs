@@ -53,6 +53,10 @@ pub struct NewSample {
     /// The client's own id: the same id is stored once.
     #[schema(min_length = 1, max_length = 256)]
     id: Option<String>,
+    /// Whom the sample is about: all of a subject's samples can be forgotten at once. A sample that the
+    /// model has already stays with the subject that it came with.
+    #[schema(min_length = 1, max_length = 256)]
+    subject: Option<String>,
     /// How much the sample counts in training, relative to others.
     #[schema(exclusive_minimum = 0, maximum = 1_000_000, default = 1)]
     weight: Option<f32>,
@@ -218,8 +222,8 @@ pub struct BatchPath {
 /// A bad sample is rejected with its index and the reason, and the rest is kept; with `strict` the
 /// whole batch is refused instead. A sample that the model has already is counted and not stored
 /// again. The body may be as long as the service's limit allows; all but JSON is read in constant
-/// memory. CSV has a header row: one column is the label, `id` and `weight` are as in JSON, the
-/// others are the features by name, or in their order for a model of `dim`, the pixels in theirs
+/// memory. CSV has a header row: one column is the label, `id`, `subject` and `weight` are as in JSON,
+/// the others are the features by name, or in their order for a model of `dim`, the pixels in theirs
 /// for a model of images, or `text` alone for a model of texts; an empty cell is a missing value.
 ///
 /// A model of images also takes files as they are: multipart parts, each named by its label, or a
@@ -337,18 +341,4 @@ pub async fn get(
 ) -> Result<axum::Json<Batch>, Problem> {
     let batch = ingest::get(&context, &path.model, path.id).await?;
     Ok(axum::Json(Batch::new(&path.model, batch)))
-}
-
-/// Forget a batch with its samples.
-///
-/// They are not trained on or replayed again; versions that learnt them stay.
-#[utoipa::path(delete, path = "/v1/models/{model}/batches/{id}", operation_id = "deleteBatch",
-    tag = "batches", params(BatchPath),
-    responses((status = 204, description = "The batch is gone.")))]
-pub async fn delete(
-    State(context): State<Context>,
-    Path(path): Path<BatchPath>,
-) -> Result<StatusCode, Problem> {
-    ingest::delete(&context, &path.model, path.id).await?;
-    Ok(StatusCode::NO_CONTENT)
 }

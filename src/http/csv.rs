@@ -1,7 +1,7 @@
 //! Batches in CSV: a header row, then a row for each sample.
 //!
-//! One column is the label, `id` and `weight` are themselves unless the model has features of
-//! these names, and the rest are the input: by name where the model's features have names, else in
+//! One column is the label, `id`, `subject` and `weight` are themselves unless the model has features
+//! of these names, and the rest are the input: by name where the model's features have names, else in
 //! their order, as are the pixels of an image. Rows are read as a stream in constant memory.
 
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use ::csv::{ErrorKind, Reader, ReaderBuilder, StringRecord};
 use super::images::push_pixels;
 use super::parse::{Cell, Columns, Row, push_text};
 use super::samples::{
-    Expected, Gatherer, MAX_SAMPLE_BYTES, Tag, Unreadable, parse_id, parse_weight,
+    Expected, Gatherer, MAX_SAMPLE_BYTES, Tag, Unreadable, parse_name, parse_weight,
 };
 use super::walk;
 use crate::domain::Invalid;
@@ -111,6 +111,7 @@ struct Layout {
     n_columns: usize,
     label: usize,
     id: Option<usize>,
+    subject: Option<usize>,
     weight: Option<usize>,
     /// The column of each feature, or of each number of a plain vector, in the model's order.
     inputs: Vec<usize>,
@@ -126,15 +127,19 @@ impl Layout {
                 Invalid::new(format!("there is no column `{label}`; say ?label=COLUMN for another"))
             })?,
             id: None,
+            subject: None,
             weight: None,
             inputs: Vec::new(),
         };
         let is_feature = |name| schema.features().iter().any(|feature| feature.name == name);
-        if label != "id" && !is_feature("id") {
-            layout.id = only_column(&names, "id")?;
-        }
-        if label != "weight" && !is_feature("weight") {
-            layout.weight = only_column(&names, "weight")?;
+        for (name, column) in [
+            ("id", &mut layout.id),
+            ("subject", &mut layout.subject),
+            ("weight", &mut layout.weight),
+        ] {
+            if label != name && !is_feature(name) {
+                *column = only_column(&names, name)?;
+            }
         }
         layout.inputs = layout.place(&names, schema)?;
         Ok(layout)
@@ -142,7 +147,7 @@ impl Layout {
 
     /// The columns of the input.
     fn place(&self, names: &[&str], schema: &InputSchema) -> Result<Vec<usize>, Invalid> {
-        let others = [Some(self.label), self.id, self.weight];
+        let others = [Some(self.label), self.id, self.subject, self.weight];
         let columns = (0..names.len()).filter(|&column| !others.contains(&Some(column)));
         if schema.is_text() {
             return place_text(columns, names);
@@ -177,15 +182,16 @@ impl Layout {
             label => Label::parse(label)?,
         };
         let given = |column: Option<usize>| column.map(cell).filter(|text| !text.is_empty());
-        let id = given(self.id).map(parse_id).transpose()?;
+        let id = given(self.id).map(|text| parse_name("id", text)).transpose()?;
+        let subject = given(self.subject).map(|text| parse_name("subject", text)).transpose()?;
         let weight = given(self.weight).map_or(Ok(1.0), |text| parse_weight(text.trim_ascii()))?;
         if expected.schema.is_text() {
             push_text(Cell::Text(Cow::Borrowed(cell(self.inputs[0]))), inputs)?;
-            return Ok(Tag { label, id, weight });
+            return Ok(Tag { label, id, subject, weight });
         }
         if expected.schema.image().is_some() {
             push_pixels(self.inputs.iter().map(|&column| numeric_cell(cell(column))), inputs)?;
-            return Ok(Tag { label, id, weight });
+            return Ok(Tag { label, id, subject, weight });
         }
         let mut input = Row::new(&expected.schema, expected.missing);
         match expected.schema.features() {
@@ -201,7 +207,7 @@ impl Layout {
             }
         }
         input.finish(inputs);
-        Ok(Tag { label, id, weight })
+        Ok(Tag { label, id, subject, weight })
     }
 }
 
@@ -218,13 +224,14 @@ fn twice(name: &str) -> Invalid {
     Invalid::new(format!("two columns are called `{}`", walk::shortened(name)))
 }
 
-/// The column of the text, which is the only one beside the label, the id and the weight.
+/// The column of the text, which is the only one beside the label, the names and the weight.
 fn place_text(columns: impl Iterator<Item = usize>, names: &[&str]) -> Result<Vec<usize>, Invalid> {
     let columns: Vec<usize> = columns.collect();
     match columns.iter().find(|&&column| names[column] != TEXT) {
         Some(&column) => {
             let name = walk::shortened(names[column]);
-            Err(Invalid::new(format!("column `{name}` is none of {TEXT}, the label, id, weight")))
+            let others = format!("{TEXT}, the label, id, subject, weight");
+            Err(Invalid::new(format!("column `{name}` is none of {others}")))
         }
         None if columns.is_empty() => Err(Invalid::new(format!("there is no column `{TEXT}`"))),
         None if columns.len() > 1 => Err(twice(TEXT)),

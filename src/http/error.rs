@@ -91,7 +91,7 @@ impl ProblemCode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// JSON pointer (RFC 6901) into the body; a query parameter is at `/query/{name}`, a path
-    /// parameter at `/path/{name}`.
+    /// parameter at `/path/{name}`, a header at `/header/{name}`.
     #[schema(example = "/inputs/3")]
     pub pointer: String,
     /// What is wrong there and what would be right.

@@ -36,7 +36,7 @@ pub(super) fn take_file(
         };
         let (label, pixels) = sample().map_err(|invalid| named(name, &invalid))?;
         inputs.push(&pixels, &[]);
-        Ok(Tag { label, id: None, weight: 1.0 })
+        Ok(Tag { label, id: None, subject: None, weight: 1.0 })
     })
 }
 

@@ -5,13 +5,16 @@
 
 pub mod access;
 mod archives;
+pub mod audit;
 pub mod batches;
 mod csv;
 pub mod error;
+pub mod events;
 pub mod extract;
 mod exchange;
 mod files;
 mod foreign;
+pub mod forgetting;
 mod format;
 pub mod health;
 pub mod idempotency;
@@ -28,6 +31,7 @@ pub mod page;
 pub mod parse;
 pub mod predictions;
 mod samples;
+pub mod retention;
 pub mod settings;
 mod spool;
 pub mod updates;
@@ -134,8 +138,10 @@ fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
     let records = OpenApiRouter::new()
         .routes(routes!(models::create, models::list))
         .routes(routes!(models::get, models::patch, models::delete))
+        .routes(routes!(retention::plan))
         .routes(routes!(batches::list))
-        .routes(routes!(batches::get, batches::delete))
+        .routes(routes!(batches::get, forgetting::batch))
+        .routes(routes!(forgetting::samples))
         .routes(routes!(updates::list_all))
         .routes(routes!(updates::request, updates::list))
         .routes(routes!(updates::selection))
@@ -148,6 +154,7 @@ fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
         .routes(routes!(versions::list_aliases))
         .routes(routes!(versions::put_alias, versions::delete_alias))
         .merge(oip::metadata_routes())
+        .routes(routes!(audit::list))
         .layer(time_out(patience));
     let waiting = OpenApiRouter::new()
         .routes(routes!(updates::get))
@@ -164,6 +171,13 @@ fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
         .layer(time_out(patience))
         .layer(shed(limits.max_predictions));
 
+    // Open for as long as their clients listen, and bounded apart from all that is answered: only the
+    // beginning of a stream has to come in time.
+    let streams = OpenApiRouter::new()
+        .routes(routes!(events::of_update))
+        .routes(routes!(events::of_all))
+        .layer(time_out(patience));
+
     let bounded = records.merge(waiting).merge(uploads).layer(shed(limits.max_requests));
-    operations.merge(bounded).merge(predictions)
+    operations.merge(bounded).merge(predictions).merge(streams)
 }

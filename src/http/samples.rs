@@ -29,8 +29,8 @@ const CHUNK_INPUT_BYTES: usize = 8 << 20;
 const CHUNK_TEXT_BYTES: usize = 16 << 20;
 /// Longest text of one sample, whatever the format but JSON, where the document is the bound.
 pub(super) const MAX_SAMPLE_BYTES: usize = 16 << 20;
-/// Longest id that a client may give a sample.
-const MAX_ID_BYTES: usize = 256;
+/// Longest name that a client may give a sample, or whom it is about.
+const MAX_NAME_BYTES: usize = 256;
 /// Most that a sample may count.
 const MAX_WEIGHT: f32 = 1e6;
 
@@ -81,6 +81,8 @@ pub(super) struct Tag {
     pub(super) label: Label,
     /// What the client calls it.
     pub(super) id: Option<String>,
+    /// Whom it is about.
+    pub(super) subject: Option<String>,
     /// How much it counts.
     pub(super) weight: f32,
 }
@@ -124,7 +126,7 @@ impl Gatherer {
         }
         let chunk = &mut self.chunk;
         match read(&self.expected, &mut chunk.samples.inputs) {
-            Ok(Tag { label, id, weight }) => {
+            Ok(Tag { label, id, subject, weight }) => {
                 let inputs = &chunk.samples.inputs;
                 let last = inputs.len() - 1;
                 let input = ContentHash::of_input(inputs.numbers(last), inputs.categories(last));
@@ -134,6 +136,7 @@ impl Gatherer {
                 chunk.samples.weights.push(weight);
                 chunk.samples.arrived.push(index);
                 chunk.client_ids.push(id);
+                chunk.subjects.push(subject);
                 chunk.indices.push(index);
             }
             Err(Invalid { detail: reason, .. }) => {
@@ -175,6 +178,7 @@ pub(super) struct Members<'a> {
     input: Option<&'a RawValue>,
     label: Option<&'a RawValue>,
     id: Option<&'a RawValue>,
+    subject: Option<&'a RawValue>,
     weight: Option<&'a RawValue>,
 }
 
@@ -188,10 +192,11 @@ impl<'a> Members<'a> {
             "input" => &mut self.input,
             "label" => &mut self.label,
             "id" => &mut self.id,
+            "subject" => &mut self.subject,
             "weight" => &mut self.weight,
             _ => {
                 let name = walk::shortened(name);
-                let detail = format!("field `{name}` is none of input, label, id, weight");
+                let detail = format!("field `{name}` is none of input, label, id, subject, weight");
                 return Err(Invalid::new(detail));
             }
         };
@@ -211,14 +216,13 @@ impl<'a> Members<'a> {
             Some(label) => Label::parse(string("label", label)?)?,
             None => return Err(Invalid::new("label is missing")),
         };
-        let id = match given(self.id) {
-            Some(id) => Some(parse_id(string("id", id)?)?),
-            None => None,
-        };
+        let name = |field, json| given(json).map(|json| parse_name(field, string(field, json)?));
+        let id = name("id", self.id).transpose()?;
+        let subject = name("subject", self.subject).transpose()?;
         let weight = given(self.weight).map_or(Ok(1.0), |weight| parse_weight(weight.get()))?;
         let input = given(self.input).ok_or_else(|| Invalid::new("input is missing"))?;
         parse_input(input, &expected.schema, expected.missing, inputs)?;
-        Ok(Tag { label, id, weight })
+        Ok(Tag { label, id, subject, weight })
     }
 }
 
@@ -233,15 +237,17 @@ fn string<'a>(name: &str, json: &'a RawValue) -> Result<Cow<'a, str>, Invalid> {
     }
 }
 
-/// A client's id of a sample: 1 to 256 bytes of UTF-8, no NUL (PostgreSQL's text has none).
-pub(super) fn parse_id(id: impl Into<String>) -> Result<String, Invalid> {
-    let id = id.into();
-    match id.len() {
-        0 => Err(Invalid::new("id is empty; leave it out instead")),
-        1..=MAX_ID_BYTES if id.contains('\0') => Err(Invalid::new("id holds a NUL character")),
-        1..=MAX_ID_BYTES => Ok(id),
-        long => Err(Invalid::new(format!("id is {long} bytes long, {MAX_ID_BYTES} is the most"))),
-    }
+/// A client's name for a sample or for whom it is about, which is its `field`: 1 to 256 bytes of UTF-8,
+/// no NUL (PostgreSQL's text has none).
+pub(super) fn parse_name(field: &str, name: impl Into<String>) -> Result<String, Invalid> {
+    let name = name.into();
+    let complaint = match name.len() {
+        0 => format!("{field} is empty; leave it out instead"),
+        1..=MAX_NAME_BYTES if !name.contains('\0') => return Ok(name),
+        1..=MAX_NAME_BYTES => format!("{field} holds a NUL character"),
+        long => format!("{field} is {long} bytes long, {MAX_NAME_BYTES} is the most"),
+    };
+    Err(Invalid::new(complaint))
 }
 
 /// A sample's weight: over 0 and at most 1,000,000.

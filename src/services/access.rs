@@ -57,6 +57,26 @@ pub enum Caller {
     Holder(Arc<KnownKey>),
 }
 
+impl Caller {
+    /// Runs what the caller asks for, so that the audit knows whose key it was.
+    pub async fn asks<T>(&self, done: impl Future<Output = T>) -> T {
+        let actor = match self {
+            Self::Anyone => None,
+            Self::Holder(known) => Some(format!("{} ({})", known.key.terms.name, known.key.prefix)),
+        };
+        ACTOR.scope(actor, done).await
+    }
+}
+
+tokio::task_local! {
+    static ACTOR: Option<String>;
+}
+
+/// Whose key it is that asks for what this task does; `None` where there are no keys, and in a worker.
+pub fn actor() -> Option<String> {
+    ACTOR.try_with(Clone::clone).ok().flatten()
+}
+
 /// Why nobody is let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stranger {

@@ -21,7 +21,6 @@ use crate::domain::update::Trigger;
 use crate::storage::batches::{self, Batch};
 use crate::storage::idempotency::{self, GivenAnswer};
 use crate::storage::models::{self, Model};
-use crate::storage::notices::{self, Notice};
 use crate::storage::samples::{self, NewRows};
 
 /// A batch as it is read: its chunks in order, then the end. One that breaks off before its end is
@@ -42,6 +41,8 @@ pub struct Chunk {
     pub samples: Samples,
     /// The client's id of each good sample.
     pub client_ids: Vec<Option<String>>,
+    /// Whom each good sample is about.
+    pub subjects: Vec<Option<String>>,
     /// Whether each good sample's input is held out of training.
     pub held_out: Vec<bool>,
     /// The place in the batch of each good sample, from 0.
@@ -241,6 +242,7 @@ impl<'a> Writer<'a> {
             rows.held_out.push(chunk.held_out[i]);
             rows.hashes.push(chunk.samples.hashes[i].0.to_vec());
             rows.client_ids.push(chunk.client_ids[i].clone());
+            rows.subjects.push(chunk.subjects[i].clone());
         }
         let inputs = chunk.samples.select(&new).inputs;
         let block = samples::insert_block(self.db, self.model.id, self.batch, &inputs).await?;
@@ -372,21 +374,4 @@ pub async fn get(context: &Context, name: &ModelName, id: Uuid) -> Result<Batch,
     batches::find(&mut db, model.id, id)
         .await?
         .ok_or_else(|| ServiceError::NotFound(format!("batch {id} of model {name}")))
-}
-
-/// Deletes a batch with its samples: they are not trained on or replayed again. An update that has
-/// read them already starts over.
-///
-/// # Errors
-/// [`ServiceError::NotFound`] when there is no such model or batch.
-pub async fn delete(context: &Context, name: &ModelName, id: Uuid) -> Result<(), ServiceError> {
-    let mut tx = context.pool.begin().await?;
-    let model = registry::find_in(&mut tx, name).await?;
-    lock(&mut tx, &model).await?;
-    if !batches::delete(&mut tx, model.id, id).await? {
-        return Err(ServiceError::NotFound(format!("batch {id} of model {name}")));
-    }
-    models::note_deletion(&mut tx, model.id).await?;
-    notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
-    Ok(tx.commit().await?)
 }

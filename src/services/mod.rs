@@ -4,11 +4,14 @@
 //! nothing of HTTP. All functions take the [`Context`] that the composition root made.
 
 pub mod access;
+pub mod events;
+pub mod forget;
 pub mod ingest;
 pub mod registry;
 pub mod import;
 pub mod requests;
 pub mod serving;
+pub mod retention;
 pub mod slots;
 pub mod update;
 
@@ -36,6 +39,8 @@ pub struct Context {
     pub serving: Arc<serving::Serving>,
     /// Notices from every process, this one too.
     pub notices: broadcast::Sender<Notice>,
+    /// What passes events on to whoever listens in this process.
+    pub events: Arc<events::Feed>,
     /// What batches are stored in, a few at a time: each holds a connection.
     pub ingest_slots: Arc<slots::Slots>,
     /// Threads that training may use: a bounded share of the cores, so that requests find one free.

@@ -1,14 +1,17 @@
 //! "Make me a model; show me its versions; move `live` back to the one before."
 
 use bytes::Bytes;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::{Context, ServiceError, import};
+use super::{Context, ServiceError, access, import};
 use crate::domain::Invalid;
+use crate::domain::audit::Action;
 use crate::domain::name::{AliasName, LIVE, ModelName};
 use crate::domain::settings::ModelSettings;
 use crate::domain::version::VersionStatus;
 use crate::storage::StorageError;
+use crate::storage::audit::{self, Entry};
 use crate::storage::checkpoints::CheckpointRef;
 use crate::storage::models::{self, LiveModel, Model, ModelCounts, ModelId};
 use crate::storage::notices::{self, Notice};
@@ -57,6 +60,8 @@ pub async fn create(
         other => other?,
     };
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
+    audit::record(&mut tx, access::actor().as_deref(), Action::ModelCreated, name, json!({}))
+        .await?;
     if let Some(base) = base {
         import::copy(context, &mut tx, &model, base).await?;
     }
@@ -170,15 +175,28 @@ pub async fn patch(
     let mut model = models::lock(&mut tx, found.id)
         .await?
         .ok_or_else(|| ServiceError::NotFound(format!("model {name}")))?;
+    let before = model.settings.clone();
     change(&mut model.settings)?;
     model.settings.check()?;
     models::set_settings(&mut tx, model.id, &model.settings).await?;
+    let detail = changed(&before, &model.settings);
+    audit::record(&mut tx, access::actor().as_deref(), Action::ModelPatched, name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     // A schedule that was paused or slow may now be due.
     notices::send(&mut tx, &Notice::Queued).await?;
     tx.commit().await?;
     refresh(context, name).await;
     get(context, name).await
+}
+
+/// The sections of `now` that differ from those `before`.
+fn changed(before: &ModelSettings, now: &ModelSettings) -> Value {
+    let sections = |settings| serde_json::to_value(settings).unwrap_or_default();
+    let (before, mut now) = (sections(before), sections(now));
+    if let Value::Object(sections) = &mut now {
+        sections.retain(|name, section| before[name] != *section);
+    }
+    now
 }
 
 /// Deletes a model with all its samples, updates and versions.
@@ -192,6 +210,8 @@ pub async fn delete(context: &Context, name: &ModelName) -> Result<(), ServiceEr
     if !models::delete(&mut tx, model.id).await? {
         return Err(ServiceError::NotFound(format!("model {name}")));
     }
+    audit::record(&mut tx, access::actor().as_deref(), Action::ModelDeleted, name, json!({}))
+        .await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
     context.serving.forget(name);
@@ -245,9 +265,11 @@ pub(super) async fn find_version(
     model: &Model,
     number: i32,
 ) -> Result<Version, ServiceError> {
-    versions::find(db, model.id, number)
-        .await?
-        .ok_or_else(|| ServiceError::NotFound(format!("version {number} of model {}", model.name)))
+    versions::find(db, model.id, number).await?.ok_or_else(|| no_version(model, number))
+}
+
+fn no_version(model: &Model, number: i32) -> ServiceError {
+    ServiceError::NotFound(format!("version {number} of model {}", model.name))
 }
 
 fn with_aliases(version: Version, aliases: &[Alias]) -> VersionView {
@@ -295,7 +317,13 @@ pub async fn put_alias(
     let model = find(context, name).await?;
     context.serving.warm(context, &model, number).await?;
     let mut tx = context.pool.begin().await?;
+    // It may have been removed since it was loaded.
+    if !versions::hold(&mut tx, model.id, number).await? {
+        return Err(no_version(&model, number));
+    }
     let alias = versions::put_alias(&mut tx, model.id, alias, number).await?;
+    let detail = json!({"alias": alias.alias.as_str(), "version": number});
+    audit::record(&mut tx, access::actor().as_deref(), Action::AliasMoved, name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
     refresh(context, name).await;
@@ -320,10 +348,25 @@ pub async fn delete_alias(
     if !versions::delete_alias(&mut tx, model.id, alias).await? {
         return Err(ServiceError::NotFound(format!("alias {alias} of model {name}")));
     }
+    let detail = json!({"alias": alias.as_str()});
+    audit::record(&mut tx, access::actor().as_deref(), Action::AliasDeleted, name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
     refresh(context, name).await;
     Ok(())
+}
+
+/// What was done to models by request, before entry `before`, newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn audit(
+    context: &Context,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Entry>, ServiceError> {
+    let mut db = context.pool.acquire().await?;
+    Ok(audit::list(&mut db, before, limit).await?)
 }
 
 /// Puts the change into effect here before its request is answered.

@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use sqlx::PgConnection;
 use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 
 use super::ingest::{Answer, Given, IdempotencyKey, given_before, keep_answer};
-use super::{Context, ServiceError, registry, update};
+use super::{Context, ServiceError, access, events, registry, update};
+use crate::domain::audit::Action;
+use crate::domain::event::Happening;
 use crate::domain::name::ModelName;
 use crate::domain::update::{Report, Trigger, UpdateStatus};
+use crate::storage::audit;
 use crate::storage::decisions::{self, DecisionRow};
+use crate::storage::events as stored_events;
 use crate::storage::idempotency::GivenAnswer;
 use crate::storage::jobs::{self, Job};
 use crate::storage::models::{self, ModelId};
@@ -228,9 +233,17 @@ pub async fn cancel(context: &Context, id: Uuid) -> Result<Job, ServiceError> {
         let job = find_in(&mut tx, id).await?;
         return Err(ServiceError::Conflict(format!("update {id} has ended: it {}", job.status)));
     }
-    let notice = if cancelled { Notice::Ended(id) } else { Notice::Cancel(id) };
-    notices::send(&mut tx, &notice).await?;
     let job = find_in(&mut tx, id).await?;
+    let detail = json!({"update": id});
+    audit::record(&mut tx, access::actor().as_deref(), Action::UpdateCancelled, &job.model, detail)
+        .await?;
+    if cancelled {
+        let (status, error) = (job.status, job.error.clone());
+        let end = Happening::End { status, outcome: None, version: None, error };
+        events::tell_end(&mut tx, id, job.attempt, &[end]).await?;
+    } else {
+        notices::send(&mut tx, &Notice::Cancel(id)).await?;
+    }
     tx.commit().await?;
     update::forget_snapshot(context, job.model_id, id).await;
     Ok(job)
@@ -262,6 +275,10 @@ pub async fn retry(context: &Context, id: Uuid) -> Result<Job, ServiceError> {
             format!("update {id} is {}; only failed and cancelled ones are retried", job.status);
         return Err(ServiceError::Conflict(detail));
     }
+    stored_events::forget(&mut tx, id).await?;
+    let detail = json!({"update": id});
+    audit::record(&mut tx, access::actor().as_deref(), Action::UpdateRetried, &job.model, detail)
+        .await?;
     notices::send(&mut tx, &Notice::Queued).await?;
     let job = find_in(&mut tx, id).await?;
     tx.commit().await?;

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use sqlx::PgConnection;
 
-use super::{Context, ServiceError, registry};
+use super::{Context, ServiceError, events, registry};
 use crate::domain::evaluation::GateDecision;
 use crate::domain::update::{Outcome, Phase, Report, UpdateStatus};
 use crate::domain::version::{Origin, VersionStatus};
@@ -32,7 +32,7 @@ mod snapshots;
 use material::{Material, Sets};
 use snapshots::Keeper;
 
-pub use run::{Run, Stop};
+pub use run::{Run, Stop, Telling};
 pub use snapshots::forget_snapshot;
 
 /// How a run failed, decided where it is known.
@@ -94,7 +94,13 @@ async fn gather(
     job: &Job,
 ) -> Result<(Material, Sets), UpdateError> {
     let before = horizon::find(&mut *context.pool.acquire().await?, claim.id).await?;
-    let (mut material, sets) = Material::gather(context, job.model_id, job.forced, before).await?;
+    let deletions = deletions(context, job.model_id).await?;
+    let gathered = Material::gather(context, job.model_id, job.forced, before).await;
+    // What is missing then may have been deleted between two reads.
+    if gathered.is_err() && deletions != self::deletions(context, job.model_id).await? {
+        return Err(UpdateError::Outdated("samples were deleted while they were read".to_owned()));
+    }
+    let (mut material, sets) = gathered?;
     let mut db = context.pool.acquire().await?;
     if before.is_none() && !horizon::set(&mut db, claim, Some(material.horizon())).await? {
         return Err(UpdateError::Stopped(Stop::Lost));
@@ -104,6 +110,11 @@ async fn gather(
     drop(db);
     material.snapshot = snapshots::find(context, claim).await;
     Ok((material, sets))
+}
+
+async fn deletions(context: &Context, id: ModelId) -> Result<i64, UpdateError> {
+    let model = models::get(&mut *context.pool.acquire().await?, id).await?;
+    Ok(model.ok_or(UpdateError::Stopped(Stop::Lost))?.deletions)
 }
 
 /// What an update of the model would do now; nothing changes.
@@ -194,9 +205,17 @@ async fn publish(
     report.seconds = run.seconds();
     report.seconds.insert(Phase::Publish.to_string(), began.elapsed().as_secs_f64());
 
+    // What it tells from here on becomes known with its result, or not at all.
+    let telling = run.telling().await;
     let mut tx = context.pool.begin().await?;
     check_still_valid(&mut tx, &material).await?;
     let id = material.model.id;
+    // Under the model's lock nobody removes it any more.
+    if let Some(new) = &new_version
+        && !context.checkpoints.exists(&new.checkpoint.path).await?
+    {
+        return Err(UpdateError::Retryable("its checkpoint was removed".to_owned()));
+    }
     let mut version = None;
     if let Some(new) = &new_version {
         let number = registry::add_version(&mut tx, id, new).await?;
@@ -213,11 +232,10 @@ async fn publish(
     let status = UpdateStatus::Succeeded;
     let report = Some(report);
     let ending = Ending { status, outcome: Some(outcome), version, error: None, report };
-    if !jobs::finish(&mut tx, claim, &ending).await? {
+    notices::send(&mut tx, &Notice::Changed(id.0)).await?;
+    if !events::finish(&mut tx, claim, telling.untold(), &ending).await? {
         return Err(UpdateError::Stopped(Stop::Lost));
     }
-    notices::send(&mut tx, &Notice::Changed(id.0)).await?;
-    notices::send(&mut tx, &Notice::Ended(claim.id)).await?;
     step("before_commit");
     tx.commit().await?;
     step("committed");

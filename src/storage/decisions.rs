@@ -4,6 +4,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::StorageError;
+use super::models::ModelId;
 
 /// What an update decided about one sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +47,30 @@ pub async fn insert(
         &column(rows, |row| row.cluster) as &[Option<i32>],
         &column(rows, |row| row.distance) as &[Option<f32>],
         &column(rows, |row| row.outlier),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Forgets what the model's updates decided about samples of these names.
+pub async fn forget(
+    db: &mut PgConnection,
+    model: ModelId,
+    names: &[String],
+) -> Result<(), StorageError> {
+    sqlx::query!(
+        // One look into the index for each name, as for content hashes (samples.rs).
+        "DELETE FROM decisions USING (
+             SELECT decided.update_id, decided.position
+             FROM unnest($2::text[]) AS forgotten (name) CROSS JOIN LATERAL (
+                 SELECT d.update_id, d.position FROM decisions d JOIN updates u ON u.id = d.update_id
+                 WHERE d.sample_id = forgotten.name AND u.model_id = $1
+             ) decided
+         ) gone
+         WHERE decisions.update_id = gone.update_id AND decisions.position = gone.position",
+        model.0,
+        names,
     )
     .execute(db)
     .await?;

@@ -4,6 +4,7 @@
 //! no row once another run has the job. One running job a model is kept by a unique index.
 
 pub mod horizon;
+mod status;
 
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -14,6 +15,8 @@ use super::StorageError;
 use super::models::ModelId;
 use crate::domain::name::ModelName;
 use crate::domain::update::{Outcome, Phase, Report, Trigger, UpdateStatus};
+
+pub use status::{count_by_status, is_running, status};
 
 /// A job's row.
 #[derive(Debug, Clone, PartialEq)]
@@ -379,15 +382,4 @@ pub async fn retry(db: &mut PgConnection, id: Uuid) -> Result<bool, StorageError
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
-}
-
-/// Jobs by status, for the metrics.
-pub async fn count_by_status(db: &mut PgConnection) -> Result<Vec<(String, i64)>, StorageError> {
-    let rows = sqlx::query!(
-        r#"SELECT status, count(*) AS "count!" FROM updates
-           WHERE status IN ('queued', 'running') GROUP BY status"#
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.status, row.count)).collect())
 }

@@ -3,16 +3,20 @@
 //! One statement a function; functions take a connection, so that a service composes them into one
 //! transaction. Not found is `Ok(None)`.
 
+pub mod audit;
 pub mod batches;
 pub mod block;
 pub mod checkpoints;
 pub mod database;
 pub mod decisions;
+pub mod events;
 pub mod idempotency;
 pub mod jobs;
 pub mod keys;
 pub mod models;
 pub mod notices;
+pub mod orphans;
+pub mod retention;
 pub mod samples;
 pub mod snapshots;
 pub mod versions;

@@ -20,6 +20,8 @@ pub enum Notice {
     Cancel(Uuid),
     /// An update ended.
     Ended(Uuid),
+    /// Something happened to an update.
+    Told,
     /// A model, or an alias of it, changed: what is cached about it is old.
     Changed(i64),
     /// A key came or went.

@@ -1,5 +1,6 @@
 //! Samples: one narrow row each, and the blocks that hold their inputs.
 
+mod forget;
 mod load;
 
 use sqlx::PgConnection;
@@ -11,6 +12,7 @@ use crate::domain::input::Inputs;
 use crate::domain::label::MAX_LABELS;
 use crate::domain::sample::ContentHash;
 
+pub use forget::{Deleted, Which, blank, blocks_of, delete_empty_blocks, delete_rows, unlearn};
 pub use load::load;
 
 /// A sample's row, without its input.
@@ -45,6 +47,8 @@ pub struct NewRows {
     pub hashes: Vec<Vec<u8>>,
     /// Client ids.
     pub client_ids: Vec<Option<String>>,
+    /// Whom they are about.
+    pub subjects: Vec<Option<String>>,
 }
 
 macro_rules! sample {
@@ -93,10 +97,11 @@ pub async fn insert_rows(
     rows: &NewRows,
 ) -> Result<(), StorageError> {
     sqlx::query!(
-        "INSERT INTO samples (model_id, block_id, position, label, weight, held_out, hash, client_id)
-         SELECT $1, $2, position - 1, label, weight, held_out, hash, client_id
-         FROM unnest($3::int[], $4::real[], $5::bool[], $6::bytea[], $7::text[])
-              WITH ORDINALITY AS new (label, weight, held_out, hash, client_id, position)",
+        "INSERT INTO samples
+                (model_id, block_id, position, label, weight, held_out, hash, client_id, subject)
+         SELECT $1, $2, position - 1, label, weight, held_out, hash, client_id, subject
+         FROM unnest($3::int[], $4::real[], $5::bool[], $6::bytea[], $7::text[], $8::text[])
+              WITH ORDINALITY AS new (label, weight, held_out, hash, client_id, subject, position)",
         model.0,
         block,
         &rows.labels,
@@ -104,6 +109,7 @@ pub async fn insert_rows(
         &rows.held_out,
         &rows.hashes,
         &rows.client_ids as &[Option<String>],
+        &rows.subjects as &[Option<String>],
     )
     .execute(db)
     .await?;

@@ -98,9 +98,12 @@ pub async fn insert(
     new: &NewVersion,
 ) -> Result<(), StorageError> {
     sqlx::query!(
+        // What an earlier version learnt this one may have learnt again.
         "INSERT INTO versions (model_id, version, parent, status, update_id, checkpoint, bytes, sha256,
-                               labels, evaluation, gate, origin)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                               labels, evaluation, gate, origin, horizon)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+                 greatest((SELECT horizon FROM updates WHERE id = $5),
+                          (SELECT max(horizon) FROM versions WHERE model_id = $1)))",
         model.0,
         number,
         new.parent,
@@ -129,7 +132,7 @@ pub async fn find(
         r#"SELECT version, parent, status, origin, update_id, checkpoint, bytes, sha256, labels,
                   evaluation AS "evaluation: Json<Evaluation>", gate AS "gate: Json<GateDecision>",
                   created_at
-           FROM versions WHERE model_id = $1 AND version = $2"#,
+           FROM versions WHERE model_id = $1 AND version = $2 AND removed_at IS NULL"#,
         model.0,
         number,
     )
@@ -149,7 +152,7 @@ pub async fn list(
         r#"SELECT version, parent, status, origin, update_id, checkpoint, bytes, sha256, labels,
                   evaluation AS "evaluation: Json<Evaluation>", gate AS "gate: Json<GateDecision>",
                   created_at
-           FROM versions WHERE model_id = $1 AND ($2::int IS NULL OR version < $2)
+           FROM versions WHERE model_id = $1 AND ($2::int IS NULL OR version < $2) AND removed_at IS NULL
            ORDER BY version DESC LIMIT $3"#,
         model.0,
         before,
@@ -160,7 +163,8 @@ pub async fn list(
     rows.into_iter().map(|row| Ok(version!(row))).collect()
 }
 
-/// The numbers of the published versions that updates made, oldest first: the model's experiences.
+/// The numbers of the published versions that updates made, oldest first, removed ones too: the model's
+/// experiences.
 pub async fn published(db: &mut PgConnection, model: ModelId) -> Result<Vec<i32>, StorageError> {
     Ok(sqlx::query_scalar!(
         "SELECT version FROM versions
@@ -174,11 +178,70 @@ pub async fn published(db: &mut PgConnection, model: ModelId) -> Result<Vec<i32>
 /// The numbers of a model's published versions, in order, wherever they come from.
 pub async fn numbers(db: &mut PgConnection, model: ModelId) -> Result<Vec<i32>, StorageError> {
     Ok(sqlx::query_scalar!(
-        "SELECT version FROM versions WHERE model_id = $1 AND status = 'published' ORDER BY version",
+        "SELECT version FROM versions
+         WHERE model_id = $1 AND status = 'published' AND removed_at IS NULL ORDER BY version",
         model.0,
     )
     .fetch_all(db)
     .await?)
+}
+
+/// The versions that may have learnt a sample of this block or a later one, oldest first: those whose
+/// updates had it at hand.
+pub async fn that_learnt(
+    db: &mut PgConnection,
+    model: ModelId,
+    block: i64,
+) -> Result<Vec<i32>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT version FROM versions
+         WHERE model_id = $1 AND horizon >= $2 AND removed_at IS NULL ORDER BY version",
+        model.0,
+        block,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// The newest of a version and those that it comes from that cannot have learnt a sample of this block
+/// or a later one.
+pub async fn last_before(
+    db: &mut PgConnection,
+    model: ModelId,
+    number: i32,
+    block: i64,
+) -> Result<Option<i32>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        "WITH RECURSIVE way (version) AS (
+             SELECT $2::int
+             UNION
+             SELECT v.parent FROM way JOIN versions v ON v.model_id = $1 AND v.version = way.version
+             WHERE v.parent IS NOT NULL
+         )
+         SELECT max(v.version) FROM way JOIN versions v ON v.version = way.version
+         WHERE v.model_id = $1 AND v.removed_at IS NULL AND coalesce(v.horizon, 0) < $3",
+        model.0,
+        number,
+        block,
+    )
+    .fetch_one(db)
+    .await?)
+}
+
+/// Holds a version until the transaction ends, so that it is not removed meanwhile; false when there is
+/// none of this number.
+pub async fn hold(
+    db: &mut PgConnection,
+    model: ModelId,
+    number: i32,
+) -> Result<bool, StorageError> {
+    let held = sqlx::query!(
+        "SELECT version FROM versions
+         WHERE model_id = $1 AND version = $2 AND removed_at IS NULL FOR SHARE",
+        model.0,
+        number,
+    );
+    Ok(held.fetch_optional(db).await?.is_some())
 }
 
 /// Keeps a checkpoint as what a model begins with.
@@ -234,7 +297,10 @@ pub async fn put_alias(
 ) -> Result<Alias, StorageError> {
     let updated_at = sqlx::query_scalar!(
         "INSERT INTO aliases (model_id, alias, version) VALUES ($1, $2, $3)
-         ON CONFLICT (model_id, alias) DO UPDATE SET version = excluded.version, updated_at = now()
+         ON CONFLICT (model_id, alias) DO UPDATE
+         SET version = excluded.version, updated_at = now(),
+             previous = CASE WHEN excluded.version = aliases.version THEN aliases.previous
+                             ELSE aliases.version END
          RETURNING updated_at",
         model.0,
         alias.as_str(),

@@ -170,7 +170,8 @@ async fn a_deleted_batch_is_forgotten() {
     let sample = json!({"samples": [{"input": [1, 2], "label": "a"}]});
     let batch = api.post("/v1/models/m/batches", sample.clone()).await;
     let location = batch.header("location").to_owned();
-    assert_eq!(api.delete(&location).await.status, 204);
+    let forgotten = json!({"samples": 1, "versions": [], "update": null});
+    assert_eq!(api.delete(&location).await.expect(200), forgotten);
     api.get(&location).await.problem(404);
     api.delete(&location).await.problem(404);
     assert_eq!(api.get("/v1/models/m").await.expect(200)["samples"], 0);

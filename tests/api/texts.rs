@@ -94,7 +94,7 @@ async fn a_text_that_is_none_is_told_and_the_others_are_kept() {
         ]
     );
     for (header, detail) in [
-        ("label,title\n", "column `title` is none of text, the label, id, weight"),
+        ("label,title\n", "column `title` is none of text, the label, id, subject, weight"),
         ("label,id\n", "there is no column `text`"),
         ("label,text,text\n", "two columns are called `text`"),
     ] {

@@ -99,7 +99,7 @@ async fn a_running_update_stops_between_two_minibatches() {
 }
 
 /// The update of a model that takes so many epochs for these samples, as soon as it trains.
-async fn update_in_training(
+pub async fn update_in_training(
     api: &Api,
     model: &str,
     epochs: u32,
@@ -155,7 +155,8 @@ async fn an_update_whose_samples_are_deleted_starts_over_with_all_that_is_pendin
     let batch = api.send_samples("m", &blobs(&["a", "b"], 100, 8, 1)).await;
     let update = update_in_training(api, "m", 200, &blobs(&["a", "b"], 1500, 8, 2)).await;
     let batch = batch["batch"]["id"].as_str().unwrap();
-    assert_eq!(api.delete(&format!("/v1/models/m/batches/{batch}")).await.status, 204);
+    let forgotten = api.delete(&format!("/v1/models/m/batches/{batch}")).await.expect(200);
+    assert_eq!(forgotten, json!({"samples": 200, "versions": [], "update": null}));
     api.send_samples("m", &blobs(&["c"], 50, 8, 3)).await;
     let done = api.wait(&update).await;
     assert_eq!((&done["attempt"], &done["outcome"]), (&json!(2), &json!("published")), "{done}");
@@ -192,7 +193,9 @@ async fn a_version_that_the_gate_refuses_is_kept_and_never_live() {
 
     // Without the poison the next update is as good as ever.
     let batch = batch["batch"]["id"].as_str().unwrap();
-    assert_eq!(api.delete(&format!("/v1/models/m/batches/{batch}")).await.status, 204);
+    let forgotten = api.delete(&format!("/v1/models/m/batches/{batch}")).await.expect(200);
+    // The refused version trained on it.
+    assert_eq!(forgotten, json!({"samples": 600, "versions": [2], "update": null}));
     api.send_samples("m", &blobs(&["a", "b"], 100, 8, 3)).await;
     let update = api.update("m").await;
     assert_eq!(

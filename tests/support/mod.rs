@@ -181,8 +181,21 @@ impl Api {
         Self { client, address: self.address.clone() }
     }
 
-    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+    /// The head of an answer: an empty body for one that begins well, whatever may follow.
+    pub async fn begin(&self, request: reqwest::RequestBuilder) -> Answer {
         let answer = request.send().await.unwrap();
+        if answer.status().is_success() {
+            let (status, headers) = (answer.status(), answer.headers().clone());
+            return Answer { status, headers, body: Value::Null };
+        }
+        Self::whole(answer).await
+    }
+
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        Self::whole(request.send().await.unwrap()).await
+    }
+
+    async fn whole(answer: reqwest::Response) -> Answer {
         let (status, headers) = (answer.status(), answer.headers().clone());
         let bytes = answer.bytes().await.unwrap();
         let text = || Value::from(String::from_utf8_lossy(&bytes));

@@ -36,6 +36,7 @@ fn named() -> Expected {
 pub(super) struct Batch {
     pub(super) samples: Samples,
     client_ids: Vec<Option<String>>,
+    subjects: Vec<Option<String>>,
     indices: Vec<u64>,
     pub(super) rejections: Vec<(u64, String)>,
     n_samples_by_chunk: Vec<usize>,
@@ -55,7 +56,7 @@ pub(super) fn gather(
             has_ended = true;
             continue;
         };
-        let Chunk { samples, client_ids, held_out, indices, rejections } = chunk;
+        let Chunk { samples, client_ids, subjects, held_out, indices, rejections } = chunk;
         assert_eq!(samples.len(), samples.inputs.len());
         all.n_samples_by_chunk.push(samples.len() + rejections.len());
         for (i, held_out) in held_out.iter().enumerate() {
@@ -66,6 +67,7 @@ pub(super) fn gather(
             all.samples.push_from(&samples, i);
         }
         all.client_ids.extend(client_ids);
+        all.subjects.extend(subjects);
         all.indices.extend(indices);
         all.rejections.extend(rejections.into_iter().map(|bad| (bad.index, bad.reason)));
     }
@@ -96,6 +98,7 @@ struct Given {
     height: Option<f32>,
     label: String,
     id: Option<String>,
+    subject: Option<String>,
     weight: f32,
 }
 
@@ -108,20 +111,22 @@ fn given() -> impl Strategy<Value = Given> {
         prop::option::of(finite),
         text,
         prop::option::of(text),
+        prop::option::of(text),
         1e-6_f32..1e6,
     )
-        .prop_map(|(age, city, height, label, id, weight)| Given {
+        .prop_map(|(age, city, height, label, id, subject, weight)| Given {
             age,
             city,
             height,
             label,
             id,
+            subject,
             weight,
         })
 }
 
 fn as_json(given: &Given) -> String {
-    let Given { age, city, height, label, id, weight } = given;
+    let Given { age, city, height, label, id, subject, weight } = given;
     let text = |text: &Option<String>| serde_json::to_string(text).unwrap();
     let label = serde_json::to_string(label).unwrap();
     let mut input = format!("{{\"age\": {age:?}");
@@ -131,19 +136,21 @@ fn as_json(given: &Given) -> String {
     let height = height.map_or("null".to_owned(), |height| height.to_string());
     write!(input, ", \"height, m\": {height}}}").unwrap();
     format!(
-        "{{\"id\": {}, \"label\": {label}, \"input\": {input}, \"weight\": {weight}}}",
-        text(id)
+        "{{\"id\": {}, \"subject\": {}, \"label\": {label}, \"input\": {input}, \"weight\": {weight}}}",
+        text(id),
+        text(subject)
     )
 }
 
 fn as_csv(given: &[Given]) -> Vec<u8> {
     let mut writer = ::csv::Writer::from_writer(Vec::new());
-    writer.write_record(["weight", "height, m", "label", "city", "id", "age"]).unwrap();
-    for Given { age, city, height, label, id, weight } in given {
+    writer.write_record(["weight", "height, m", "label", "city", "subject", "id", "age"]).unwrap();
+    for Given { age, city, height, label, id, subject, weight } in given {
         let height = height.map_or(String::new(), |height| format!("{height:?}"));
         let (city, id) = (city.clone().unwrap_or_default(), id.clone().unwrap_or_default());
+        let subject = subject.clone().unwrap_or_default();
         let (weight, age) = (weight.to_string(), age.to_string());
-        writer.write_record([&weight, &height, label, &city, &id, &age]).unwrap();
+        writer.write_record([&weight, &height, label, &city, &subject, &id, &age]).unwrap();
     }
     writer.into_inner().unwrap()
 }
@@ -156,6 +163,7 @@ fn comparable(read: Batch) -> (Vec<u32>, Vec<f32>, String) {
         &read.samples.labels,
         &read.samples.hashes,
         &read.client_ids,
+        &read.subjects,
         &read.indices,
         &read.rejections,
     );
@@ -174,6 +182,7 @@ proptest! {
         for (i, given) in given.iter().enumerate() {
             prop_assert_eq!(from_document.samples.inputs.numbers(i)[0], given.age);
             prop_assert_eq!(&from_document.client_ids[i], &given.id);
+            prop_assert_eq!(&from_document.subjects[i], &given.subject);
             prop_assert_eq!(from_document.samples.weights[i], given.weight);
         }
         let from_document = comparable(from_document);
@@ -314,7 +323,7 @@ fn a_bad_sample_is_told_by_index_and_reason() {
         (r#"{"label": "a", "input": [1], "weight": "1"}"#, "weight is not a number"),
         (
             r#"{"label": "a", "input": [1], "lable": 1}"#,
-            "field `lable` is none of input, label, id, weight",
+            "field `lable` is none of input, label, id, subject, weight",
         ),
         (r#"{"label": "a", "input": [1], "input": [1]}"#, "field `input` is given twice"),
     ] {

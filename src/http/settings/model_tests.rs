@@ -79,6 +79,9 @@ fn what_is_wrong_with_a_model_is_pointed_at() {
         ("schedule", json!({"min_samples": 0}), "/schedule/min_samples"),
         ("gate", json!({"max_drop": 2}), "/gate/max_drop"),
         ("retention", json!({"days": 2}), "/retention/days"),
+        ("retention", json!({"versions": 0}), "/retention/versions"),
+        ("retention", json!({"max_age_days": 365_001}), "/retention/max_age_days"),
+        ("retention", json!({"updates": -1}), "/retention/updates"),
     ] {
         assert_eq!(with(name, value.clone()), at, "{name}: {value}");
     }

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
+
+use crate::domain::event::Happening;
 use crate::domain::update::{Phase, Report};
 use crate::learning::Event;
 
@@ -25,6 +28,8 @@ pub enum Stop {
 pub struct Run {
     stop: AtomicU8,
     progress: Mutex<Progress>,
+    /// Held by whoever tells what has happened.
+    telling: AsyncMutex<()>,
 }
 
 #[derive(Debug)]
@@ -33,13 +38,28 @@ struct Progress {
     since: Instant,
     share: f32,
     report: Report,
+    /// What has happened and was not told yet, in order.
+    untold: Vec<Happening>,
+    /// The share that was told last.
+    told_share: f32,
 }
+
+/// By how much the share of the work done has to grow to be told.
+const LEAST_PROGRESS: f32 = 0.01;
 
 impl Default for Run {
     fn default() -> Self {
-        let (phase, report) = (Phase::Preprocess, Report::default());
-        let progress = Progress { phase, since: Instant::now(), share: 0.0, report };
-        Self { stop: AtomicU8::new(0), progress: Mutex::new(progress) }
+        let phase = Phase::Preprocess;
+        let progress = Progress {
+            phase,
+            since: Instant::now(),
+            share: 0.0,
+            report: Report::default(),
+            untold: vec![Happening::Phase { phase }],
+            told_share: 0.0,
+        };
+        let (stop, telling) = (AtomicU8::new(0), AsyncMutex::default());
+        Self { stop, progress: Mutex::new(progress), telling }
     }
 }
 
@@ -62,13 +82,27 @@ impl Run {
         (progress.phase, progress.share, progress.report.clone())
     }
 
+    /// What has happened, for one at a time to tell; nothing while another one is telling it.
+    pub fn try_telling(&self) -> Option<Telling<'_>> {
+        Some(Telling { run: self, _alone: self.telling.try_lock().ok()? })
+    }
+
+    /// The same, once nobody else is telling it.
+    pub async fn telling(&self) -> Telling<'_> {
+        Telling { run: self, _alone: self.telling.lock().await }
+    }
+
     /// Takes in what learning tells, and tells it whether to go on.
     pub(super) fn observe(&self, event: Event<'_>) -> ControlFlow<()> {
         match event {
             Event::Phase(phase) => self.enter(phase),
             Event::Progress(share) => self.progress().share = share,
             Event::Resumed(epochs) => self.progress().report.epochs = epochs.to_vec(),
-            Event::Epoch(epoch, _) => self.progress().report.epochs.push(epoch.clone()),
+            Event::Epoch(epoch, _) => {
+                let mut progress = self.progress();
+                progress.report.epochs.push(epoch.clone());
+                progress.untold.push(Happening::Epoch(epoch.clone()));
+            }
         }
         match self.stopping() {
             Some(_) => ControlFlow::Break(()),
@@ -82,6 +116,9 @@ impl Run {
         let seconds = progress.since.elapsed().as_secs_f64();
         let ended = progress.phase;
         *progress.report.seconds.entry(ended.to_string()).or_default() += seconds;
+        if phase != ended {
+            progress.untold.push(Happening::Phase { phase });
+        }
         progress.phase = phase;
         progress.since = Instant::now();
     }
@@ -93,6 +130,31 @@ impl Run {
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to tell what has happened in a run: whoever has it tells each thing once, in order.
+pub struct Telling<'a> {
+    run: &'a Run,
+    _alone: AsyncMutexGuard<'a, ()>,
+}
+
+impl Telling<'_> {
+    /// What has happened and was not told yet, in order.
+    pub fn untold(&self) -> Vec<Happening> {
+        let mut progress = self.run.progress();
+        if progress.share - progress.told_share >= LEAST_PROGRESS {
+            progress.told_share = progress.share;
+            // Nobody needs more digits of it.
+            let share = (f64::from(progress.share) * 1e4).round() / 1e4;
+            progress.untold.push(Happening::Progress { progress: share });
+        }
+        progress.untold.clone()
+    }
+
+    /// The first `n` of it were told.
+    pub fn told(&self, n: usize) {
+        self.run.progress().untold.drain(..n);
     }
 }
 
