@@ -7,7 +7,7 @@ export SQLX_OFFLINE = true
 postgres = PERENNIAL_PG_BIN_DIR=$$(scripts/ensure-postgres) && export PERENNIAL_PG_BIN_DIR
 
 .NOTPARALLEL:
-.PHONY: help run demo test chaos s3 bench bench-learning ci fmt clippy doc deny sqlx-check sqlx-prepare openapi tools
+.PHONY: help run demo test chaos fuzz-api s3 bench bench-learning ci fmt clippy doc deny sqlx-check sqlx-prepare openapi tools
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 22
@@ -25,6 +25,9 @@ chaos: tools ## 200 kills of every process while clients send and predict, some 
 	$(postgres) && PERENNIAL_CHAOS_KILLS=$(or $(KILLS),200) PERENNIAL_CHAOS_SEED=$(or $(SEED),0) \
 		cargo test --test chaos -- --nocapture
 
+fuzz-api: tools ## whatever openapi.yaml allows, and more, asked of a service: SECONDS_EACH=600 SEED=7
+	$(postgres) && cargo build && scripts/fuzz-api
+
 s3: tools ## checkpoints in a bucket, tested against a real S3 server that this installs
 	# The newest that Rust 1.95 builds.
 	cargo install --locked --debug --root target/tools --target-dir target/tools/build \
@@ -33,12 +36,12 @@ s3: tools ## checkpoints in a bucket, tested against a real S3 server that this 
 		cargo test --features s3 --test s3
 
 bench: tools ## every benchmark of speed
-	$(postgres) && cargo bench --bench end_to_end --bench training $(ARGS)
+	$(postgres) && cargo bench --bench end_to_end --bench overload --bench training $(ARGS)
 
 bench-learning: tools ## what updates learn and forget, in hours; ARGS='split --seeds 1 --only auto' for less
 	$(postgres) && cargo bench --bench learning -- $(ARGS)
 
-ci: fmt sqlx-check deny clippy doc test ## every check, the tests last
+ci: fmt sqlx-check deny clippy doc fuzz-api test ## every check, the tests last
 
 fmt: tools ## is the code formatted?
 	cargo fmt --check

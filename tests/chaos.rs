@@ -4,12 +4,14 @@
 //! version was published once, `live` never went back, and nothing is left lying about.
 //!
 //! Six kills by default; `make chaos` does 200. Seeded, but what a kill meets depends on the machine.
+//! PERENNIAL_CHAOS_LOG names a file for what the processes say.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -66,7 +68,8 @@ async fn nothing_is_lost_and_nothing_is_done_twice_whatever_is_killed() {
     let updates = cluster.all_ended().await;
     let samples = seen.check_samples(&cluster.api).await;
     let versions = check_versions(&cluster.api, &updates).await;
-    cluster.check_nothing_is_left().await;
+    cluster.check_checkpoints().await;
+    cluster.check_nothing_is_left();
     let runs: u64 = updates.iter().map(|update| update["attempt"].as_u64().unwrap()).sum();
     println!(
         "{kills} kills in {:.0} s; {samples} samples accepted and found; {} updates in {runs} runs; \
@@ -131,8 +134,14 @@ impl Cluster {
             0 => ("serve", vec!["--listen", &self.address, "--no-worker"]),
             _ => ("worker", vec![]),
         };
-        let flags = [&flags[..], &["--lease-s", "2"]].concat();
-        Process::start(&mut perennial(command, self.dir.path(), &flags))
+        // As many runs as it takes: an update that is killed five times would be given up.
+        let flags = [&flags[..], &["--lease-s", "2", "--max-failures", "100"]].concat();
+        let mut process = perennial(command, self.dir.path(), &flags);
+        if let Some(log) = std::env::var_os("PERENNIAL_CHAOS_LOG") {
+            let log = File::options().create(true).append(true).open(log).unwrap();
+            process.stderr(log.try_clone().unwrap()).stdout(log);
+        }
+        Process::start(&mut process)
     }
 
     /// Kills a process without a word, and starts it again; the database is started by its owner.
@@ -168,8 +177,36 @@ impl Cluster {
         }
     }
 
+    /// The files of versions are there, and those that no version names go.
+    async fn check_checkpoints(&self) {
+        let mut named = BTreeSet::new();
+        for model in MODELS {
+            for version in all(&self.api, &format!("/v1/models/{model}/versions")).await {
+                named.insert(version["checkpoint"]["sha256"].as_str().unwrap().to_owned());
+            }
+        }
+        // Files may be a day old before they go, but for a worker that is told otherwise.
+        let sweeps = ["--orphan-age-s", "0"];
+        let _worker = Process::start(&mut perennial("worker", self.dir.path(), &sweeps));
+        let began = Instant::now();
+        loop {
+            let models = files(&self.dir.path().join("checkpoints/models"));
+            let files: Vec<PathBuf> = models.iter().flat_map(|model| files(model)).collect();
+            let is_file =
+                |path: &&PathBuf| path.extension().is_some_and(|kind| kind == "safetensors");
+            let digest = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let kept: BTreeSet<String> = files.iter().filter(is_file).map(digest).collect();
+            assert!(kept.is_superset(&named), "checkpoints of versions are gone");
+            if kept == named {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "files that no version names: {kept:?}");
+            pause(200).await;
+        }
+    }
+
     /// Stops everything, and checks that no process, no body of a request, no snapshot is left.
-    async fn check_nothing_is_left(mut self) {
+    fn check_nothing_is_left(mut self) {
         for process in self.processes.drain(..).flatten() {
             assert!(process.stop().success());
         }

@@ -28,6 +28,7 @@ pub mod observe;
 mod oip;
 pub mod openapi;
 pub mod page;
+mod pages;
 pub mod parse;
 pub mod predictions;
 mod samples;
@@ -108,7 +109,7 @@ impl Default for Limits {
 /// The whole service on the wire.
 pub fn router(state: HttpState) -> Router {
     Router::from(api(&state.limits))
-        .merge(openapi::pages())
+        .merge(pages::routes())
         // From the inside out: a request passes these from the last to the first.
         .layer(from_fn_with_state(state.limits.max_body_bytes, layers::limit_body))
         .layer(RequestDecompressionLayer::new())

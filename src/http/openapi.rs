@@ -1,4 +1,4 @@
-//! The OpenAPI document, and the pages for people: `/docs` and `/`.
+//! The OpenAPI document.
 //!
 //! Invariant: what is true of every route is said here once. A handler documents what it answers
 //! when all goes well, and the refusals that are its own; [`finish`] adds the rest, and gives every
@@ -6,10 +6,7 @@
 
 use std::sync::LazyLock;
 
-use axum::Router;
 use axum::http::{HeaderName, Method, header};
-use axum::response::Html;
-use axum::routing::get;
 use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::schema::ArrayItems;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -18,9 +15,7 @@ use utoipa::openapi::{
     ResponseBuilder, Schema, SecurityRequirement, Server, tag::TagBuilder,
 };
 use utoipa::{PartialSchema, ToSchema};
-use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::HttpState;
 use super::access::scopes;
 use super::error::{Problem, ProblemBody};
 use super::foreign::{Refusal, is_foreign};
@@ -307,7 +302,7 @@ type Text = ([(HeaderName, &'static str); 1], &'static str);
 
 /// Tell what this service understands, as OpenAPI in YAML.
 #[utoipa::path(get, path = "/openapi.yaml", operation_id = "openapiYaml", tag = "operations",
-    responses((status = 200, description = "This document.", body = String,
+    responses((status = 200, description = "This document.", body = Object,
                content_type = "application/yaml")))]
 pub async fn yaml() -> Result<Text, Problem> {
     static YAML: LazyLock<Result<String, String>> = LazyLock::new(to_yaml);
@@ -323,15 +318,6 @@ pub async fn json() -> Result<Text, Problem> {
         LazyLock::new(|| super::openapi().to_json().map_err(|error| error.to_string()));
     let text = JSON.as_ref().map_err(Problem::internal)?;
     Ok(([(header::CONTENT_TYPE, "application/json")], text))
-}
-
-/// The pages for people. All their parts are in the binary: they work where no network is.
-pub fn pages() -> Router<HttpState> {
-    // By default the page would ask a validator on the internet.
-    let config = Config::new(["/openapi.json"]).validator_url("none");
-    Router::new()
-        .route("/", get(async || Html(include_str!("index.html"))))
-        .merge(SwaggerUi::new("/docs").config(config))
 }
 
 #[cfg(test)]

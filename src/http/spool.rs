@@ -85,7 +85,13 @@ pub(super) async fn spool(
         let frame = frame.map_err(|error| Problem::unread_body(&error))?;
         let Some(piece) = frame.data_ref() else { continue };
         if spool.buffer.len() + piece.len() > BUFFER_BYTES {
-            spool = spool.write_out(dir).await?;
+            spool = match spool.write_out(dir).await {
+                Ok(spool) => spool,
+                Err(problem) => {
+                    pass_over(body, patience).await;
+                    return Err(problem);
+                }
+            };
         }
         spool.buffer.extend_from_slice(piece);
     }
@@ -95,6 +101,13 @@ pub(super) async fn spool(
     spool.hash();
     let Spool { buffer, file, keyed } = spool;
     Ok((file.map_or(Spooled::Memory(buffer), Spooled::File), keyed.map(KeyedRequest::finish)))
+}
+
+/// Takes what is left of a body and keeps none of it: a client whose connection is closed while it sends may
+/// never read why.
+async fn pass_over(mut body: Body, patience: Duration) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(patience, rest).await;
 }
 
 /// A body on its way in: what is in the buffer comes after what is in the file.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use super::StorageError;
@@ -36,7 +37,10 @@ pub async fn migrate(pool: &PgPool) -> Result<(), StorageError> {
         let why = format!("version {} is too old, 14 is the least", version / 10_000);
         return Err(StorageError::damaged("PostgreSQL server", why));
     }
-    Ok(MIGRATIONS.run(pool).await?)
+    MIGRATIONS.run(pool).await.map_err(|error| match error {
+        MigrateError::VersionMissing(version) => StorageError::NewerSchema(version),
+        other => other.into(),
+    })
 }
 
 /// How many migrations the schema lacks; 0 when it is up to date.
@@ -57,7 +61,10 @@ pub async fn pending_migrations(pool: &PgPool) -> Result<usize, StorageError> {
         sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
             .fetch_all(pool)
             .await?;
-    Ok(known.iter().filter(|version| !applied.contains(version)).count())
+    match applied.iter().find(|version| !known.contains(version)) {
+        Some(&newer) => Err(StorageError::NewerSchema(newer)),
+        None => Ok(known.len() - applied.len()),
+    }
 }
 
 /// Whether a query can be answered.
@@ -83,12 +90,12 @@ pub(super) fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // Connection exceptions, a transaction left alone for too long, serialisation failures, too
+        // Connection exceptions, a database that takes no writes, a transaction left alone for too long, serialisation failures, too
         // many connections, a database that takes none or a lock that cannot be had, shutting down
         // or starting up; and a schema that is still being made: the service answers while it
         // waits for its database.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "25P03", "40", "42P01", "53", "55", "57P"]
+            ["08", "25006", "25P03", "40", "42P01", "53", "55", "57P"]
                 .iter()
                 .any(|class| code.starts_with(class))
         }),

@@ -29,6 +29,12 @@ pub enum StorageError {
     /// The database refused, broke off, or could not be reached.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+    /// The schema has migrations that this release does not know.
+    #[error(
+        "the database's schema is of a newer release (it has migration {0}): run that release, or give \
+         this one another database"
+    )]
+    NewerSchema(i64),
     /// The schema could not be brought up to date.
     #[error("migrations: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::TestService;
+use crate::support::{TestService, blobs};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sample_gets_its_verdict() {
@@ -232,4 +232,26 @@ async fn the_end_of_a_long_batch_costs_no_more_than_its_beginning() {
     };
     assert!(read <= SAMPLES, "{read} rows were read to store {SAMPLES}");
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_tiny_batches_are_learnt_as_one_is() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    let samples = blobs(&["a", "b"], 500, 4, 1);
+    for model in ["one", "thousand"] {
+        api.create_model(model, 4).await;
+    }
+    api.send_samples("one", &samples).await;
+    for sample in &samples {
+        api.send_samples("thousand", std::slice::from_ref(sample)).await;
+    }
+    let mut checkpoints = Vec::new();
+    for model in ["one", "thousand"] {
+        let update = api.update(model).await;
+        assert_eq!(update["report"]["samples"]["pending"], 1000, "{update}");
+        let version = api.get(&format!("/v1/models/{model}/versions/1")).await.expect(200);
+        checkpoints.push(version["checkpoint"]["sha256"].clone());
+    }
+    assert_eq!(checkpoints[0], checkpoints[1]);
 }

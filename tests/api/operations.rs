@@ -24,6 +24,8 @@ async fn health_metrics_and_documents_are_served() {
         let answer = api.get(page).await;
         assert_eq!(answer.status, 200);
         assert!(answer.header("content-type").starts_with("text/html"), "{page}");
+        assert!(answer.header("content-security-policy").contains("default-src 'self'"), "{page}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{page}");
         assert!(!answer.body.as_str().unwrap().contains("https://"), "{page} asks other hosts");
     }
     service.stop().await;

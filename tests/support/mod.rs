@@ -70,10 +70,15 @@ impl Database {
 impl Database {
     /// Lets the database take connections or not; those that there are end either way.
     pub async fn allow_connections(&self, allow: bool) {
+        self.alter(&format!("ALLOW_CONNECTIONS {allow}")).await;
+    }
+
+    /// Alters the database, and ends the connections that there are.
+    pub async fn alter(&self, how: &str) {
         let (server, name) = self.url.rsplit_once('/').unwrap();
         // From another database of the same server.
         let admin = PgPool::connect(&format!("{server}/perennial")).await.unwrap();
-        let alter = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {allow}");
+        let alter = format!("ALTER DATABASE {name} {how}");
         sqlx::query(sqlx::AssertSqlSafe(alter)).execute(&admin).await.unwrap();
         let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
         sqlx::query(end).bind(name).execute(&admin).await.unwrap();

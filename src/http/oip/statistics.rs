@@ -44,30 +44,30 @@ pub struct VersionStatistics {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InferenceStatistics {
     /// Requests answered.
-    success: Duration,
+    success: Took,
     /// Requests refused or given up once the version was found.
-    fail: Duration,
+    fail: Took,
     /// Waiting for a turn.
-    queue: Duration,
+    queue: Took,
     /// Reading inputs.
-    compute_input: Duration,
+    compute_input: Took,
     /// Computing probabilities.
-    compute_infer: Duration,
+    compute_infer: Took,
     /// Writing answers.
-    compute_output: Duration,
+    compute_output: Took,
 }
 
 /// How often, and how long in all.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = InferenceDuration)]
-pub struct Duration {
+pub struct Took {
     /// How often.
     count: u64,
     /// Nanoseconds in all.
     ns: u64,
 }
 
-impl From<Tally> for Duration {
+impl From<Tally> for Took {
     fn from(Tally { count, ns }: Tally) -> Self {
         Self { count, ns }
     }

@@ -1,0 +1,164 @@
+//! A service that is asked for more than it can do, or that is left waiting.
+//!
+//! - Overload: predictions on many times as many connections as are answered at once. How many are
+//!   answered and refused, the peak of memory, and how soon full speed is back, against the speed before.
+//! - Idle: 10,000 connections that say nothing: what each costs, and the speed beside them.
+//! - Slow: 200 clients that send a byte a second, and 200 that take nothing of their answers, and the speed
+//!   beside them.
+//!
+//! `cargo bench --bench overload`; OVERLOAD_SECONDS=60 for longer than the 10 s that it takes by
+//! itself. Needs PostgreSQL's programs, as the tests do.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use support::process::{Process, free_address, ready};
+use support::{Api, Database, blobs, readable_dir};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+const DIM: usize = 64;
+/// Predictions that the service answers at once.
+const AT_ONCE: usize = 64;
+const CONNECTIONS: usize = 16;
+const SETTLE: Duration = Duration::from_secs(2);
+
+#[tokio::main]
+async fn main() {
+    let seconds = std::env::var("OVERLOAD_SECONDS").map_or(10, |text| text.parse().unwrap());
+    let (database, dir, address) = (Database::create().await, readable_dir(), free_address());
+    let mut process = Command::new(env!("CARGO_BIN_EXE_perennial"));
+    process.args([
+        "serve",
+        "--listen",
+        &address,
+        "--database-url",
+        &database.url,
+        "--log",
+        "error",
+    ]);
+    process.arg("--data-dir").arg(dir.path()).args(["--max-requests", &AT_ONCE.to_string()]);
+    let process = Process::start(process.stdout(Stdio::null()).stderr(Stdio::null()));
+    let api = ready(&address).await;
+    api.create_model("m", DIM).await;
+    api.send_samples("m", &blobs(&["a", "b", "c"], 200, DIM, 1)).await;
+    assert_eq!(api.update("m").await["outcome"], "published");
+
+    let before = speed(&api).await;
+    println!(
+        "before: {before:.0} predictions/s on {CONNECTIONS} connections, {} MB",
+        memory(&process, "VmRSS")
+    );
+    let many = AT_ONCE * 16;
+    let answers = ask(&api, many, Duration::from_secs(seconds)).await;
+    println!(
+        "overload: {many} connections for {seconds} s: {answers:?}, peak {} MB",
+        memory(&process, "VmHWM")
+    );
+    assert!(
+        answers.keys().all(|how| ["200", "503 retry-after"].contains(&how.as_str())),
+        "{answers:?}"
+    );
+    tokio::time::sleep(SETTLE).await;
+    println!("2 s after: {:.2} of the speed before (to reach: 1)", speed(&api).await / before);
+
+    idle(&api, &address, &process, before).await;
+    slow(&api, &address, before).await;
+    assert!(process.stop().success());
+}
+
+fn memory(process: &Process, what: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+    line.trim_matches(|c: char| !c.is_ascii_digit()).parse::<u64>().unwrap() / 1024
+}
+
+/// Predictions a second.
+async fn speed(api: &Api) -> f64 {
+    let time = Duration::from_secs(3);
+    ask(api, CONNECTIONS, time).await["200"] as f64 / time.as_secs_f64()
+}
+
+/// Asks for predictions on so many connections, each as fast as it is answered, and counts the answers by
+/// how they were.
+async fn ask(api: &Api, connections: usize, time: Duration) -> BTreeMap<String, usize> {
+    let began = Instant::now();
+    let body = json!({"inputs": [vec![0.5; DIM]]});
+    let mut askers = JoinSet::new();
+    for _ in 0..connections {
+        let (api, body) = (api.clone(), body.clone());
+        askers.spawn(async move {
+            let mut answers = BTreeMap::<String, usize>::new();
+            while began.elapsed() < time {
+                let answer = api.post("/v1/models/m/predict", body.clone()).await;
+                let later =
+                    if answer.header("retry-after").is_empty() { "" } else { " retry-after" };
+                *answers.entry(format!("{}{later}", answer.status.as_u16())).or_default() += 1;
+            }
+            answers
+        });
+    }
+    let mut all = BTreeMap::new();
+    while let Some(answers) = askers.join_next().await {
+        for (how, n) in answers.unwrap() {
+            *all.entry(how).or_default() += n;
+        }
+    }
+    all
+}
+
+async fn idle(api: &Api, address: &str, process: &Process, before: f64) {
+    const IDLE: usize = 10_000;
+    let empty = memory(process, "VmRSS");
+    let mut held = Vec::new();
+    for _ in 0..IDLE {
+        match TcpStream::connect(address).await {
+            Ok(stream) => held.push(stream),
+            // This process may open as many files as it is allowed.
+            Err(error) => {
+                println!("idle: {} connections, then: {error}", held.len());
+                break;
+            }
+        }
+    }
+    tokio::time::sleep(SETTLE).await;
+    let n = held.len() as f64;
+    let each = memory(process, "VmRSS").saturating_sub(empty) as f64 * 1024.0 / n;
+    println!(
+        "idle: {n} connections cost {each:.1} KiB each, {:.2} of the speed before",
+        speed(api).await / before
+    );
+}
+
+async fn slow(api: &Api, address: &str, before: f64) {
+    let mut clients = JoinSet::new();
+    for number in 0..400 {
+        let address = address.to_owned();
+        clients.spawn(async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            if number % 2 == 0 {
+                let head = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(50);
+                let _ = stream.write_all(&head).await;
+                return std::future::pending::<()>().await;
+            }
+            for byte in
+                b"POST /v1/models/m/predict HTTP/1.1\r\nhost: x\r\ncontent-length: 9999\r\n\r\n"
+            {
+                if stream.write_all(&[*byte]).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+    }
+    tokio::time::sleep(SETTLE).await;
+    println!("slow: 400 clients, {:.2} of the speed before", speed(api).await / before);
+}
