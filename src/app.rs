@@ -22,6 +22,7 @@ use crate::http::access::rates::Rates;
 use crate::http::{self, HttpState, Limits};
 use crate::postgres::{self, PostgresError, PrivatePostgres};
 use crate::services::access::{self, Access};
+use crate::services::remember::{self, Remembered};
 use crate::services::serving::{self, Serving};
 use crate::services::{Context, ServiceError};
 use crate::storage::checkpoints::Checkpoints;
@@ -170,11 +171,15 @@ impl Service {
         )));
         tasks.push(tokio::spawn(notices::follow(context.clone(), shutdown.clone())));
         tasks.push(tokio::spawn(notices::keep_keys(context.clone(), shutdown.clone())));
+        if listens {
+            tasks.push(tokio::spawn(remember::write(context.clone(), shutdown.clone())));
+        }
         if works {
             let worker = WorkerSettings {
                 slots: usize::from(settings.workers),
                 lease: Duration::from_secs(u64::from(settings.lease_s)),
                 max_failures: i32::from(settings.max_failures),
+                prediction_days: settings.prediction_days,
                 database: options,
             };
             tasks.push(tokio::spawn(worker::run(context.clone(), worker, shutdown.clone())));
@@ -185,13 +190,17 @@ impl Service {
         Ok(Self { address, context, shutdown, tasks, private_postgres })
     }
 
-    /// Stops in order: requests, jobs, connections, the private PostgreSQL.
+    /// Stops in order: requests, jobs, what is to be remembered, connections, the private PostgreSQL.
     pub async fn stop(self) {
         self.shutdown.cancel();
         for task in self.tasks {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a task of the service broke down");
             }
+        }
+        // Whatever the last requests were answered.
+        if let Err(error) = remember::write_waiting(&self.context).await {
+            tracing::error!(%error, "predictions that were to be remembered are lost");
         }
         self.context.pool.close().await;
         stop_postgres(self.private_postgres).await;
@@ -287,6 +296,7 @@ fn context(
         checkpoints,
         access: Arc::new(Access::new(may_be_open(settings))),
         serving: Arc::new(Serving::new(settings.serving_bytes, cores)),
+        remembered: Arc::new(Remembered::default()),
         notices: broadcast::Sender::new(NOTICES),
         ingest_slots: Arc::default(),
         training_threads: Arc::new(training_threads),

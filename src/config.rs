@@ -227,6 +227,10 @@ pub struct Settings {
     /// Runs of one update that may fail before it is given up.
     #[arg(long, env = "PERENNIAL_MAX_FAILURES", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub max_failures: u16,
+    /// Days that predictions are remembered, where clients ask for it, for labels that may still come. Each is
+    /// about as large as its input.
+    #[arg(long, env = "PERENNIAL_PREDICTION_DAYS", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub prediction_days: u16,
     /// What to log, in tracing's filter syntax.
     #[arg(long, env = "PERENNIAL_LOG", default_value = "info,sqlx=warn", value_name = "FILTER")]
     pub log: String,

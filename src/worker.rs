@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::update::UpdateStatus;
 use crate::services::update::{self, Run, Stop, UpdateError};
-use crate::services::{Context, ServiceError, requests};
+use crate::services::{Context, ServiceError, remember, requests, rollback};
 use crate::storage::jobs::{self, Claim, Ending, horizon};
 use crate::storage::notices::{self, Notice};
 use crate::storage::{StorageError, idempotency};
@@ -30,6 +30,8 @@ pub struct WorkerSettings {
     pub lease: Duration,
     /// Runs of one job that may fail before it is given up.
     pub max_failures: i32,
+    /// Days that predictions are remembered.
+    pub prediction_days: u16,
     /// For the heartbeats' own connections.
     pub database: PgConnectOptions,
 }
@@ -248,14 +250,19 @@ impl Worker {
         Ok(())
     }
 
-    /// Once a second: queues what the schedules call for, takes back what dead workers held.
+    /// Once a second: queues what the schedules call for, takes back what dead workers held; and now and
+    /// then returns to better versions and forgets what is too old.
     async fn tidy(&self) {
         let mut rounds: u32 = 0;
         while !self.shutdown.is_cancelled() {
             let tidied = async {
                 requests::queue_due(&self.context).await?;
                 self.reclaim().await?;
+                if rounds.is_multiple_of(5) {
+                    rollback::roll_back(&self.context).await?;
+                }
                 if rounds.is_multiple_of(3600) {
+                    remember::keep_days(&self.context, self.settings.prediction_days).await?;
                     idempotency::sweep(&mut *self.context.pool.acquire().await?).await?;
                 }
                 Ok::<_, ServiceError>(())

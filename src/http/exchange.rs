@@ -43,6 +43,8 @@ pub(super) struct Asked<P> {
     pub(super) pairs: usize,
     /// How the answer is to be written.
     pub(super) plan: P,
+    /// Whether the predictions are to be remembered.
+    pub(super) remember: bool,
 }
 
 /// Answers a body: `read` makes inputs of it, the version answers them, `write` renders.
@@ -57,6 +59,7 @@ pub(super) async fn exchange<P: Send + 'static>(
     let route = context.serving.route(context, model).await?;
     let chosen = Arc::new(serving::choose(context, &route, target).await?);
     let counted = chosen.begin();
+    let id = route.model.id;
     let takes_images = route.model.settings.input.image().is_some();
     let heavy = body.len() >= if takes_images { HEAVY_IMAGE_BYTES } else { HEAVY_BYTES };
 
@@ -64,7 +67,7 @@ pub(super) async fn exchange<P: Send + 'static>(
     let turn = if heavy && takes_images { READERS.acquire().await.ok() } else { None };
     let began_at = Instant::now();
     let asked = Arc::clone(&chosen);
-    let Asked { inputs, pairs, plan } = compute(heavy, move || {
+    let Asked { inputs, pairs, plan, remember } = compute(heavy, move || {
         // Until the work is done, which goes on when nobody waits for it any more.
         let _turn = turn;
         read(&body, &route.model.settings, &asked)
@@ -73,7 +76,15 @@ pub(super) async fn exchange<P: Send + 'static>(
     let input = began_at.elapsed();
 
     let n_inputs = inputs.len();
-    let answered = chosen.predict(context, inputs).await?;
+    // Before anything is computed for a request that is refused.
+    let kept = match remember {
+        true => Some((context.remembered.room_for(&inputs)?, inputs.clone())),
+        false => None,
+    };
+    let mut answered = chosen.predict(context, inputs).await?;
+    if let Some((room, inputs)) = kept {
+        answered.ids = context.remembered.push(room, id, inputs, &answered);
+    }
     let (version, waited, infer) = (answered.version, answered.waited, answered.took);
 
     let answered_at = Instant::now();

@@ -162,7 +162,7 @@ async fn predict(
         let inputs = read(body, settings)?;
         let pairs = chosen.labels.len();
         check_pairs(inputs.len(), pairs)?;
-        Ok(Asked { inputs, pairs, plan: () })
+        Ok(Asked { inputs, pairs, plan: (), remember: false })
     };
     let write = |answered: &Answered, ()| {
         let json = serde_json::to_vec(&render(answered)).map_err(Problem::internal)?;

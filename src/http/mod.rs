@@ -9,6 +9,7 @@ pub mod batches;
 mod csv;
 pub mod error;
 pub mod extract;
+pub mod feedback;
 mod exchange;
 mod files;
 mod foreign;
@@ -136,6 +137,7 @@ fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
         .routes(routes!(models::get, models::patch, models::delete))
         .routes(routes!(batches::list))
         .routes(routes!(batches::get, batches::delete))
+        .routes(routes!(feedback::give))
         .routes(routes!(updates::list_all))
         .routes(routes!(updates::request, updates::list))
         .routes(routes!(updates::selection))

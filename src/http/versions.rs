@@ -13,6 +13,7 @@ use super::error::Problem;
 use super::extract::{AliasPath, Body, Json, ModelPath, Path, Query, VersionPath, expect_type};
 use super::page::{Page, PageQuery, PageRequest};
 use crate::domain::evaluation::{Evaluation, GateDecision};
+use crate::domain::live::{LiveFigures, RolledBack};
 use crate::domain::name::{AliasName, ModelName};
 use crate::domain::version::{Origin, VersionStatus};
 use crate::services::registry::{self, VersionView};
@@ -49,6 +50,9 @@ pub struct Version {
     /// The aliases that point at it.
     #[schema(value_type = Vec<String>)]
     aliases: Vec<AliasName>,
+    /// Its figures on remembered predictions whose labels came; null in lists, and while there is none.
+    #[schema(required = true)]
+    live: Option<LiveFigures>,
 }
 
 /// A version's file.
@@ -64,7 +68,7 @@ pub struct Checkpoint {
 }
 
 fn render(model: &ModelName, view: VersionView) -> Version {
-    let VersionView { version, aliases } = view;
+    let VersionView { version, aliases, live } = view;
     let uri = format!("/v1/models/{model}/versions/{}/checkpoint", version.version);
     let checkpoint =
         Checkpoint { uri, bytes: version.checkpoint.bytes, sha256: version.checkpoint.sha256 };
@@ -80,6 +84,7 @@ fn render(model: &ModelName, view: VersionView) -> Version {
         evaluation: version.evaluation,
         gate: version.gate,
         aliases,
+        live,
     }
 }
 
@@ -92,14 +97,21 @@ pub struct Alias {
     /// The version that it points at.
     #[schema(example = 3)]
     version: i32,
+    /// The version that it pointed at before; null where there is none to return to.
+    #[schema(required = true, example = 2)]
+    previous: Option<i32>,
+    /// Why it returned by itself (`gate.rollback`), where that was the last that happened to it.
+    #[schema(required = true)]
+    rolled_back: Option<RolledBack>,
     /// When it was last moved.
     #[serde(with = "time::serde::rfc3339")]
     updated_at: OffsetDateTime,
 }
 
 impl From<StoredAlias> for Alias {
-    fn from(StoredAlias { alias, version, updated_at }: StoredAlias) -> Self {
-        Self { alias, version, updated_at }
+    fn from(alias: StoredAlias) -> Self {
+        let StoredAlias { alias, version, previous, rolled_back, updated_at } = alias;
+        Self { alias, version, previous, rolled_back, updated_at }
     }
 }
 

@@ -74,8 +74,9 @@ use report::Chosen;
 use subset::Subset;
 use train::Material;
 
-pub use evaluate::{MOST_HELD_OUT, held_out_per_label};
+pub use evaluate::{MOST_HELD_OUT, calibration_error, held_out_per_label};
 pub use import::import;
+pub use noise::Share;
 pub use predict::{PredictError, Predictor};
 pub use snapshot::Snapshot;
 pub use state::LearnerState;

@@ -4,10 +4,13 @@
 //! nothing of HTTP. All functions take the [`Context`] that the composition root made.
 
 pub mod access;
+pub mod feedback;
 pub mod ingest;
 pub mod registry;
 pub mod import;
+pub mod remember;
 pub mod requests;
+pub mod rollback;
 pub mod serving;
 pub mod slots;
 pub mod update;
@@ -34,6 +37,8 @@ pub struct Context {
     pub access: Arc<access::Access>,
     /// What answers predictions.
     pub serving: Arc<serving::Serving>,
+    /// Predictions that wait to be written.
+    pub remembered: Arc<remember::Remembered>,
     /// Notices from every process, this one too.
     pub notices: broadcast::Sender<Notice>,
     /// What batches are stored in, a few at a time: each holds a connection.

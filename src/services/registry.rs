@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use sqlx::PgConnection;
 
-use super::{Context, ServiceError, import};
+use super::{Context, ServiceError, feedback, import};
 use crate::domain::Invalid;
+use crate::domain::live::LiveFigures;
 use crate::domain::name::{AliasName, LIVE, ModelName};
 use crate::domain::settings::ModelSettings;
 use crate::domain::version::VersionStatus;
@@ -12,6 +13,7 @@ use crate::storage::StorageError;
 use crate::storage::checkpoints::CheckpointRef;
 use crate::storage::models::{self, LiveModel, Model, ModelCounts, ModelId};
 use crate::storage::notices::{self, Notice};
+use crate::storage::predictions;
 use crate::storage::versions::{self, Alias, NewVersion, Version};
 
 /// A model with what it holds.
@@ -36,6 +38,8 @@ pub struct VersionView {
     pub version: Version,
     /// Its aliases.
     pub aliases: Vec<AliasName>,
+    /// Its figures on predictions whose labels came; where it was asked for alone.
+    pub live: Option<LiveFigures>,
 }
 
 /// Creates a model, which goes on from `base` where it is given.
@@ -192,6 +196,7 @@ pub async fn delete(context: &Context, name: &ModelName) -> Result<(), ServiceEr
     if !models::delete(&mut tx, model.id).await? {
         return Err(ServiceError::NotFound(format!("model {name}")));
     }
+    predictions::delete_of_model(&mut tx, model.id).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
     context.serving.forget(name);
@@ -237,7 +242,8 @@ pub async fn get_version(
     let model = find_in(&mut db, name).await?;
     let version = find_version(&mut db, &model, number).await?;
     let aliases = versions::aliases(&mut db, model.id).await?;
-    Ok(with_aliases(version, &aliases))
+    let live = feedback::live_figures(&mut db, model.id, number).await?;
+    Ok(VersionView { live, ..with_aliases(version, &aliases) })
 }
 
 pub(super) async fn find_version(
@@ -253,7 +259,7 @@ pub(super) async fn find_version(
 fn with_aliases(version: Version, aliases: &[Alias]) -> VersionView {
     let points_here = |alias: &&Alias| alias.version == version.version;
     let aliases = aliases.iter().filter(points_here).map(|alias| alias.alias.clone()).collect();
-    VersionView { version, aliases }
+    VersionView { version, aliases, live: None }
 }
 
 /// A version's checkpoint file.

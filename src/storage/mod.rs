@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod keys;
 pub mod models;
 pub mod notices;
+pub mod predictions;
 pub mod samples;
 pub mod snapshots;
 pub mod versions;

@@ -67,10 +67,9 @@ fn needs(operation: &str) -> &'static [&'static str] {
         | "getVersion"
         | "downloadCheckpoint"
         | "listAliases" => &["read"],
-        "createModel" | "patchModel" | "createBatch" | "deleteBatch" | "requestUpdate"
-        | "cancelUpdate" | "retryUpdate" | "importVersion" | "putAlias" | "deleteAlias" => {
-            &["write"]
-        }
+        "giveFeedback" | "createModel" | "patchModel" | "createBatch" | "deleteBatch"
+        | "requestUpdate" | "cancelUpdate" | "retryUpdate" | "importVersion" | "putAlias"
+        | "deleteAlias" => &["write"],
         "deleteModel" => &["admin"],
         other => panic!("say here which scope {other} needs"),
     }

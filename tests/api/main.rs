@@ -8,6 +8,7 @@ mod support;
 mod batches;
 mod clients;
 mod encryption;
+mod feedback;
 mod images;
 mod imports;
 mod instances;

@@ -218,6 +218,7 @@ mod tests {
             probabilities: vec![0.25, 0.75, 0.5, 0.5],
             waited: Duration::ZERO,
             took: Duration::ZERO,
+            ids: Vec::new(),
         };
         let plan = Plan { id: id.map(str::to_owned), outputs };
         let response = write(&ModelName::parse("m").unwrap(), &answered, &plan).unwrap();

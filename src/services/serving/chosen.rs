@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use super::statistics::{Begun, Counters};
 use super::{Loaded, Route, Target};
 use crate::domain::input::Inputs;
@@ -22,6 +24,23 @@ pub struct Answered {
     pub waited: Duration,
     /// How long they were computed.
     pub took: Duration,
+    /// What the predictions are called, input by input, where they are remembered.
+    pub ids: Vec<Uuid>,
+}
+
+impl Answered {
+    /// The label that is said of each input, by its place, and its probability; of equals, the one
+    /// that the version knew first.
+    pub fn said(&self) -> impl Iterator<Item = (usize, f32)> {
+        let rows = self.probabilities.chunks_exact(self.labels.len().max(1));
+        rows.map(|row| {
+            let first = (0, row.first().copied().unwrap_or_default());
+            let better = |best: (usize, f32), (place, &probability): (usize, &f32)| {
+                if probability > best.1 { (place, probability) } else { best }
+            };
+            row.iter().enumerate().fold(first, better)
+        })
+    }
 }
 
 /// The version that is to answer a request, in memory.
@@ -89,6 +108,7 @@ impl Chosen {
             probabilities: probabilities.map_err(|error| broken(error.to_string()))?,
             waited: began_at - asked_at,
             took: began_at.elapsed(),
+            ids: Vec::new(),
         })
     }
 }
