@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::batches::{Input, RawFile};
 use super::error::{Problem, ProblemCode};
-use super::exchange::{Asked, MAX_PAIRS, check_count, exchange, live_version};
+use super::exchange::{Asked, MAX_PAIRS, check_count, client_of, exchange, live_version};
 use super::extract::{
     AliasPath, Body, ModelPath, Path, Query, VersionPath, essence_of, expect_json, parse_object,
 };
@@ -191,7 +191,7 @@ async fn predict(
         let json = write(&name, answered, top_k)?;
         Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
     };
-    exchange(context, model, target, body, read, write).await
+    exchange(context, model, target, client_of(headers), body, read, write).await
 }
 
 /// Whether the body is an image file; of which kind, its first bytes tell.
@@ -305,8 +305,6 @@ pub(super) fn best(row: &[f32], k: usize) -> Vec<usize> {
 mod tests {
     use serde_json::json;
 
-    use std::time::Duration;
-
     use super::super::exchange::MAX_INPUTS;
     use super::*;
     use crate::domain::input::{InputSchema, TabularSchema};
@@ -353,14 +351,8 @@ mod tests {
     #[test]
     fn an_answer_names_the_best_labels_best_first() {
         let labels = ["a", "b", "c"].map(str::to_owned);
-        let answered = Answered {
-            version: 3,
-            labels: labels.to_vec().into(),
-            probabilities: vec![0.25, 0.5, 0.25, 0.75, 0.0, 0.25],
-            waited: Duration::ZERO,
-            took: Duration::ZERO,
-            ids: Vec::new(),
-        };
+        let answered =
+            Answered::new(3, labels.to_vec().into(), vec![0.25, 0.5, 0.25, 0.75, 0.0, 0.25]);
         let model = ModelName::parse("m").unwrap();
         let json = |top_k| -> serde_json::Value {
             serde_json::from_slice(&write(&model, &answered, top_k).unwrap()).unwrap()

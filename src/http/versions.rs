@@ -15,10 +15,9 @@ use super::page::{Page, PageQuery, PageRequest};
 use crate::domain::evaluation::{Evaluation, GateDecision};
 use crate::domain::live::{LiveFigures, RolledBack};
 use crate::domain::name::{AliasName, ModelName};
-use crate::domain::version::{Origin, VersionStatus};
-use crate::services::registry::{self, VersionView};
+use crate::domain::version::{Canary, Origin, Pointing, VersionStatus};
+use crate::services::registry::{self, AliasView, VersionView};
 use crate::services::{self, Context};
-use crate::storage::versions::Alias as StoredAlias;
 
 /// A version of a model: the immutable result of an update.
 #[derive(Debug, Serialize, ToSchema)]
@@ -97,6 +96,12 @@ pub struct Alias {
     /// The version that it points at.
     #[schema(example = 3)]
     version: i32,
+    /// The version that answers some clients instead.
+    #[schema(required = true)]
+    canary: Option<Canary>,
+    /// The version that is asked the same, and answers nobody.
+    #[schema(required = true)]
+    shadow: Option<Shadow>,
     /// The version that it pointed at before; null where there is none to return to.
     #[schema(required = true, example = 2)]
     previous: Option<i32>,
@@ -108,10 +113,37 @@ pub struct Alias {
     updated_at: OffsetDateTime,
 }
 
-impl From<StoredAlias> for Alias {
-    fn from(alias: StoredAlias) -> Self {
-        let StoredAlias { alias, version, previous, rolled_back, updated_at } = alias;
-        Self { alias, version, previous, rolled_back, updated_at }
+/// A version that is asked what an alias is asked.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Shadow {
+    /// Its number.
+    #[schema(example = 9)]
+    version: i32,
+    /// Inputs that it was asked, by this process since it began.
+    compared: u64,
+    /// The share of these of which it said the same label as was answered; null while there is none.
+    #[schema(required = true, minimum = 0, maximum = 1)]
+    agreement: Option<f64>,
+}
+
+impl From<AliasView> for Alias {
+    fn from(AliasView { alias, agreement }: AliasView) -> Self {
+        let Pointing { version, canary, shadow } = alias.pointing;
+        let shadow = shadow.zip(agreement).map(|(version, agreement)| Shadow {
+            version,
+            compared: agreement.compared,
+            agreement: (agreement.compared > 0)
+                .then(|| agreement.agreed as f64 / agreement.compared as f64),
+        });
+        Self {
+            alias: alias.alias,
+            version,
+            canary,
+            shadow,
+            previous: alias.previous,
+            rolled_back: alias.rolled_back,
+            updated_at: alias.updated_at,
+        }
     }
 }
 
@@ -122,6 +154,14 @@ pub struct AliasTarget {
     /// The version's number.
     #[schema(minimum = 1, example = 3)]
     version: i32,
+    /// A version that answers a share of the clients instead; left out: none does. A client is told by its
+    /// `X-Client-Id`, else by its `Authorization`, and always answered by the same of the two; without
+    /// either, requests are drawn by chance. A new version that becomes `live` ends its canary.
+    canary: Option<Canary>,
+    /// A version that is asked the same afterwards, and answers nobody; left out: none is. What it is too far
+    /// behind with is passed over.
+    #[schema(minimum = 1, example = 9)]
+    shadow: Option<i32>,
 }
 
 /// A model's aliases, by name.
@@ -256,9 +296,9 @@ pub async fn list_aliases(
     Ok(axum::Json(Aliases { items, next_cursor: () }))
 }
 
-/// Point an alias at a version: promote it, or roll back.
+/// Point an alias at a version: promote it, or roll back; and say who else is asked.
 ///
-/// The version is loaded first, so that an alias never points at what cannot answer.
+/// Versions are loaded first, so that an alias never points at what cannot answer.
 #[utoipa::path(put, path = "/v1/models/{model}/aliases/{alias}", operation_id = "putAlias",
     tag = "versions", params(AliasPath), request_body = AliasTarget,
     responses((status = 200, description = "The alias as it is now.", body = Alias)))]
@@ -267,7 +307,9 @@ pub async fn put_alias(
     Path(path): Path<AliasPath>,
     Json(target): Json<AliasTarget>,
 ) -> Result<axum::Json<Alias>, Problem> {
-    let alias = registry::put_alias(&context, &path.model, &path.alias, target.version).await?;
+    let AliasTarget { version, canary, shadow } = target;
+    let to = Pointing { version, canary, shadow };
+    let alias = registry::put_alias(&context, &path.model, &path.alias, &to).await?;
     Ok(axum::Json(alias.into()))
 }
 

@@ -11,6 +11,7 @@ pub mod import;
 pub mod remember;
 pub mod requests;
 pub mod rollback;
+pub mod room;
 pub mod serving;
 pub mod slots;
 pub mod update;

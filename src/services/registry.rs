@@ -3,18 +3,20 @@
 use bytes::Bytes;
 use sqlx::PgConnection;
 
+use super::serving::Agreement;
 use super::{Context, ServiceError, feedback, import};
 use crate::domain::Invalid;
 use crate::domain::live::LiveFigures;
 use crate::domain::name::{AliasName, LIVE, ModelName};
 use crate::domain::settings::ModelSettings;
-use crate::domain::version::VersionStatus;
+use crate::domain::version::{Pointing, VersionStatus};
 use crate::storage::StorageError;
+use crate::storage::aliases::{self, Alias};
 use crate::storage::checkpoints::CheckpointRef;
 use crate::storage::models::{self, LiveModel, Model, ModelCounts, ModelId};
 use crate::storage::notices::{self, Notice};
 use crate::storage::predictions;
-use crate::storage::versions::{self, Alias, NewVersion, Version};
+use crate::storage::versions::{self, NewVersion, Version};
 
 /// A model with what it holds.
 #[derive(Debug, Clone)]
@@ -40,6 +42,15 @@ pub struct VersionView {
     pub aliases: Vec<AliasName>,
     /// Its figures on predictions whose labels came; where it was asked for alone.
     pub live: Option<LiveFigures>,
+}
+
+/// An alias, and how often its shadow agreed with it in this process.
+#[derive(Debug, Clone)]
+pub struct AliasView {
+    /// The alias.
+    pub alias: Alias,
+    /// Of its shadow, where it has one.
+    pub agreement: Option<Agreement>,
 }
 
 /// Creates a model, which goes on from `base` where it is given.
@@ -79,7 +90,7 @@ pub(super) async fn add_version(
     let number = models::take_version(db, id).await?;
     versions::insert(db, id, number, new).await?;
     if new.status == VersionStatus::Published {
-        versions::put_alias(db, id, &AliasName::parse(LIVE)?, number).await?;
+        aliases::publish(db, id, number).await?;
     }
     Ok(number)
 }
@@ -151,8 +162,9 @@ async fn views(db: &mut PgConnection, models: Vec<Model>) -> Result<Vec<ModelVie
     for model in models {
         let none = ModelCounts { samples: 0, pending: 0 };
         let ModelCounts { samples, pending } = counts.get(&model.id).copied().unwrap_or(none);
-        let aliases = versions::aliases(db, model.id).await?;
-        let live_version = aliases.iter().find(|alias| alias.alias.is_live()).map(|a| a.version);
+        let aliases = aliases::list(db, model.id).await?;
+        let live_version =
+            aliases.iter().find(|alias| alias.alias.is_live()).map(|a| a.pointing.version);
         let labels = models::labels(db, model.id).await?;
         let labels = labels.into_iter().map(|(label, _)| label.as_str().to_owned()).collect();
         views.push(ModelView { model, live_version, labels, samples, pending_samples: pending });
@@ -225,7 +237,7 @@ pub async fn list_versions(
     let mut db = context.pool.acquire().await?;
     let model = find_in(&mut db, name).await?;
     let versions = versions::list(&mut db, model.id, before, limit).await?;
-    let aliases = versions::aliases(&mut db, model.id).await?;
+    let aliases = aliases::list(&mut db, model.id).await?;
     Ok(versions.into_iter().map(|version| with_aliases(version, &aliases)).collect())
 }
 
@@ -241,7 +253,7 @@ pub async fn get_version(
     let mut db = context.pool.acquire().await?;
     let model = find_in(&mut db, name).await?;
     let version = find_version(&mut db, &model, number).await?;
-    let aliases = versions::aliases(&mut db, model.id).await?;
+    let aliases = aliases::list(&mut db, model.id).await?;
     let live = feedback::live_figures(&mut db, model.id, number).await?;
     Ok(VersionView { live, ..with_aliases(version, &aliases) })
 }
@@ -257,7 +269,7 @@ pub(super) async fn find_version(
 }
 
 fn with_aliases(version: Version, aliases: &[Alias]) -> VersionView {
-    let points_here = |alias: &&Alias| alias.version == version.version;
+    let points_here = |alias: &&Alias| alias.pointing.version == version.version;
     let aliases = aliases.iter().filter(points_here).map(|alias| alias.alias.clone()).collect();
     VersionView { version, aliases, live: None }
 }
@@ -280,32 +292,42 @@ pub async fn checkpoint(
 ///
 /// # Errors
 /// [`ServiceError::NotFound`] when there is no such model.
-pub async fn aliases(context: &Context, name: &ModelName) -> Result<Vec<Alias>, ServiceError> {
+pub async fn aliases(context: &Context, name: &ModelName) -> Result<Vec<AliasView>, ServiceError> {
     let mut db = context.pool.acquire().await?;
     let model = find_in(&mut db, name).await?;
-    Ok(versions::aliases(&mut db, model.id).await?)
+    let aliases = aliases::list(&mut db, model.id).await?;
+    Ok(aliases.into_iter().map(|alias| with_agreement(context, model.id, alias)).collect())
 }
 
-/// Points an alias at a version: promotes it, or rolls back. The version is loaded first, so that
-/// an alias never points at what cannot answer.
+fn with_agreement(context: &Context, model: ModelId, alias: Alias) -> AliasView {
+    let Pointing { version, shadow, .. } = alias.pointing;
+    let agreement = shadow.map(|shadow| context.serving.agreement(model, version, shadow));
+    AliasView { alias, agreement }
+}
+
+/// Points an alias at a version: promotes it, or rolls back; and says who else answers. All versions are
+/// loaded first, so that an alias never points at what cannot answer.
 ///
 /// # Errors
-/// [`ServiceError::NotFound`] when there is no such model or version,
-/// [`ServiceError::VersionDamaged`] when the version cannot be used.
+/// [`ServiceError::NotFound`] when there is no such model or version, [`ServiceError::Invalid`] when
+/// they do not go together, [`ServiceError::VersionDamaged`] when a version cannot be used.
 pub async fn put_alias(
     context: &Context,
     name: &ModelName,
     alias: &AliasName,
-    number: i32,
-) -> Result<Alias, ServiceError> {
+    to: &Pointing,
+) -> Result<AliasView, ServiceError> {
+    to.check()?;
     let model = find(context, name).await?;
-    context.serving.warm(context, &model, number).await?;
+    for version in to.versions() {
+        context.serving.warm(context, &model, version).await?;
+    }
     let mut tx = context.pool.begin().await?;
-    let alias = versions::put_alias(&mut tx, model.id, alias, number).await?;
+    let alias = aliases::put(&mut tx, model.id, alias, to).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
     refresh(context, name).await;
-    Ok(alias)
+    Ok(with_agreement(context, model.id, alias))
 }
 
 /// Deletes an alias other than `live`.
@@ -323,7 +345,7 @@ pub async fn delete_alias(
     }
     let mut tx = context.pool.begin().await?;
     let model = find_in(&mut tx, name).await?;
-    if !versions::delete_alias(&mut tx, model.id, alias).await? {
+    if !aliases::delete(&mut tx, model.id, alias).await? {
         return Err(ServiceError::NotFound(format!("alias {alias} of model {name}")));
     }
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;

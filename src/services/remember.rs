@@ -11,11 +11,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::room::{Held, Room};
 use super::serving::Answered;
 use super::{Context, ServiceError};
 use crate::domain::input::Inputs;
@@ -35,13 +36,10 @@ const MOST_AT_ONCE: usize = 5_000;
 const BLOCK_INPUTS: usize = 100;
 /// The same in bytes.
 const BLOCK_BYTES: usize = 4 << 20;
-/// What room is counted in.
-const ROOM_UNIT: usize = 1 << 10;
 
 /// Predictions that wait to be written.
 pub struct Remembered {
-    room: Arc<Semaphore>,
-    room_units: u32,
+    room: Room,
     waiting: Mutex<Waiting>,
     has_some: Notify,
     is_urgent: Notify,
@@ -65,11 +63,8 @@ struct Answer {
     ids: Vec<Uuid>,
     /// Place and probability of what was said, input by input.
     said: Vec<(usize, f32)>,
-    _room: Room,
+    _room: Held,
 }
-
-/// Room for one request's predictions.
-pub struct Room(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
 
 /// 64 MiB of predictions wait at most.
 impl Default for Remembered {
@@ -81,10 +76,8 @@ impl Default for Remembered {
 impl Remembered {
     /// No predictions; at most `most_bytes` wait.
     pub fn new(most_bytes: usize) -> Self {
-        let room_units = u32::try_from(most_bytes / ROOM_UNIT).unwrap_or(u32::MAX).max(1);
         Self {
-            room: Arc::new(Semaphore::new(room_units as usize)),
-            room_units,
+            room: Room::new(most_bytes),
             waiting: Mutex::default(),
             has_some: Notify::new(),
             is_urgent: Notify::new(),
@@ -92,27 +85,23 @@ impl Remembered {
         }
     }
 
-    /// Room for predictions about these inputs. What is larger than all room there is takes all of it.
+    /// Room for predictions about these inputs.
     ///
     /// # Errors
     /// [`ServiceError::Busy`] when there is none.
-    pub fn room_for(&self, inputs: &Inputs) -> Result<Room, ServiceError> {
-        let texts = inputs.all_categories().iter().flatten().map(|text| text.len()).sum::<usize>();
-        let of_a_row = size_of::<(Uuid, usize, f32)>();
-        let bytes = inputs.size_bytes() + texts + inputs.len() * of_a_row;
-        let units = u32::try_from(bytes.div_ceil(ROOM_UNIT)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room).try_acquire_many_owned(units.clamp(1, self.room_units));
-        room.map(Room).map_err(|_| {
+    pub fn room_for(&self, inputs: &Inputs) -> Result<Held, ServiceError> {
+        let busy = || {
             let detail = "too many predictions wait to be remembered; try again shortly, or ask \
                           without `remember`";
             ServiceError::Busy(detail.to_owned())
-        })
+        };
+        self.room.take(inputs).ok_or_else(busy)
     }
 
     /// Takes in what a version answered to `inputs`; what each prediction is called.
     pub fn push(
         &self,
-        room: Room,
+        room: Held,
         model: ModelId,
         inputs: Inputs,
         answered: &Answered,
@@ -298,14 +287,8 @@ mod tests {
     }
 
     fn answered(n: usize) -> Answered {
-        Answered {
-            version: 3,
-            labels: ["a", "b"].map(str::to_owned).to_vec().into(),
-            probabilities: [0.25, 0.75].repeat(n),
-            waited: Duration::ZERO,
-            took: Duration::ZERO,
-            ids: Vec::new(),
-        }
+        let labels = ["a", "b"].map(str::to_owned).to_vec().into();
+        Answered::new(3, labels, [0.25, 0.75].repeat(n))
     }
 
     fn push(remembered: &Remembered, model: i64, n: usize) -> Vec<Uuid> {
@@ -324,11 +307,7 @@ mod tests {
         assert!(remembered.room_for(&inputs(2)).is_err(), "it is not written yet");
         remembered.put_back(answers);
         drop(remembered.take());
-        // More than all the room there is goes alone.
-        let all = remembered.room_for(&inputs(100)).unwrap();
-        assert!(remembered.room_for(&inputs(1)).is_err());
-        drop(all);
-        assert!(remembered.room_for(&inputs(1)).is_ok());
+        assert!(remembered.room_for(&inputs(2)).is_ok());
     }
 
     #[test]

@@ -7,10 +7,10 @@ use super::feedback::window_begins_at;
 use super::{Context, ServiceError, registry};
 use crate::domain::live::{RolledBack, WINDOW};
 use crate::learning::Share;
+use crate::storage::aliases::{self, Watched};
 use crate::storage::models::{self, ModelId};
 use crate::storage::notices::{self, Notice};
 use crate::storage::predictions;
-use crate::storage::versions::{self, Watched};
 
 /// Returns every `live` alias whose version turned out worse than the one before.
 ///
@@ -18,7 +18,7 @@ use crate::storage::versions::{self, Watched};
 /// When the database fails. One that cannot return is logged and passed over.
 pub async fn roll_back(context: &Context) -> Result<(), ServiceError> {
     let mut db = context.pool.acquire().await?;
-    let watched = versions::watched(&mut db).await?;
+    let watched = aliases::watched(&mut db).await?;
     drop(db);
     for watched in watched {
         let returned = async {
@@ -69,7 +69,7 @@ async fn return_to(
     drop(db);
     context.serving.warm(context, &model, watched.previous).await?;
     let mut tx = context.pool.begin().await?;
-    if !versions::roll_back(&mut tx, watched, why).await? {
+    if !aliases::roll_back(&mut tx, watched, why).await? {
         return Ok(());
     }
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;

@@ -3,6 +3,7 @@
 //! One statement a function; functions take a connection, so that a service composes them into one
 //! transaction. Not found is `Ok(None)`.
 
+pub mod aliases;
 pub mod batches;
 pub mod block;
 pub mod checkpoints;

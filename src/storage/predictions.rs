@@ -313,8 +313,9 @@ pub async fn live_accuracies(
 ) -> Result<Vec<LiveAccuracy>, StorageError> {
     Ok(sqlx::query_as!(
         LiveAccuracy,
-        r#"SELECT models.name AS model, pointed.version, live.accuracy AS "accuracy!"
-           FROM (SELECT DISTINCT model_id, version FROM aliases) pointed
+        r#"SELECT models.name AS model, pointed.version AS "version!", live.accuracy AS "accuracy!"
+           FROM (SELECT model_id, version FROM aliases UNION
+                 SELECT model_id, canary_version FROM aliases) pointed (model_id, version)
            JOIN models ON models.id = pointed.model_id
            CROSS JOIN LATERAL (
                SELECT avg(is_right::int)::float8 AS accuracy FROM (

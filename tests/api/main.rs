@@ -6,6 +6,7 @@
 mod support;
 
 mod batches;
+mod canaries;
 mod clients;
 mod encryption;
 mod feedback;
