@@ -3,6 +3,7 @@
 //! - Ingest: NDJSON of 784 floats, against a bare COPY of the same blocks and rows.
 //! - Predict: one 784-vector, one short text, or one image of 784 pixels as JSON on 16 connections,
 //!   against a handler that parses the same JSON and answers a constant.
+//! - Remember: predictions that are remembered, against the same that are not; with the above, or alone.
 //! - Memory: the peak of a process that takes in 1 GiB of distinct samples as NDJSON.
 //! - Start: an empty directory to ready, and again.
 //!
@@ -42,6 +43,10 @@ fn main() {
         }
         if is_wanted("predict") {
             predict().await;
+            remember().await;
+        }
+        if named.iter().any(|word| word == "remember") {
+            remember().await;
         }
         if is_wanted("memory") {
             memory().await;
@@ -164,6 +169,29 @@ async fn predict() {
     let pixels = |image: Vec<f32>| image.iter().map(|x| (x * 255.0) as u8).collect::<Vec<u8>>();
     let pictures = images(300, 7).into_iter().map(|image| json!(pixels(image))).collect();
     compare("image", image, pictures, "no goal is set").await;
+}
+
+/// One vector a request, remembered, against the same that is not.
+async fn remember() {
+    let service = TestService::start().await;
+    create(&service.api, "m").await;
+    let vectors = images(300, 7);
+    let labels = ["0", "1", "2"].into_iter().cycle();
+    let samples: Vec<_> = vectors.iter().cloned().zip(labels).collect();
+    service.api.send_samples("m", &samples).await;
+    assert_eq!(service.api.update("m").await["outcome"], "published");
+    let plain = json!({"inputs": [vectors[0]]}).to_string();
+    let remembered = json!({"inputs": [vectors[0]], "remember": true}).to_string();
+    let url = format!("{}/v1/models/m/predict", service.api.address);
+    let mut ratios = Vec::new();
+    for _ in 0..5 {
+        let (a, b) = (load(&url, &remembered).await, load(&url, &plain).await);
+        println!("predict, remembered: {a:.0} requests/s; plain {b:.0}; ratio {:.2}", a / b);
+        ratios.push(a / b);
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("predict, remembered / plain, median: {:.2} (to reach: 0.90)\n", ratios[2]);
+    service.stop().await;
 }
 
 /// One input a request, against a handler that parses the same JSON and answers a constant.

@@ -23,6 +23,7 @@ use crate::http::{self, HttpState, Limits};
 use crate::postgres::{self, PostgresError, PrivatePostgres};
 use crate::services::access::{self, Access};
 use crate::services::events::{self, Feed};
+use crate::services::remember::{self, Remembered};
 use crate::services::serving::{self, Serving};
 use crate::services::{Context, ServiceError};
 use crate::storage::checkpoints::Checkpoints;
@@ -172,12 +173,16 @@ impl Service {
         )));
         tasks.push(tokio::spawn(notices::follow(context.clone(), shutdown.clone())));
         tasks.push(tokio::spawn(notices::keep_keys(context.clone(), shutdown.clone())));
+        if listens {
+            tasks.push(tokio::spawn(remember::write(context.clone(), shutdown.clone())));
+        }
         if works {
             let worker = WorkerSettings {
                 slots: usize::from(settings.workers),
                 lease: Duration::from_secs(u64::from(settings.lease_s)),
                 max_failures: i32::from(settings.max_failures),
                 orphan_age: Duration::from_secs(settings.orphan_age_s),
+                prediction_days: settings.prediction_days,
                 database: options,
             };
             tasks.push(tokio::spawn(worker::run(context.clone(), worker, shutdown.clone())));
@@ -189,13 +194,17 @@ impl Service {
         Ok(Self { address, context, shutdown, tasks, private_postgres })
     }
 
-    /// Stops in order: requests, jobs, connections, the private PostgreSQL.
+    /// Stops in order: requests, jobs, what is to be remembered, connections, the private PostgreSQL.
     pub async fn stop(self) {
         self.shutdown.cancel();
         for task in self.tasks {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a task of the service broke down");
             }
+        }
+        // Whatever the last requests were answered.
+        if let Err(error) = remember::write_waiting(&self.context).await {
+            tracing::error!(%error, "predictions that were to be remembered are lost");
         }
         self.context.pool.close().await;
         stop_postgres(self.private_postgres).await;
@@ -291,6 +300,7 @@ fn context(
         checkpoints,
         access: Arc::new(Access::new(may_be_open(settings))),
         serving: Arc::new(Serving::new(settings.serving_bytes, cores)),
+        remembered: Arc::new(Remembered::default()),
         notices: broadcast::Sender::new(NOTICES),
         events: Arc::new(Feed::new(settings.max_listeners as usize)),
         ingest_slots: Arc::default(),

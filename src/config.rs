@@ -10,9 +10,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::domain::key::Scope;
 use crate::learning::Device;
 use crate::postgres;
+
+mod keys;
+
+pub use keys::{KeyAction, KeyArgs, NewKeyArgs};
 
 /// A service whose models keep learning from labelled batches, and do not forget.
 #[derive(Debug, Parser)]
@@ -55,54 +58,6 @@ pub struct ServeArgs {
         reason = "a comment here would replace the help of the flattened settings"
     )]
     pub settings: Settings,
-}
-
-/// What to do with keys.
-#[derive(Debug, Clone, Args)]
-pub struct KeyArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub action: KeyAction,
-    #[command(flatten)]
-    #[expect(
-        missing_docs,
-        reason = "a comment here would replace the help of the flattened settings"
-    )]
-    pub settings: Settings,
-}
-
-/// What can be done with keys.
-#[derive(Debug, Clone, Subcommand)]
-pub enum KeyAction {
-    /// Make a key and print it: this once, for only a digest of it is kept. From the first key on the
-    /// service answers no request without one.
-    Create(NewKeyArgs),
-    /// List all keys by the characters that they begin with.
-    List,
-    /// End a key, at once.
-    Revoke {
-        /// The characters that it begins with, as `list` shows them.
-        prefix: String,
-    },
-}
-
-/// What a new key is to be.
-#[derive(Debug, Clone, Args)]
-pub struct NewKeyArgs {
-    /// What people call it.
-    pub name: String,
-    /// What it may do, once for each: read, predict, write or admin (everything).
-    #[arg(long, required = true)]
-    pub scope: Vec<Scope>,
-    /// A model that it is good for, once for each. Default: all.
-    #[arg(long)]
-    pub model: Vec<String>,
-    /// Days after which it ends. Default: never.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=36500))]
-    pub expires_in_days: Option<u32>,
-    /// Requests that it may make in a minute, where not as many as others.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    pub rate: Option<u32>,
 }
 
 /// Settings of `demo`.
@@ -235,6 +190,10 @@ pub struct Settings {
     /// publishing, is removed. Longer than any update takes to publish.
     #[arg(long, env = "PERENNIAL_ORPHAN_AGE_S", default_value_t = 86_400, value_name = "SECONDS")]
     pub orphan_age_s: u64,
+    /// Days that predictions are remembered, where clients ask for it, for labels that may still come. Each is
+    /// about as large as its input.
+    #[arg(long, env = "PERENNIAL_PREDICTION_DAYS", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub prediction_days: u16,
     /// What to log, in tracing's filter syntax.
     #[arg(long, env = "PERENNIAL_LOG", default_value = "info,sqlx=warn", value_name = "FILTER")]
     pub log: String,

@@ -1,8 +1,10 @@
 //! What operators see: structured logs, and metrics for `/metrics`.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
@@ -29,6 +31,9 @@ pub fn start_logging(filter: &str, format: LogFormat) -> Result<(), String> {
 const BUCKETS_S: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
 
+/// Gauges that were not set for so long are no longer told: of what they are about, there is no more.
+const GAUGES_END_AFTER: Duration = Duration::from_secs(600);
+
 /// Starts recording metrics; a second call gives a recorder of its own that nothing writes to.
 ///
 /// # Errors
@@ -37,6 +42,7 @@ pub fn start_metrics() -> Result<PrometheusHandle, String> {
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS_S)
         .map_err(|error| error.to_string())?;
+    let builder = builder.idle_timeout(MetricKindMask::GAUGE, Some(GAUGES_END_AFTER));
     let recorder = builder.build_recorder();
     let handle = recorder.handle();
     let _ = metrics::set_global_recorder(recorder);

@@ -17,7 +17,9 @@ use tokio_util::task::TaskTracker;
 use crate::domain::event::Happening;
 use crate::domain::update::UpdateStatus;
 use crate::services::update::{self, Run, Stop, UpdateError};
-use crate::services::{Context, ServiceError, events as told, requests, retention};
+use crate::services::{
+    Context, ServiceError, events as told, remember, requests, retention, rollback,
+};
 use crate::storage::jobs::{self, Claim, Ending, horizon};
 use crate::storage::notices::{self, Notice};
 use crate::storage::{StorageError, events, idempotency};
@@ -33,6 +35,8 @@ pub struct WorkerSettings {
     pub max_failures: i32,
     /// How old a file is that nothing names before it is removed.
     pub orphan_age: Duration,
+    /// Days that predictions are remembered.
+    pub prediction_days: u16,
     /// For the heartbeats' own connections.
     pub database: PgConnectOptions,
 }
@@ -257,7 +261,8 @@ impl Worker {
     }
 
     /// Once a second: queues what the schedules call for, takes back what dead workers held. Once a
-    /// minute, and while there is some left: removes what models do not keep.
+    /// minute, and while there is some left: removes what models do not keep. And now and then returns to
+    /// better versions.
     async fn tidy(&self) {
         let mut rounds: u32 = 0;
         let mut is_sweeping = true;
@@ -265,7 +270,11 @@ impl Worker {
             let tidied = async {
                 requests::queue_due(&self.context).await?;
                 self.reclaim().await?;
+                if rounds.is_multiple_of(5) {
+                    rollback::roll_back(&self.context).await?;
+                }
                 if rounds.is_multiple_of(3600) {
+                    remember::keep_days(&self.context, self.settings.prediction_days).await?;
                     let mut db = self.context.pool.acquire().await?;
                     idempotency::sweep(&mut db).await?;
                     events::sweep(&mut db).await?;

@@ -51,6 +51,7 @@ pub mod image;
 pub mod input;
 pub mod key;
 pub mod label;
+pub mod live;
 pub mod matrix;
 pub mod name;
 pub mod sample;

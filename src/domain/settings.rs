@@ -7,10 +7,12 @@ use super::Invalid;
 use super::input::InputSchema;
 
 mod augmentation;
+mod gate;
 mod network;
 mod retention;
 
 pub use augmentation::Augmentation;
+pub use gate::{GateSettings, RollbackSettings};
 pub use network::{
     CnnSettings, MAX_EXPERTS, MlpSettings, MoeSettings, NetworkSettings, TextNetworkSettings,
 };
@@ -340,54 +342,6 @@ impl ScheduleSettings {
         match self.min_samples {
             0 => Err(Invalid::at("/min_samples", "min_samples is at least 1")),
             _ => Ok(()),
-        }
-    }
-}
-
-/// What a version must show on held-out samples to be published. Each limit is a share, 0 to 1;
-/// null switches it off. A figure counts against a version only where it is beyond the noise of
-/// the held-out set. While what inputs mean is seen to move, about the 100 newest of these samples
-/// count and the older ones do not.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct GateSettings {
-    /// Least accuracy over all labels.
-    pub min_accuracy: Option<f64>,
-    /// Most that accuracy may fall below the parent's.
-    pub max_drop: Option<f64>,
-    /// Most that accuracy on held-out samples of earlier updates may fall below the parent's:
-    /// what this update brings has no say in it, so wrong labels cannot vouch for themselves.
-    pub max_forgetting: Option<f64>,
-    /// Most that one label's recall on held-out samples of earlier updates may fall below the
-    /// parent's.
-    pub max_class_drop: Option<f64>,
-}
-
-impl Default for GateSettings {
-    fn default() -> Self {
-        Self {
-            min_accuracy: None,
-            max_drop: Some(0.02),
-            // New labels that resemble old ones cost those some accuracy even where everything is
-            // trained again from scratch; wrong labels in earnest cost more than this.
-            max_forgetting: Some(0.1),
-            max_class_drop: Some(0.2),
-        }
-    }
-}
-
-impl GateSettings {
-    fn check(&self) -> Result<(), Invalid> {
-        let limits = [
-            ("/min_accuracy", self.min_accuracy),
-            ("/max_drop", self.max_drop),
-            ("/max_forgetting", self.max_forgetting),
-            ("/max_class_drop", self.max_class_drop),
-        ];
-        let outside = |limit: Option<f64>| limit.is_some_and(|limit| !(0.0..=1.0).contains(&limit));
-        match limits.into_iter().find(|&(_, limit)| outside(limit)) {
-            Some((pointer, _)) => Err(Invalid::at(pointer, "a limit is a share, 0 to 1")),
-            None => Ok(()),
         }
     }
 }

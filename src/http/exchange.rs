@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -29,6 +29,8 @@ const HEAVY_BYTES: usize = 256 << 10;
 const HEAVY_IMAGE_BYTES: usize = 4 << 10;
 /// About what a label takes in an answer with its probability.
 const PAIR_BYTES: usize = 24;
+/// The header by which a client tells who it is.
+const X_CLIENT_ID: HeaderName = HeaderName::from_static("x-client-id");
 /// The header that names the version of an answer.
 const X_PERENNIAL_VERSION: HeaderName = HeaderName::from_static("x-perennial-version");
 
@@ -43,6 +45,8 @@ pub(super) struct Asked<P> {
     pub(super) pairs: usize,
     /// How the answer is to be written.
     pub(super) plan: P,
+    /// Whether the predictions are to be remembered.
+    pub(super) remember: bool,
 }
 
 /// Answers a body: `read` makes inputs of it, the version answers them, `write` renders.
@@ -50,13 +54,16 @@ pub(super) async fn exchange<P: Send + 'static>(
     context: &Context,
     model: &ModelName,
     target: &Target,
+    client: Option<HeaderValue>,
     body: Bytes,
     read: impl FnOnce(&[u8], &ModelSettings, &Chosen) -> Result<Asked<P>, Problem> + Send + 'static,
     write: impl FnOnce(&Answered, P) -> Result<Response, Problem> + Send + 'static,
 ) -> Result<Response, Problem> {
     let route = context.serving.route(context, model).await?;
-    let chosen = Arc::new(serving::choose(context, &route, target).await?);
+    let client = client.as_ref().map(HeaderValue::as_bytes);
+    let chosen = Arc::new(serving::choose(context, &route, target, client).await?);
     let counted = chosen.begin();
+    let id = route.model.id;
     let takes_images = route.model.settings.input.image().is_some();
     let heavy = body.len() >= if takes_images { HEAVY_IMAGE_BYTES } else { HEAVY_BYTES };
 
@@ -64,7 +71,7 @@ pub(super) async fn exchange<P: Send + 'static>(
     let turn = if heavy && takes_images { READERS.acquire().await.ok() } else { None };
     let began_at = Instant::now();
     let asked = Arc::clone(&chosen);
-    let Asked { inputs, pairs, plan } = compute(heavy, move || {
+    let Asked { inputs, pairs, plan, remember } = compute(heavy, move || {
         // Until the work is done, which goes on when nobody waits for it any more.
         let _turn = turn;
         read(&body, &route.model.settings, &asked)
@@ -73,7 +80,19 @@ pub(super) async fn exchange<P: Send + 'static>(
     let input = began_at.elapsed();
 
     let n_inputs = inputs.len();
-    let answered = chosen.predict(context, inputs).await?;
+    // Before anything is computed for a request that is refused.
+    let kept = match remember {
+        true => Some((context.remembered.room_for(&inputs)?, inputs.clone())),
+        false => None,
+    };
+    let question = chosen.ask_shadow(context, &inputs);
+    let mut answered = chosen.predict(context, inputs).await?;
+    if let Some((room, inputs)) = kept {
+        answered.ids = context.remembered.push(room, id, inputs, &answered);
+    }
+    if let Some(question) = question {
+        question.compare(context, &answered);
+    }
     let (version, waited, infer) = (answered.version, answered.waited, answered.took);
 
     let answered_at = Instant::now();
@@ -83,6 +102,11 @@ pub(super) async fn exchange<P: Send + 'static>(
     let queue = (began_at - asked_at) + waited;
     counted.succeed(n_inputs, Spans { queue, input, infer, output: answered_at.elapsed() });
     Ok(response)
+}
+
+/// Who asks, as far as a request tells: a client of a canary stays one.
+pub(super) fn client_of(headers: &HeaderMap) -> Option<HeaderValue> {
+    headers.get(X_CLIENT_ID).or_else(|| headers.get(header::AUTHORIZATION)).cloned()
 }
 
 /// What answers where no version is named.

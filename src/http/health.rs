@@ -9,7 +9,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::HttpState;
-use crate::services::Context;
+use crate::services::{Context, ServiceError, feedback};
+use crate::storage::predictions::LiveAccuracy;
 use crate::storage::{StorageError, database, jobs};
 
 /// Probes give up after a few seconds themselves.
@@ -124,6 +125,10 @@ pub async fn metrics(State(state): State<HttpState>) -> ([(HeaderName, &'static 
     if let Ok(Err(error)) = gauges.await {
         tracing::debug!(%error, "updates could not be counted");
     }
+    let accuracies = tokio::time::timeout(PATIENCE, tell_accuracies(&state.context));
+    if let Ok(Err(error)) = accuracies.await {
+        tracing::debug!(%error, "live accuracies could not be read");
+    }
     let pool = &state.context.pool;
     let idle = pool.num_idle() as f64;
     metrics::gauge!("perennial_database_connections", "state" => "idle").set(idle);
@@ -131,6 +136,17 @@ pub async fn metrics(State(state): State<HttpState>) -> ([(HeaderName, &'static 
         .set(f64::from(pool.size()) - idle);
     let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (text, state.metrics.render())
+}
+
+/// Sets the gauges of live accuracy. Those of versions that no alias points at any more end after a while
+/// (telemetry.rs).
+async fn tell_accuracies(context: &Context) -> Result<(), ServiceError> {
+    for LiveAccuracy { model, version, accuracy } in feedback::live_accuracies(context).await? {
+        metrics::gauge!("perennial_live_accuracy_ratio",
+            "model" => model, "version" => version.to_string())
+        .set(accuracy);
+    }
+    Ok(())
 }
 
 /// Sets the gauges of updates that wait or run, of all processes, to what the database says.

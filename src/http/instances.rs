@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::HttpState;
 use super::batches::Input;
 use super::error::Problem;
-use super::exchange::{Asked, check_count, check_pairs, exchange, live_version};
+use super::exchange::{Asked, check_count, check_pairs, client_of, exchange, live_version};
 use super::extract::{AliasPath, Body, ModelPath, Path, VersionPath, parse_object};
 use super::foreign::{PREDICT, expect_json};
 use super::parse::parse_input;
@@ -162,13 +162,13 @@ async fn predict(
         let inputs = read(body, settings)?;
         let pairs = chosen.labels.len();
         check_pairs(inputs.len(), pairs)?;
-        Ok(Asked { inputs, pairs, plan: () })
+        Ok(Asked { inputs, pairs, plan: (), remember: false })
     };
     let write = |answered: &Answered, ()| {
         let json = serde_json::to_vec(&render(answered)).map_err(Problem::internal)?;
         Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
     };
-    exchange(context, &model, &target, body, read, write).await
+    exchange(context, &model, &target, client_of(headers), body, read, write).await
 }
 
 fn read(body: &[u8], settings: &ModelSettings) -> Result<Inputs, Problem> {

@@ -11,6 +11,7 @@ mod csv;
 pub mod error;
 pub mod events;
 pub mod extract;
+pub mod feedback;
 mod exchange;
 mod files;
 mod foreign;
@@ -143,6 +144,7 @@ fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
         .routes(routes!(batches::list))
         .routes(routes!(batches::get, forgetting::batch))
         .routes(routes!(forgetting::samples))
+        .routes(routes!(feedback::give))
         .routes(routes!(updates::list_all))
         .routes(routes!(updates::request, updates::list))
         .routes(routes!(updates::selection))

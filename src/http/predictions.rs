@@ -10,10 +10,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use super::batches::{Input, RawFile};
 use super::error::{Problem, ProblemCode};
-use super::exchange::{Asked, MAX_PAIRS, check_count, exchange, live_version};
+use super::exchange::{Asked, MAX_PAIRS, check_count, client_of, exchange, live_version};
 use super::extract::{
     AliasPath, Body, ModelPath, Path, Query, VersionPath, essence_of, expect_json, parse_object,
 };
@@ -40,10 +41,13 @@ pub struct PredictRequest<'a> {
     /// 1,000,000.
     #[schema(minimum = 1, maximum = 1_000_000)]
     top_k: Option<usize>,
+    /// Whether to remember the predictions, by default as the query says: each then has an `id`, for
+    /// which its true label may come (`…/feedback`).
+    remember: Option<bool>,
 }
 
 /// How to predict.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PredictQuery {
@@ -51,6 +55,9 @@ pub struct PredictQuery {
     #[serde(default = "one")]
     #[param(minimum = 1, maximum = 1_000_000, default = 1)]
     pub top_k: usize,
+    /// Whether to remember the predictions, where the body does not say.
+    #[serde(default)]
+    pub remember: bool,
 }
 
 fn one() -> usize {
@@ -73,6 +80,11 @@ pub struct Predictions<'a> {
 /// What a version says about one input.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
 pub struct Prediction<'a> {
+    /// What to call it when its true label comes; where it is remembered. It is written within a second:
+    /// one that a crash of the service takes before that is unknown then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    id: Option<Uuid>,
     /// The most probable label.
     #[schema(example = "7")]
     label: &'a str,
@@ -166,19 +178,20 @@ async fn predict(
         true => expect_images(context, model).await?,
         false => expect_json(headers)?,
     }
-    let (top_k, name) = (query.top_k, model.clone());
-    let read = move |body: &[u8], settings: &ModelSettings, _: &Chosen| {
-        match settings.input.image().filter(|_| is_file) {
-            Some(schema) => read_file(body, schema, settings, top_k),
-            None => read(body, settings, top_k),
-        }
-        .map(|(inputs, top_k)| Asked { inputs, pairs: top_k, plan: top_k })
+    let (query, name) = (*query, model.clone());
+    let read = move |body: &[u8], settings: &ModelSettings, _: &Chosen| match settings
+        .input
+        .image()
+        .filter(|_| is_file)
+    {
+        Some(schema) => read_file(body, schema, settings, query),
+        None => read(body, settings, query),
     };
     let write = move |answered: &Answered, top_k: usize| {
         let json = write(&name, answered, top_k)?;
         Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
     };
-    exchange(context, model, target, body, read, write).await
+    exchange(context, model, target, client_of(headers), body, read, write).await
 }
 
 /// Whether the body is an image file; of which kind, its first bytes tell.
@@ -198,14 +211,18 @@ async fn expect_images(context: &Context, model: &ModelName) -> Result<(), Probl
     }
 }
 
-/// The inputs of a body, and how many labels to name.
-fn read(body: &[u8], settings: &ModelSettings, top_k: usize) -> Result<(Inputs, usize), Problem> {
+/// What a body asks; `query` says what it leaves open.
+fn read(
+    body: &[u8],
+    settings: &ModelSettings,
+    query: PredictQuery,
+) -> Result<Asked<usize>, Problem> {
     let request: PredictRequest<'_> = parse_object(body)?;
     let n = request.inputs.len();
     check_count(n).map_err(|error| error.within("/inputs"))?;
     let (top_k, said_at) = match request.top_k {
         Some(top_k) => (top_k, "/top_k"),
-        None => (top_k, TOP_K_OF_QUERY),
+        None => (query.top_k, TOP_K_OF_QUERY),
     };
     check_top_k(top_k, n, said_at)?;
     let mut inputs = Inputs::new(&settings.input);
@@ -213,7 +230,8 @@ fn read(body: &[u8], settings: &ModelSettings, top_k: usize) -> Result<(Inputs, 
         parse_input(input, &settings.input, settings.learning.missing, &mut inputs)
             .map_err(|error| error.within(&format!("/inputs/{index}")))?;
     }
-    Ok((inputs, top_k))
+    let remember = request.remember.unwrap_or(query.remember);
+    Ok(Asked { inputs, pairs: top_k, plan: top_k, remember })
 }
 
 const TOP_K_OF_QUERY: &str = "/query/top_k";
@@ -231,12 +249,12 @@ fn read_file(
     file: &[u8],
     schema: &ImageSchema,
     settings: &ModelSettings,
-    top_k: usize,
-) -> Result<(Inputs, usize), Problem> {
+    PredictQuery { top_k, remember }: PredictQuery,
+) -> Result<Asked<usize>, Problem> {
     check_top_k(top_k, 1, TOP_K_OF_QUERY)?;
     let mut inputs = Inputs::new(&settings.input);
     inputs.push(&image::decode(file, schema)?, &[]);
-    Ok((inputs, top_k))
+    Ok(Asked { inputs, pairs: top_k, plan: top_k, remember })
 }
 
 /// The answer as JSON.
@@ -250,18 +268,20 @@ fn write(model: &ModelName, answered: &Answered, top_k: usize) -> Result<Vec<u8>
 fn rank(answered: &Answered, top_k: usize) -> Result<Vec<Prediction<'_>>, Problem> {
     let labels = &answered.labels;
     let rows = answered.probabilities.chunks_exact(labels.len().max(1));
-    let prediction = |row: &[f32]| {
+    let prediction = |(index, row): (usize, &[f32])| {
         let top: Vec<Scored<'_>> = best(row, top_k)
             .into_iter()
             .map(|i| Scored { label: &labels[i], probability: row[i] })
             .collect();
         top.first().copied().map(|first| Prediction {
+            id: answered.ids.get(index).copied(),
             label: first.label,
             probability: first.probability,
             top,
         })
     };
-    rows.map(prediction)
+    rows.enumerate()
+        .map(prediction)
         .collect::<Option<_>>()
         .ok_or_else(|| Problem::internal("a version without labels"))
 }
@@ -285,16 +305,15 @@ pub(super) fn best(row: &[f32], k: usize) -> Vec<usize> {
 mod tests {
     use serde_json::json;
 
-    use std::time::Duration;
-
     use super::super::exchange::MAX_INPUTS;
     use super::*;
     use crate::domain::input::{InputSchema, TabularSchema};
 
-    fn read(body: &str) -> Result<(Inputs, usize), (u16, String)> {
+    fn read(body: &str) -> Result<Asked<usize>, (u16, String)> {
         let vector = TabularSchema { dim: Some(2), features: None };
         let settings = ModelSettings::new(InputSchema::Tabular(vector));
-        super::read(body.as_bytes(), &settings, 1).map_err(|problem| {
+        let query = PredictQuery { top_k: 1, remember: false };
+        super::read(body.as_bytes(), &settings, query).map_err(|problem| {
             let pointer = problem.errors().first().map(|error| error.pointer.clone());
             (problem.code().status().as_u16(), pointer.unwrap_or_default())
         })
@@ -302,8 +321,10 @@ mod tests {
 
     #[test]
     fn inputs_are_read_in_order() {
-        let (inputs, top_k) = read(r#"{"inputs": [[0, 1.5], [2, 3]]}"#).unwrap();
-        assert_eq!((inputs.all_numbers(), top_k), (&[0.0, 1.5, 2.0, 3.0][..], 1));
+        let asked = read(r#"{"inputs": [[0, 1.5], [2, 3]]}"#).unwrap();
+        assert_eq!((asked.inputs.all_numbers(), asked.plan), (&[0.0, 1.5, 2.0, 3.0][..], 1));
+        assert!(!asked.remember);
+        assert!(read(r#"{"inputs": [[0, 1]], "remember": true}"#).unwrap().remember);
     }
 
     #[test]
@@ -316,27 +337,22 @@ mod tests {
             (r#"{"inputs": [[0, 1]], "top_k": 0}"#, 422, "/top_k"),
             (r#"{"inputs": [[0, 1]], "top_k": -1}"#, 422, "/top_k"),
             (r#"{"inputs": [[0, 1]], "top_k": 1000001}"#, 422, "/top_k"),
-            (r#"{"inputs": [[0, 1]], "remember": true}"#, 422, "/remember"),
+            (r#"{"inputs": [[0, 1]], "remember": 1}"#, 422, "/remember"),
             (r#"{"top_k": 1}"#, 422, ""),
             (r#"{"inputs": [[0, 1]"#, 400, ""),
             (r#"{"inputs": [[0, NaN]]}"#, 400, ""),
         ] {
-            assert_eq!(read(body).unwrap_err(), (status, at.to_owned()), "{body}");
+            assert_eq!(read(body).err(), Some((status, at.to_owned())), "{body}");
         }
         let many = format!(r#"{{"inputs": [{}[0, 1]]}}"#, "[0, 1],".repeat(MAX_INPUTS));
-        assert_eq!(read(&many).unwrap_err().1, "/inputs");
+        assert_eq!(read(&many).err().unwrap().1, "/inputs");
     }
 
     #[test]
     fn an_answer_names_the_best_labels_best_first() {
         let labels = ["a", "b", "c"].map(str::to_owned);
-        let answered = Answered {
-            version: 3,
-            labels: labels.to_vec().into(),
-            probabilities: vec![0.25, 0.5, 0.25, 0.75, 0.0, 0.25],
-            waited: Duration::ZERO,
-            took: Duration::ZERO,
-        };
+        let answered =
+            Answered::new(3, labels.to_vec().into(), vec![0.25, 0.5, 0.25, 0.75, 0.0, 0.25]);
         let model = ModelName::parse("m").unwrap();
         let json = |top_k| -> serde_json::Value {
             serde_json::from_slice(&write(&model, &answered, top_k).unwrap()).unwrap()

@@ -17,7 +17,6 @@ use crate::domain::Invalid;
 use crate::domain::batch::Rejection;
 use crate::domain::input::{InputSchema, Inputs};
 use crate::domain::label::Label;
-use crate::domain::sample::{ContentHash, Samples};
 use crate::domain::settings::Missing;
 use crate::services::ingest::{Chunk, Part};
 
@@ -99,7 +98,7 @@ pub(super) struct Gatherer {
 impl Gatherer {
     /// Begins a batch of samples as `expected`, to be sent as `parts`.
     pub(super) fn new(expected: Expected, parts: mpsc::Sender<Part>) -> Self {
-        let chunk = empty_chunk(&expected.schema);
+        let chunk = Chunk::new(&expected.schema);
         Self { expected, parts, chunk, text_bytes: 0, n_received: 0 }
     }
 
@@ -127,17 +126,7 @@ impl Gatherer {
         let chunk = &mut self.chunk;
         match read(&self.expected, &mut chunk.samples.inputs) {
             Ok(Tag { label, id, subject, weight }) => {
-                let inputs = &chunk.samples.inputs;
-                let last = inputs.len() - 1;
-                let input = ContentHash::of_input(inputs.numbers(last), inputs.categories(last));
-                chunk.held_out.push(input.is_held_out());
-                chunk.samples.hashes.push(input.with_label(&label));
-                chunk.samples.labels.push(label);
-                chunk.samples.weights.push(weight);
-                chunk.samples.arrived.push(index);
-                chunk.client_ids.push(id);
-                chunk.subjects.push(subject);
-                chunk.indices.push(index);
+                chunk.tag_last(label, id, subject, weight, index);
             }
             Err(Invalid { detail: reason, .. }) => {
                 chunk.rejections.push(Rejection { index, reason });
@@ -159,17 +148,13 @@ impl Gatherer {
     }
 
     fn send(&mut self) -> Result<(), Unreadable> {
-        let full = std::mem::replace(&mut self.chunk, empty_chunk(&self.expected.schema));
+        let full = std::mem::replace(&mut self.chunk, Chunk::new(&self.expected.schema));
         self.text_bytes = 0;
         if full.samples.is_empty() && full.rejections.is_empty() {
             return Ok(());
         }
         self.parts.blocking_send(Part::Chunk(full)).map_err(|_| Unreadable::GivenUp)
     }
-}
-
-fn empty_chunk(schema: &InputSchema) -> Chunk {
-    Chunk { samples: Samples::empty(schema), ..Chunk::default() }
 }
 
 /// The members of a sample's JSON object, as they come.

@@ -13,11 +13,12 @@ use super::error::Problem;
 use super::extract::{AliasPath, Body, Json, ModelPath, Path, Query, VersionPath, expect_type};
 use super::page::{Page, PageQuery, PageRequest};
 use crate::domain::evaluation::{Evaluation, GateDecision};
+use crate::domain::live::{LiveFigures, RolledBack};
 use crate::domain::name::{AliasName, ModelName};
-use crate::domain::version::{Origin, VersionStatus};
+use crate::domain::version::{Canary, Origin, Pointing, VersionStatus};
+use crate::services::aliases::{self, AliasView};
 use crate::services::registry::{self, VersionView};
 use crate::services::{self, Context};
-use crate::storage::versions::Alias as StoredAlias;
 
 /// A version of a model: the immutable result of an update.
 #[derive(Debug, Serialize, ToSchema)]
@@ -49,6 +50,9 @@ pub struct Version {
     /// The aliases that point at it.
     #[schema(value_type = Vec<String>)]
     aliases: Vec<AliasName>,
+    /// Its figures on remembered predictions whose labels came; null in lists, and while there is none.
+    #[schema(required = true)]
+    live: Option<LiveFigures>,
 }
 
 /// A version's file.
@@ -64,7 +68,7 @@ pub struct Checkpoint {
 }
 
 fn render(model: &ModelName, view: VersionView) -> Version {
-    let VersionView { version, aliases } = view;
+    let VersionView { version, aliases, live } = view;
     let uri = format!("/v1/models/{model}/versions/{}/checkpoint", version.version);
     let checkpoint =
         Checkpoint { uri, bytes: version.checkpoint.bytes, sha256: version.checkpoint.sha256 };
@@ -80,6 +84,7 @@ fn render(model: &ModelName, view: VersionView) -> Version {
         evaluation: version.evaluation,
         gate: version.gate,
         aliases,
+        live,
     }
 }
 
@@ -92,14 +97,54 @@ pub struct Alias {
     /// The version that it points at.
     #[schema(example = 3)]
     version: i32,
+    /// The version that answers some clients instead.
+    #[schema(required = true)]
+    canary: Option<Canary>,
+    /// The version that is asked the same, and answers nobody.
+    #[schema(required = true)]
+    shadow: Option<Shadow>,
+    /// The version that it pointed at before; null where there is none to return to.
+    #[schema(required = true, example = 2)]
+    previous: Option<i32>,
+    /// Why it returned by itself (`gate.rollback`), where that was the last that happened to it.
+    #[schema(required = true)]
+    rolled_back: Option<RolledBack>,
     /// When it was last moved.
     #[serde(with = "time::serde::rfc3339")]
     updated_at: OffsetDateTime,
 }
 
-impl From<StoredAlias> for Alias {
-    fn from(StoredAlias { alias, version, updated_at }: StoredAlias) -> Self {
-        Self { alias, version, updated_at }
+/// A version that is asked what an alias is asked.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Shadow {
+    /// Its number.
+    #[schema(example = 9)]
+    version: i32,
+    /// Inputs that it was asked, by this process since it began.
+    compared: u64,
+    /// The share of these of which it said the same label as was answered; null while there is none.
+    #[schema(required = true, minimum = 0, maximum = 1)]
+    agreement: Option<f64>,
+}
+
+impl From<AliasView> for Alias {
+    fn from(AliasView { alias, agreement }: AliasView) -> Self {
+        let Pointing { version, canary, shadow } = alias.pointing;
+        let shadow = shadow.zip(agreement).map(|(version, agreement)| Shadow {
+            version,
+            compared: agreement.compared,
+            agreement: (agreement.compared > 0)
+                .then(|| agreement.agreed as f64 / agreement.compared as f64),
+        });
+        Self {
+            alias: alias.alias,
+            version,
+            canary,
+            shadow,
+            previous: alias.previous,
+            rolled_back: alias.rolled_back,
+            updated_at: alias.updated_at,
+        }
     }
 }
 
@@ -110,6 +155,14 @@ pub struct AliasTarget {
     /// The version's number.
     #[schema(minimum = 1, example = 3)]
     version: i32,
+    /// A version that answers a share of the clients instead; left out: none does. A client is told by its
+    /// `X-Client-Id`, else by its `Authorization`, and always answered by the same of the two; without
+    /// either, requests are drawn by chance. A new version that becomes `live` ends its canary.
+    canary: Option<Canary>,
+    /// A version that is asked the same afterwards, and answers nobody; left out: none is. What it is too far
+    /// behind with is passed over.
+    #[schema(minimum = 1, example = 9)]
+    shadow: Option<i32>,
 }
 
 /// A model's aliases, by name.
@@ -239,14 +292,14 @@ pub async fn list_aliases(
     State(context): State<Context>,
     Path(path): Path<ModelPath>,
 ) -> Result<axum::Json<Aliases>, Problem> {
-    let aliases = registry::aliases(&context, &path.model).await?;
-    let items = aliases.into_iter().map(Alias::from).collect();
+    let listed = aliases::list(&context, &path.model).await?;
+    let items = listed.into_iter().map(Alias::from).collect();
     Ok(axum::Json(Aliases { items, next_cursor: () }))
 }
 
-/// Point an alias at a version: promote it, or roll back.
+/// Point an alias at a version: promote it, or roll back; and say who else is asked.
 ///
-/// The version is loaded first, so that an alias never points at what cannot answer.
+/// Versions are loaded first, so that an alias never points at what cannot answer.
 #[utoipa::path(put, path = "/v1/models/{model}/aliases/{alias}", operation_id = "putAlias",
     tag = "versions", params(AliasPath), request_body = AliasTarget,
     responses((status = 200, description = "The alias as it is now.", body = Alias)))]
@@ -255,7 +308,9 @@ pub async fn put_alias(
     Path(path): Path<AliasPath>,
     Json(target): Json<AliasTarget>,
 ) -> Result<axum::Json<Alias>, Problem> {
-    let alias = registry::put_alias(&context, &path.model, &path.alias, target.version).await?;
+    let AliasTarget { version, canary, shadow } = target;
+    let to = Pointing { version, canary, shadow };
+    let alias = aliases::put(&context, &path.model, &path.alias, &to).await?;
     Ok(axum::Json(alias.into()))
 }
 
@@ -270,7 +325,7 @@ pub async fn delete_alias(
     State(context): State<Context>,
     Path(path): Path<AliasPath>,
 ) -> Result<StatusCode, Problem> {
-    registry::delete_alias(&context, &path.model, &path.alias).await?;
+    aliases::delete(&context, &path.model, &path.alias).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

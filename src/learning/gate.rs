@@ -188,6 +188,7 @@ mod tests {
         max_drop: None,
         max_forgetting: None,
         max_class_drop: None,
+        rollback: None,
     };
 
     /// What came of samples: whether they are earlier ones, their label, and of how many the
@@ -346,6 +347,7 @@ mod tests {
             max_drop: Some(0.0),
             max_forgetting: Some(0.0),
             max_class_drop: Some(0.0),
+            rollback: None,
         };
         let nothing = decision(all.clone(), &[]);
         assert!(nothing.passed);

@@ -32,7 +32,6 @@ mod judges;
 mod loss;
 mod minibatch;
 mod network;
-mod noise;
 mod normalize;
 mod optimizer;
 mod outlier;
@@ -56,6 +55,7 @@ mod text;
 mod train;
 
 pub mod checkpoint;
+pub mod noise;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -74,7 +74,7 @@ use report::Chosen;
 use subset::Subset;
 use train::Material;
 
-pub use evaluate::{MOST_HELD_OUT, held_out_per_label};
+pub use evaluate::{MOST_HELD_OUT, calibration_error, held_out_per_label};
 pub use import::import;
 pub use predict::{PredictError, Predictor};
 pub use snapshot::Snapshot;

@@ -4,7 +4,9 @@
 //! shares of the same samples, so its test is paired: with b samples that only the first answers
 //! rightly, c only the second, of n, half a sample is added to each cell of the table (Agresti &
 //! Min 2005): b' = b + ½, c' = c + ½, n' = n + 2, and `(b' − c')/n'` has the standard error
-//! `√(b' + c' − (b' − c')²/n')/n'`. A single share has Wilson's interval (1927).
+//! `√(b' + c' − (b' − c')²/n')/n'`. A single share has Wilson's interval (1927). Two shares of different
+//! samples are compared with one right and one wrong answer added to each (Agresti & Caffo 2000): their
+//! difference has the standard error `√(p₁(1 − p₁)/n₁ + p₂(1 − p₂)/n₂)`.
 
 /// How often chance alone may speak against what is right.
 pub(super) const LEVEL: f64 = 0.05;
@@ -24,6 +26,32 @@ pub(super) fn margin_of_share(share: f64, n: usize) -> f64 {
     let centre = share + z * z / (2.0 * n);
     let spread = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
     (centre + spread) / (1.0 + z * z / n) - share
+}
+
+/// A share of right answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Right answers.
+    pub right: usize,
+    /// All answers.
+    pub n: usize,
+}
+
+impl Share {
+    /// The share; not a number where there is no answer.
+    pub fn value(self) -> f64 {
+        self.right as f64 / self.n as f64
+    }
+
+    /// Whether this share is below one of other samples, at a one-sided `confidence` of ½ to below 1.
+    pub fn is_below(self, other: Self, confidence: f64) -> bool {
+        let [(one, one_error), (two, two_error)] = [self, other].map(|share| {
+            let n = share.n as f64 + 2.0;
+            let value = (share.right as f64 + 1.0) / n;
+            (value, value * (1.0 - value) / n)
+        });
+        two - one > quantile(1.0 - confidence) * (one_error + two_error).sqrt()
+    }
 }
 
 /// A drop in right answers from a first network to a second on the same samples.
@@ -104,6 +132,29 @@ mod tests {
         let least = drop.value() - drop.margin(1.645);
         assert!((least - (29.0 / 302.0 - 1.645 * error)).abs() < 1e-12);
         assert!(Drop::default().excess(0.0).is_finite());
+    }
+
+    #[test]
+    fn two_shares_differ_where_chance_does_not_explain_it() {
+        let share = |right, n| Share { right, n };
+        // By hand: 151/202 and 182/202, a difference of 0.15347 and a standard error of 0.03709: 4.14 of
+        // them, which 99.99 % are exceeded by at 3.72 and 99.999 % at 4.26.
+        assert!(share(150, 200).is_below(share(181, 200), 0.9999));
+        assert!(!share(150, 200).is_below(share(181, 200), 0.99999));
+        assert!(!share(181, 200).is_below(share(150, 200), 0.5));
+        assert!(!share(0, 0).is_below(share(1, 1), 0.95) && share(9, 10).value() == 0.9);
+    }
+
+    #[test]
+    fn chance_alone_speaks_against_a_share_about_as_often_as_it_may() {
+        use rand::{Rng, SeedableRng};
+        let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(1);
+        for (p, n) in [(0.9, 200), (0.6, 200), (0.97, 1_000)] {
+            let mut draw = || Share { right: (0..n).filter(|_| random.gen_bool(p)).count(), n };
+            let below = (0..4_000).filter(|_| draw().is_below(draw(), 0.95)).count();
+            // 200 are to be expected, with a standard deviation of 14.
+            assert!((120..260).contains(&below), "{p} {n}: {below}");
+        }
     }
 
     #[test]

@@ -15,10 +15,11 @@ use super::{Context, ServiceError, access, registry};
 use crate::domain::audit::Action;
 use crate::domain::name::{AliasName, LIVE, ModelName};
 use crate::domain::update::Trigger;
+use crate::domain::version::Pointing;
 use crate::storage::models::{self, Model};
 use crate::storage::notices::{self, Notice};
 use crate::storage::samples::{self, Deleted, Which};
-use crate::storage::{StorageError, audit, batches, decisions, versions};
+use crate::storage::{StorageError, aliases, audit, batches, decisions, versions};
 
 /// What was forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,8 +125,9 @@ async fn go_back(
     block: i64,
 ) -> Result<Option<UpdateRef>, ServiceError> {
     let live = AliasName::parse(LIVE)?;
-    let aliases = versions::aliases(db, model.id).await?;
-    let was = aliases.iter().find(|alias| alias.alias == live).map(|alias| alias.version);
+    let aliases = aliases::list(db, model.id).await?;
+    let was = aliases.iter().find(|alias| alias.alias == live);
+    let was = was.map(|alias| alias.pointing.version);
     let Some(was) = was else { return Ok(None) };
     let back = versions::last_before(db, model.id, was, block).await?;
     if back == Some(was) {
@@ -135,10 +137,10 @@ async fn go_back(
         Some(version) => {
             // Loaded first, so that an alias never points at what cannot answer.
             context.serving.warm(context, model, version).await?;
-            versions::put_alias(db, model.id, &live, version).await?;
+            aliases::put(db, model.id, &live, &Pointing::at(version)).await?;
         }
         None => {
-            versions::delete_alias(db, model.id, &live).await?;
+            aliases::delete(db, model.id, &live).await?;
         }
     }
     samples::unlearn(db, model.id, back.unwrap_or(0)).await?;

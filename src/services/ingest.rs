@@ -4,8 +4,6 @@
 //! answer kept for its idempotency key are one transaction, held under the model's lock and only
 //! while the samples are written: the client has sent everything by then.
 
-use std::collections::{HashMap, HashSet};
-
 use sqlx::{PgConnection, PgTransaction};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -14,14 +12,19 @@ use super::requests::{self, UpdateRef};
 use super::{Context, ServiceError, registry};
 use crate::domain::Invalid;
 use crate::domain::batch::{Rejection, Verdicts};
-use crate::domain::label::{Label, MAX_LABELS};
+use crate::domain::input::InputSchema;
+use crate::domain::label::Label;
 use crate::domain::name::ModelName;
-use crate::domain::sample::Samples;
+use crate::domain::sample::{ContentHash, Samples};
 use crate::domain::update::Trigger;
 use crate::storage::batches::{self, Batch};
 use crate::storage::idempotency::{self, GivenAnswer};
 use crate::storage::models::{self, Model};
-use crate::storage::samples::{self, NewRows};
+use crate::storage::samples;
+
+mod writer;
+
+pub(super) use writer::Writer;
 
 /// A batch as it is read: its chunks in order, then the end. One that breaks off before its end is
 /// not stored.
@@ -49,6 +52,35 @@ pub struct Chunk {
     pub indices: Vec<u64>,
     /// The bad samples.
     pub rejections: Vec<Rejection>,
+}
+
+impl Chunk {
+    /// Nothing yet, of inputs as `schema` says.
+    pub fn new(schema: &InputSchema) -> Self {
+        Self { samples: Samples::empty(schema), ..Self::default() }
+    }
+
+    /// Makes a good sample of the input that was added last; `index` is its place in the batch.
+    pub fn tag_last(
+        &mut self,
+        label: Label,
+        client_id: Option<String>,
+        subject: Option<String>,
+        weight: f32,
+        index: u64,
+    ) {
+        let inputs = &self.samples.inputs;
+        let last = inputs.len() - 1;
+        let input = ContentHash::of_input(inputs.numbers(last), inputs.categories(last));
+        self.held_out.push(input.is_held_out());
+        self.samples.hashes.push(input.with_label(&label));
+        self.samples.labels.push(label);
+        self.samples.weights.push(weight);
+        self.samples.arrived.push(index);
+        self.client_ids.push(client_id);
+        self.subjects.push(subject);
+        self.indices.push(index);
+    }
 }
 
 /// Whether a batch queues an update.
@@ -155,7 +187,14 @@ pub async fn ingest(
         keep_answer(&mut tx, &model, BATCHES, key, render(&ingested)).await?;
     }
     tx.commit().await?;
-    let verdicts = &ingested.batch.verdicts;
+    count(&ingested.batch.verdicts);
+    Ok(Answer::New(ingested))
+}
+
+const BATCHES: &str = "batches";
+
+/// Counts what became of samples, once it is committed.
+pub(super) fn count(verdicts: &Verdicts) {
     for (verdict, count) in [
         ("accepted", verdicts.accepted),
         ("duplicate", verdicts.duplicates),
@@ -163,17 +202,14 @@ pub async fn ingest(
     ] {
         metrics::counter!("perennial_samples_total", "verdict" => verdict).increment(count);
     }
-    Ok(Answer::New(ingested))
 }
-
-const BATCHES: &str = "batches";
 
 fn refusals(verdicts: &Verdicts) -> Vec<Invalid> {
     let refusal = |bad: &Rejection| Invalid::at(format!("/samples/{}", bad.index), &bad.reason);
     verdicts.rejections.iter().map(refusal).collect()
 }
 
-async fn lock(db: &mut PgConnection, model: &Model) -> Result<Model, ServiceError> {
+pub(super) async fn lock(db: &mut PgConnection, model: &Model) -> Result<Model, ServiceError> {
     models::lock(db, model.id)
         .await?
         .ok_or_else(|| ServiceError::NotFound(format!("model {}", model.name)))
@@ -181,7 +217,7 @@ async fn lock(db: &mut PgConnection, model: &Model) -> Result<Model, ServiceErro
 
 /// Queues an update where the batch asks for one, or the schedule says that it is time. Until then
 /// a batch belongs to the update that is queued already, if there is one.
-async fn queue_update(
+pub(super) async fn queue_update(
     db: &mut PgConnection,
     model: &Model,
     policy: UpdatePolicy,
@@ -199,106 +235,6 @@ async fn queue_update(
     match due {
         true => Ok(Some(requests::enqueue(db, model.id, trigger, false).await?)),
         false => requests::queued(db, model.id).await,
-    }
-}
-
-/// Writes the chunks of one batch, block by block.
-struct Writer<'a> {
-    db: &'a mut PgConnection,
-    model: &'a Model,
-    batch: Uuid,
-    labels: HashMap<Label, i32>,
-    verdicts: Verdicts,
-}
-
-impl<'a> Writer<'a> {
-    async fn new(
-        db: &'a mut PgConnection,
-        model: &'a Model,
-        batch: Uuid,
-    ) -> Result<Self, ServiceError> {
-        let labels = models::labels(db, model.id).await?.into_iter().collect();
-        Ok(Self { db, model, batch, labels, verdicts: Verdicts::default() })
-    }
-
-    /// Stores what is new of a chunk, and counts the rest.
-    async fn write(&mut self, mut chunk: Chunk) -> Result<(), ServiceError> {
-        self.verdicts.received += (chunk.samples.len() + chunk.rejections.len()) as u64;
-        let mut new = self.drop_duplicates(&chunk).await?;
-        self.number_labels(&mut chunk, &mut new).await?;
-        // In the batch's order, whatever the reason.
-        chunk.rejections.sort_by_key(|rejection| rejection.index);
-        for Rejection { index, reason } in chunk.rejections {
-            self.verdicts.reject(index, reason);
-        }
-        if new.is_empty() {
-            return Ok(());
-        }
-        self.verdicts.accepted += new.len() as u64;
-        let mut rows = NewRows::default();
-        for &i in &new {
-            rows.labels.push(self.labels[&chunk.samples.labels[i]]);
-            rows.weights.push(chunk.samples.weights[i]);
-            rows.held_out.push(chunk.held_out[i]);
-            rows.hashes.push(chunk.samples.hashes[i].0.to_vec());
-            rows.client_ids.push(chunk.client_ids[i].clone());
-            rows.subjects.push(chunk.subjects[i].clone());
-        }
-        let inputs = chunk.samples.select(&new).inputs;
-        let block = samples::insert_block(self.db, self.model.id, self.batch, &inputs).await?;
-        Ok(samples::insert_rows(self.db, self.model.id, block, &rows).await?)
-    }
-
-    /// The places of the samples that the model does not have, by content or by client id.
-    async fn drop_duplicates(&mut self, chunk: &Chunk) -> Result<Vec<usize>, ServiceError> {
-        let hashes: Vec<Vec<u8>> = chunk.samples.hashes.iter().map(|h| h.0.to_vec()).collect();
-        let ids: Vec<String> = chunk.client_ids.iter().flatten().cloned().collect();
-        let known = samples::known_hashes(self.db, self.model.id, &hashes).await?;
-        let mut known: HashSet<_> = known.into_iter().collect();
-        let mut known_ids: HashSet<String> = match ids.is_empty() {
-            true => HashSet::new(),
-            false => {
-                let ids = samples::known_client_ids(self.db, self.model.id, &ids).await?;
-                ids.into_iter().collect()
-            }
-        };
-        let mut new = Vec::with_capacity(chunk.samples.len());
-        for (i, (hash, id)) in chunk.samples.hashes.iter().zip(&chunk.client_ids).enumerate() {
-            if known.contains(hash) || id.as_ref().is_some_and(|id| known_ids.contains(id)) {
-                self.verdicts.duplicates += 1;
-                continue;
-            }
-            known.insert(*hash);
-            known_ids.extend(id.clone());
-            new.push(i);
-        }
-        Ok(new)
-    }
-
-    /// Numbers the labels that are new, and rejects samples whose label would be one too many.
-    async fn number_labels(
-        &mut self,
-        chunk: &mut Chunk,
-        new: &mut Vec<usize>,
-    ) -> Result<(), ServiceError> {
-        let mut kept = Vec::with_capacity(new.len());
-        for &i in new.iter() {
-            let label = &chunk.samples.labels[i];
-            if !self.labels.contains_key(label) {
-                let number = self.labels.len();
-                if number >= MAX_LABELS {
-                    let reason = format!("label is new, and the model has {MAX_LABELS} already");
-                    chunk.rejections.push(Rejection { index: chunk.indices[i], reason });
-                    continue;
-                }
-                let number = number as i32;
-                models::insert_label(self.db, self.model.id, number, label).await?;
-                self.labels.insert(label.clone(), number);
-            }
-            kept.push(i);
-        }
-        *new = kept;
-        Ok(())
     }
 }
 

@@ -4,12 +4,17 @@
 //! nothing of HTTP. All functions take the [`Context`] that the composition root made.
 
 pub mod access;
+pub mod aliases;
 pub mod events;
 pub mod forget;
+pub mod feedback;
 pub mod ingest;
 pub mod registry;
 pub mod import;
+pub mod remember;
 pub mod requests;
+pub mod rollback;
+pub mod room;
 pub mod serving;
 pub mod retention;
 pub mod slots;
@@ -37,6 +42,8 @@ pub struct Context {
     pub access: Arc<access::Access>,
     /// What answers predictions.
     pub serving: Arc<serving::Serving>,
+    /// Predictions that wait to be written.
+    pub remembered: Arc<remember::Remembered>,
     /// Notices from every process, this one too.
     pub notices: broadcast::Sender<Notice>,
     /// What passes events on to whoever listens in this process.

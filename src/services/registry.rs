@@ -4,18 +4,21 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::{Context, ServiceError, access, import};
+use super::{Context, ServiceError, access, feedback, import};
 use crate::domain::Invalid;
 use crate::domain::audit::Action;
-use crate::domain::name::{AliasName, LIVE, ModelName};
+use crate::domain::live::LiveFigures;
+use crate::domain::name::{AliasName, ModelName};
 use crate::domain::settings::ModelSettings;
 use crate::domain::version::VersionStatus;
 use crate::storage::StorageError;
+use crate::storage::aliases::{self, Alias};
 use crate::storage::audit::{self, Entry};
 use crate::storage::checkpoints::CheckpointRef;
 use crate::storage::models::{self, LiveModel, Model, ModelCounts, ModelId};
 use crate::storage::notices::{self, Notice};
-use crate::storage::versions::{self, Alias, NewVersion, Version};
+use crate::storage::predictions;
+use crate::storage::versions::{self, NewVersion, Version};
 
 /// A model with what it holds.
 #[derive(Debug, Clone)]
@@ -39,6 +42,8 @@ pub struct VersionView {
     pub version: Version,
     /// Its aliases.
     pub aliases: Vec<AliasName>,
+    /// Its figures on predictions whose labels came; where it was asked for alone.
+    pub live: Option<LiveFigures>,
 }
 
 /// Creates a model, which goes on from `base` where it is given.
@@ -80,7 +85,7 @@ pub(super) async fn add_version(
     let number = models::take_version(db, id).await?;
     versions::insert(db, id, number, new).await?;
     if new.status == VersionStatus::Published {
-        versions::put_alias(db, id, &AliasName::parse(LIVE)?, number).await?;
+        aliases::publish(db, id, number).await?;
     }
     Ok(number)
 }
@@ -152,8 +157,9 @@ async fn views(db: &mut PgConnection, models: Vec<Model>) -> Result<Vec<ModelVie
     for model in models {
         let none = ModelCounts { samples: 0, pending: 0 };
         let ModelCounts { samples, pending } = counts.get(&model.id).copied().unwrap_or(none);
-        let aliases = versions::aliases(db, model.id).await?;
-        let live_version = aliases.iter().find(|alias| alias.alias.is_live()).map(|a| a.version);
+        let aliases = aliases::list(db, model.id).await?;
+        let live_version =
+            aliases.iter().find(|alias| alias.alias.is_live()).map(|a| a.pointing.version);
         let labels = models::labels(db, model.id).await?;
         let labels = labels.into_iter().map(|(label, _)| label.as_str().to_owned()).collect();
         views.push(ModelView { model, live_version, labels, samples, pending_samples: pending });
@@ -210,6 +216,7 @@ pub async fn delete(context: &Context, name: &ModelName) -> Result<(), ServiceEr
     if !models::delete(&mut tx, model.id).await? {
         return Err(ServiceError::NotFound(format!("model {name}")));
     }
+    predictions::delete_of_model(&mut tx, model.id).await?;
     audit::record(&mut tx, access::actor().as_deref(), Action::ModelDeleted, name, json!({}))
         .await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
@@ -240,7 +247,7 @@ pub async fn list_versions(
     let mut db = context.pool.acquire().await?;
     let model = find_in(&mut db, name).await?;
     let versions = versions::list(&mut db, model.id, before, limit).await?;
-    let aliases = versions::aliases(&mut db, model.id).await?;
+    let aliases = aliases::list(&mut db, model.id).await?;
     Ok(versions.into_iter().map(|version| with_aliases(version, &aliases)).collect())
 }
 
@@ -256,8 +263,9 @@ pub async fn get_version(
     let mut db = context.pool.acquire().await?;
     let model = find_in(&mut db, name).await?;
     let version = find_version(&mut db, &model, number).await?;
-    let aliases = versions::aliases(&mut db, model.id).await?;
-    Ok(with_aliases(version, &aliases))
+    let aliases = aliases::list(&mut db, model.id).await?;
+    let live = feedback::live_figures(&mut db, model.id, number).await?;
+    Ok(VersionView { live, ..with_aliases(version, &aliases) })
 }
 
 pub(super) async fn find_version(
@@ -268,14 +276,14 @@ pub(super) async fn find_version(
     versions::find(db, model.id, number).await?.ok_or_else(|| no_version(model, number))
 }
 
-fn no_version(model: &Model, number: i32) -> ServiceError {
+pub(super) fn no_version(model: &Model, number: i32) -> ServiceError {
     ServiceError::NotFound(format!("version {number} of model {}", model.name))
 }
 
 fn with_aliases(version: Version, aliases: &[Alias]) -> VersionView {
-    let points_here = |alias: &&Alias| alias.version == version.version;
+    let points_here = |alias: &&Alias| alias.pointing.version == version.version;
     let aliases = aliases.iter().filter(points_here).map(|alias| alias.alias.clone()).collect();
-    VersionView { version, aliases }
+    VersionView { version, aliases, live: None }
 }
 
 /// A version's checkpoint file.
@@ -290,70 +298,6 @@ pub async fn checkpoint(
     let checkpoint = get_version(context, name, number).await?.version.checkpoint;
     let file = super::serving::read_checkpoint(&context.checkpoints, number, &checkpoint).await?;
     Ok((checkpoint, file))
-}
-
-/// A model's aliases, by name.
-///
-/// # Errors
-/// [`ServiceError::NotFound`] when there is no such model.
-pub async fn aliases(context: &Context, name: &ModelName) -> Result<Vec<Alias>, ServiceError> {
-    let mut db = context.pool.acquire().await?;
-    let model = find_in(&mut db, name).await?;
-    Ok(versions::aliases(&mut db, model.id).await?)
-}
-
-/// Points an alias at a version: promotes it, or rolls back. The version is loaded first, so that
-/// an alias never points at what cannot answer.
-///
-/// # Errors
-/// [`ServiceError::NotFound`] when there is no such model or version,
-/// [`ServiceError::VersionDamaged`] when the version cannot be used.
-pub async fn put_alias(
-    context: &Context,
-    name: &ModelName,
-    alias: &AliasName,
-    number: i32,
-) -> Result<Alias, ServiceError> {
-    let model = find(context, name).await?;
-    context.serving.warm(context, &model, number).await?;
-    let mut tx = context.pool.begin().await?;
-    // It may have been removed since it was loaded.
-    if !versions::hold(&mut tx, model.id, number).await? {
-        return Err(no_version(&model, number));
-    }
-    let alias = versions::put_alias(&mut tx, model.id, alias, number).await?;
-    let detail = json!({"alias": alias.alias.as_str(), "version": number});
-    audit::record(&mut tx, access::actor().as_deref(), Action::AliasMoved, name, detail).await?;
-    notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
-    tx.commit().await?;
-    refresh(context, name).await;
-    Ok(alias)
-}
-
-/// Deletes an alias other than `live`.
-///
-/// # Errors
-/// [`ServiceError::Conflict`] for `live`, [`ServiceError::NotFound`] when there is no such alias.
-pub async fn delete_alias(
-    context: &Context,
-    name: &ModelName,
-    alias: &AliasName,
-) -> Result<(), ServiceError> {
-    if alias.is_live() {
-        let detail = format!("the alias {LIVE} cannot be deleted; point it at another version");
-        return Err(ServiceError::Conflict(detail));
-    }
-    let mut tx = context.pool.begin().await?;
-    let model = find_in(&mut tx, name).await?;
-    if !versions::delete_alias(&mut tx, model.id, alias).await? {
-        return Err(ServiceError::NotFound(format!("alias {alias} of model {name}")));
-    }
-    let detail = json!({"alias": alias.as_str()});
-    audit::record(&mut tx, access::actor().as_deref(), Action::AliasDeleted, name, detail).await?;
-    notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
-    tx.commit().await?;
-    refresh(context, name).await;
-    Ok(())
 }
 
 /// What was done to models by request, before entry `before`, newest first.

@@ -17,17 +17,23 @@ use tokio::sync::Semaphore;
 use super::{Context, ServiceError, registry};
 use crate::domain::name::{AliasName, ModelName};
 use crate::domain::update::Outcome;
+use crate::domain::version::Pointing;
 use crate::learning::{Device, Predictor, checkpoint};
 use crate::storage::StorageError;
+use crate::storage::aliases;
 use crate::storage::checkpoints::{CheckpointRef, Checkpoints};
 use crate::storage::jobs::Job;
 use crate::storage::models::{self, Model, ModelId};
 use crate::storage::versions;
 
+mod canary;
 mod chosen;
+mod shadow;
 mod statistics;
 
 pub use chosen::{Answered, Chosen, choose};
+use shadow::Shadows;
+pub use shadow::{Agreement, Question};
 use statistics::Statistics;
 pub use statistics::{Begun, Figures, Spans, Tally};
 
@@ -45,7 +51,7 @@ pub enum Target {
 pub struct Route {
     /// The model.
     pub model: Model,
-    aliases: HashMap<AliasName, i32>,
+    aliases: HashMap<AliasName, Pointing>,
     /// The newest published version; 0 when there is none.
     newest: i32,
 }
@@ -75,6 +81,7 @@ pub struct Serving {
     changes: AtomicU64,
     loaded: Cache<VersionKey, Loaded, BySize>,
     statistics: Statistics,
+    shadows: Shadows,
     /// Bounds the heavy answers that are computed at a time.
     heavy: Semaphore,
     /// Whether the live versions were loaded once.
@@ -91,6 +98,7 @@ impl Serving {
             changes: AtomicU64::new(0),
             loaded: Cache::with_weighter(EXPECTED_VERSIONS, capacity_bytes, BySize),
             statistics: Statistics::new(),
+            shadows: Shadows::new(),
             heavy: Semaphore::new(threads.max(1)),
             is_warm: AtomicBool::new(false),
         }
@@ -163,6 +171,11 @@ impl Serving {
         self.statistics.figures(&(route.model.id, version))
     }
 
+    /// How often a version's shadow agreed with it, in this process.
+    pub fn agreement(&self, model: ModelId, version: i32, shadow: i32) -> Agreement {
+        self.shadows.agreement(&(model, version, shadow))
+    }
+
     /// Makes sure that whoever has seen this update publish is answered by its version, or a later
     /// one, from now on.
     pub async fn expect(&self, context: &Context, job: &Job) {
@@ -210,15 +223,15 @@ impl Serving {
         let changes = self.changes.load(Ordering::Acquire);
         let mut db = context.pool.acquire().await?;
         let model = registry::find_in(&mut db, name).await?;
-        let aliases = versions::aliases(&mut db, model.id).await?;
+        let aliases = aliases::list(&mut db, model.id).await?;
         let newest = versions::published(&mut db, model.id).await?.last().copied().unwrap_or(0);
         drop(db);
-        let aliases: HashMap<_, _> = aliases.into_iter().map(|a| (a.alias, a.version)).collect();
+        let aliases: HashMap<_, _> = aliases.into_iter().map(|a| (a.alias, a.pointing)).collect();
         let route = Arc::new(Route { model, aliases, newest });
-        if let Some(live) = route.live()
-            && let Err(error) = self.warm(context, &route.model, live).await
-        {
-            tracing::error!(%error, model = %name, version = live, "the live version cannot be loaded");
+        for version in route.live_pointing().iter().flat_map(Pointing::versions) {
+            if let Err(error) = self.warm(context, &route.model, version).await {
+                tracing::error!(%error, model = %name, version, "a live version cannot be loaded");
+            }
         }
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
         if self.changes.load(Ordering::Acquire) == changes {
@@ -256,14 +269,27 @@ impl Serving {
 impl Route {
     /// The version that predictions use.
     pub fn live(&self) -> Option<i32> {
-        self.aliases.iter().find(|(alias, _)| alias.is_live()).map(|(_, &version)| version)
+        self.live_pointing().map(|pointing| pointing.version)
     }
 
-    fn resolve(&self, target: &Target) -> Result<i32, ServiceError> {
+    fn live_pointing(&self) -> Option<Pointing> {
+        self.aliases.iter().find(|(alias, _)| alias.is_live()).map(|(_, &pointing)| pointing)
+    }
+
+    /// The version that answers this client, and the shadow that is asked the same.
+    fn resolve(
+        &self,
+        target: &Target,
+        client: Option<&[u8]>,
+    ) -> Result<(i32, Option<i32>), ServiceError> {
         match target {
-            Target::Version(version) => Ok(*version),
+            Target::Version(version) => Ok((*version, None)),
             Target::Alias(alias) => match self.aliases.get(alias) {
-                Some(&version) => Ok(version),
+                Some(pointing) => Ok(match canary::of_client(pointing, self.model.id, client) {
+                    // A shadow is compared with the alias's own version.
+                    Some(canary) => (canary, None),
+                    None => (pointing.version, pointing.shadow),
+                }),
                 None if alias.is_live() => Err(ServiceError::Conflict(format!(
                     "model {} has no version yet; send samples and wait for its first update",
                     self.model.name

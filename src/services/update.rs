@@ -15,12 +15,13 @@ use crate::domain::update::{Outcome, Phase, Report, UpdateStatus};
 use crate::domain::version::{Origin, VersionStatus};
 use crate::learning::{self, Event, LearnerState, LearningError, Learnt, checkpoint};
 use crate::storage::StorageError;
+use crate::storage::aliases;
 use crate::storage::decisions;
 use crate::storage::jobs::{self, Claim, Ending, Job, horizon};
 use crate::storage::models::{self, Model, ModelId};
 use crate::storage::notices::{self, Notice};
 use crate::storage::samples;
-use crate::storage::versions::{self, NewVersion};
+use crate::storage::versions::NewVersion;
 
 mod decided;
 mod held_out;
@@ -266,8 +267,8 @@ async fn write_checkpoint(
 }
 
 async fn live_version(db: &mut PgConnection, id: ModelId) -> Result<Option<i32>, StorageError> {
-    let aliases = versions::aliases(db, id).await?;
-    Ok(aliases.iter().find(|alias| alias.alias.is_live()).map(|alias| alias.version))
+    let aliases = aliases::list(db, id).await?;
+    Ok(aliases.iter().find(|alias| alias.alias.is_live()).map(|alias| alias.pointing.version))
 }
 
 /// Takes the model's lock and checks that what the run began with still holds: no sample was

@@ -3,6 +3,7 @@
 //! One statement a function; functions take a connection, so that a service composes them into one
 //! transaction. Not found is `Ok(None)`.
 
+pub mod aliases;
 pub mod audit;
 pub mod batches;
 pub mod block;
@@ -17,6 +18,7 @@ pub mod models;
 pub mod notices;
 pub mod orphans;
 pub mod retention;
+pub mod predictions;
 pub mod samples;
 pub mod snapshots;
 pub mod versions;

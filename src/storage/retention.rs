@@ -32,7 +32,7 @@ pub async fn versions(
                                  WHERE model_id = $1 AND removed_at IS NULL
                                  ORDER BY version DESC LIMIT $2)
            AND NOT EXISTS (SELECT FROM aliases a
-                           WHERE a.model_id = $1 AND v.version IN (a.version, a.previous))
+                           WHERE a.model_id = $1 AND v.version IN (a.version, a.previous, a.canary_version, a.shadow))
            AND NOT EXISTS (SELECT FROM aliases a
                            JOIN versions live ON live.model_id = $1 AND live.version = a.version
                            WHERE a.model_id = $1 AND a.alias = 'live' AND live.parent = v.version)

@@ -1,4 +1,4 @@
-//! Versions and the aliases that point at them.
+//! Versions: what updates made.
 
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -9,7 +9,6 @@ use super::StorageError;
 use super::checkpoints::CheckpointRef;
 use super::models::ModelId;
 use crate::domain::evaluation::{Evaluation, GateDecision};
-use crate::domain::name::AliasName;
 use crate::domain::version::{Origin, VersionStatus};
 
 /// A version's row.
@@ -56,17 +55,6 @@ pub struct NewVersion {
     pub evaluation: Evaluation,
     /// The gate's decision.
     pub gate: GateDecision,
-}
-
-/// A movable name of a version.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Alias {
-    /// The name.
-    pub alias: AliasName,
-    /// The version it points at.
-    pub version: i32,
-    /// When it was last moved.
-    pub updated_at: OffsetDateTime,
 }
 
 macro_rules! version {
@@ -286,59 +274,4 @@ pub async fn checkpoint_paths(
     )
     .fetch_all(db)
     .await?)
-}
-
-/// Points an alias at a version that exists.
-pub async fn put_alias(
-    db: &mut PgConnection,
-    model: ModelId,
-    alias: &AliasName,
-    version: i32,
-) -> Result<Alias, StorageError> {
-    let updated_at = sqlx::query_scalar!(
-        "INSERT INTO aliases (model_id, alias, version) VALUES ($1, $2, $3)
-         ON CONFLICT (model_id, alias) DO UPDATE
-         SET version = excluded.version, updated_at = now(),
-             previous = CASE WHEN excluded.version = aliases.version THEN aliases.previous
-                             ELSE aliases.version END
-         RETURNING updated_at",
-        model.0,
-        alias.as_str(),
-        version,
-    )
-    .fetch_one(db)
-    .await?;
-    Ok(Alias { alias: alias.clone(), version, updated_at })
-}
-
-/// A model's aliases, by name.
-pub async fn aliases(db: &mut PgConnection, model: ModelId) -> Result<Vec<Alias>, StorageError> {
-    let rows = sqlx::query!(
-        "SELECT alias, version, updated_at FROM aliases WHERE model_id = $1 ORDER BY alias",
-        model.0,
-    )
-    .fetch_all(db)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            let alias = AliasName::parse(row.alias)?;
-            Ok(Alias { alias, version: row.version, updated_at: row.updated_at })
-        })
-        .collect()
-}
-
-/// Deletes an alias; false when there is none of this name.
-pub async fn delete_alias(
-    db: &mut PgConnection,
-    model: ModelId,
-    alias: &AliasName,
-) -> Result<bool, StorageError> {
-    let done = sqlx::query!(
-        "DELETE FROM aliases WHERE model_id = $1 AND alias = $2",
-        model.0,
-        alias.as_str(),
-    )
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected() == 1)
 }

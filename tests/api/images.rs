@@ -286,6 +286,15 @@ async fn a_bare_image_is_predicted_as_in_json() {
         assert_eq!(answer.expect(200), expected);
     }
 
+    // A file is remembered where the query says so, as the very image.
+    let remembered = format!("{predict}?remember=true");
+    let answer = api.post_bytes(&remembered, "image/png", png("down", 301)).await.expect(200);
+    let item = json!({"prediction_id": answer["predictions"][0]["id"], "label": "down"});
+    let feedback = api.post("/v1/models/m/feedback", json!({"items": [item]})).await.expect(200);
+    assert_eq!(feedback["accepted"], 1, "{feedback}");
+    let body = form(&[("down", "301.png", &png("down", 301))]);
+    assert_eq!(counts(api.post_bytes("/v1/models/m/batches", FORM, body).await), (0, 1, 0));
+
     // Large in pixels, small in bytes, many at once.
     let large = RgbImage::from_pixel(2400, 2400, Rgb([9, 99, 199])).into();
     let large = file(&large, ImageFormat::Png);

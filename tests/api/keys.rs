@@ -58,7 +58,7 @@ const NEEDS: [(&[&str], &str); 5] = [
     ),
     (
         &["write"],
-        "createModel patchModel createBatch deleteBatch deleteSamples requestUpdate cancelUpdate \
+        "giveFeedback createModel patchModel createBatch deleteBatch deleteSamples requestUpdate cancelUpdate \
          retryUpdate importVersion putAlias deleteAlias",
     ),
 ];

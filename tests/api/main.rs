@@ -6,11 +6,13 @@
 mod support;
 
 mod batches;
+mod canaries;
 mod clients;
 mod encryption;
 mod events;
 mod faults;
 mod forgetting;
+mod feedback;
 mod images;
 mod imports;
 mod instances;

@@ -20,7 +20,7 @@ async fn a_model_lives_from_its_creation_to_its_deletion() {
     );
     assert_eq!(
         created["gate"],
-        json!({"min_accuracy": null, "max_drop": 0.02, "max_forgetting": 0.1, "max_class_drop": 0.2})
+        json!({"min_accuracy": null, "max_drop": 0.02, "max_forgetting": 0.1, "max_class_drop": 0.2, "rollback": null})
     );
     assert_eq!((&created["live_version"], &created["samples"]), (&Value::Null, &json!(0)));
 

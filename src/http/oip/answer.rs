@@ -203,8 +203,6 @@ fn output<'a>(answered: &'a Answered, wanted: Wanted, bytes: &mut Vec<u8>) -> Ou
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http_body_util::BodyExt;
     use serde_json::{Value, json};
 
@@ -212,13 +210,7 @@ mod tests {
 
     async fn answer(outputs: Vec<Wanted>, id: Option<&str>) -> (Option<usize>, Vec<u8>) {
         let labels = ["a", "ü"].map(str::to_owned);
-        let answered = Answered {
-            version: 3,
-            labels: labels.to_vec().into(),
-            probabilities: vec![0.25, 0.75, 0.5, 0.5],
-            waited: Duration::ZERO,
-            took: Duration::ZERO,
-        };
+        let answered = Answered::new(3, labels.to_vec().into(), vec![0.25, 0.75, 0.5, 0.5]);
         let plan = Plan { id: id.map(str::to_owned), outputs };
         let response = write(&ModelName::parse("m").unwrap(), &answered, &plan).unwrap();
         let said = response.headers().get(HEADER_LENGTH);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::super::batches::RawFile;
 use super::super::error::Problem;
-use super::super::exchange::{exchange, live_version};
+use super::super::exchange::{client_of, exchange, live_version};
 use super::super::extract::{Body, ModelPath, Path, VersionPath};
 use super::answer::{self, InferAnswer, Plan};
 use super::request::{self, InferRequest};
@@ -73,10 +73,10 @@ async fn answer(
     body: Bytes,
 ) -> Result<Response, Problem> {
     request::expect_content_type(&headers)?;
-    let name = model.clone();
+    let (name, client) = (model.clone(), client_of(&headers));
     let read = move |body: &[u8], settings: &ModelSettings, chosen: &Chosen| {
         request::read(&headers, body, settings, chosen.labels.len())
     };
     let write = move |answered: &Answered, plan: Plan| answer::write(&name, answered, &plan);
-    exchange(context, model, target, body, read, write).await
+    exchange(context, model, target, client, body, read, write).await
 }

@@ -120,7 +120,7 @@ pub async fn model(
 ) -> Result<axum::Json<ModelMetadata>, Problem> {
     let route = context.serving.route(&context, &path.model).await?;
     let chosen = match route.live() {
-        Some(live) => Some(serving::choose(&context, &route, &Target::Version(live)).await?),
+        Some(live) => Some(serving::choose(&context, &route, &Target::Version(live), None).await?),
         None => None,
     };
     Ok(axum::Json(describe(&context, &route, chosen).await?))
@@ -135,7 +135,7 @@ pub async fn version(
     Path(path): Path<VersionPath>,
 ) -> Result<axum::Json<ModelMetadata>, Problem> {
     let route = context.serving.route(&context, &path.model).await?;
-    let chosen = serving::choose(&context, &route, &Target::Version(path.n)).await?;
+    let chosen = serving::choose(&context, &route, &Target::Version(path.n), None).await?;
     Ok(axum::Json(describe(&context, &route, Some(chosen)).await?))
 }
 
@@ -171,7 +171,7 @@ async fn is_ready(
     target: &Target,
 ) -> Result<axum::Json<ModelReady>, Problem> {
     let route = context.serving.route(context, &name).await?;
-    serving::choose(context, &route, target).await?;
+    serving::choose(context, &route, target, None).await?;
     Ok(axum::Json(ModelReady { name, ready: true }))
 }
 

@@ -143,7 +143,7 @@ pub(super) fn read(
     };
     let pairs = plan.pairs(n_labels);
     check_pairs(inputs.len(), pairs)?;
-    Ok(Asked { inputs, pairs, plan })
+    Ok(Asked { inputs, pairs, plan, remember: false })
 }
 
 /// The tensors of a request, each with its elements: `bytes` are those of the ones that say so, in

@@ -129,7 +129,7 @@ pub async fn of_version(
     Path(VersionPath { model, n }): Path<VersionPath>,
 ) -> Result<axum::Json<Statistics>, Problem> {
     let route = context.serving.route(&context, &model).await?;
-    serving::choose(&context, &route, &Target::Version(n)).await?;
+    serving::choose(&context, &route, &Target::Version(n), None).await?;
     let figures = context.serving.figures_of(&route, n);
     Ok(axum::Json(Statistics { model_stats: vec![render(&model, n, figures)] }))
 }

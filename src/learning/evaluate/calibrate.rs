@@ -121,19 +121,27 @@ impl Half {
         })
     }
 
-    /// `Σ over bins |right answers − sum of confidences|/n`; none of nothing.
     fn calibration_error(&self, temperature: f32) -> Option<f64> {
-        let mut surplus = [0.0_f64; BINS];
-        for (row, column) in self.rows() {
+        calibration_error(self.rows().map(|(row, column)| {
             let best = largest(row);
             let scaled = |logit: f32| f64::from(logit - row[best]) / f64::from(temperature);
             let confidence = row.iter().map(|&logit| scaled(logit).exp()).sum::<f64>().recip();
-            let bin = (confidence * BINS as f64).ceil() as usize;
-            surplus[bin.clamp(1, BINS) - 1] += confidence - f64::from(u8::from(best == column));
-        }
-        let n = self.columns.len();
-        (n > 0).then(|| surplus.iter().map(|bin| bin.abs()).sum::<f64>() / n as f64)
+            (confidence, best == column)
+        }))
     }
+}
+
+/// Expected calibration error (Guo et al. 2017) of answers, each its confidence and whether it was
+/// right: `Σ over bins |right answers − sum of confidences|/n`; none of nothing.
+pub fn calibration_error(answers: impl Iterator<Item = (f64, bool)>) -> Option<f64> {
+    let mut surplus = [0.0_f64; BINS];
+    let mut n = 0;
+    for (confidence, is_right) in answers {
+        let bin = (confidence * BINS as f64).ceil() as usize;
+        surplus[bin.clamp(1, BINS) - 1] += confidence - f64::from(u8::from(is_right));
+        n += 1;
+    }
+    (n > 0).then(|| surplus.iter().map(|bin| bin.abs()).sum::<f64>() / f64::from(n))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use super::statistics::{Begun, Counters};
 use super::{Loaded, Route, Target};
 use crate::domain::input::Inputs;
@@ -22,6 +24,29 @@ pub struct Answered {
     pub waited: Duration,
     /// How long they were computed.
     pub took: Duration,
+    /// What the predictions are called, input by input, where they are remembered.
+    pub ids: Vec<Uuid>,
+}
+
+impl Answered {
+    /// An answer that took no time.
+    pub fn new(version: i32, labels: Arc<[String]>, probabilities: Vec<f32>) -> Self {
+        let (waited, took) = (Duration::ZERO, Duration::ZERO);
+        Self { version, labels, probabilities, waited, took, ids: Vec::new() }
+    }
+
+    /// The label that is said of each input, by its place, and its probability; of equals, the one
+    /// that the version knew first.
+    pub fn said(&self) -> impl Iterator<Item = (usize, f32)> {
+        let rows = self.probabilities.chunks_exact(self.labels.len().max(1));
+        rows.map(|row| {
+            let first = (0, row.first().copied().unwrap_or_default());
+            let better = |best: (usize, f32), (place, &probability): (usize, &f32)| {
+                if probability > best.1 { (place, probability) } else { best }
+            };
+            row.iter().enumerate().fold(first, better)
+        })
+    }
 }
 
 /// The version that is to answer a request, in memory.
@@ -30,25 +55,30 @@ pub struct Chosen {
     pub version: i32,
     /// The labels that it knows.
     pub labels: Arc<[String]>,
+    /// The version that is asked the same.
+    pub(super) shadow: Option<(Arc<Route>, i32)>,
     predictor: Arc<Predictor>,
     counters: Arc<Counters>,
 }
 
-/// Loads the version that is to answer.
+/// Loads the version that is to answer; `client` tells who asks, where that is known, so that a client of a
+/// canary stays one.
 ///
 /// # Errors
 /// [`ServiceError::Conflict`] when the model has no version yet, [`ServiceError::NotFound`] for an
 /// unknown alias or version, [`ServiceError::VersionDamaged`].
 pub async fn choose(
     context: &Context,
-    route: &Route,
+    route: &Arc<Route>,
     target: &Target,
+    client: Option<&[u8]>,
 ) -> Result<Chosen, ServiceError> {
     let serving = &context.serving;
-    let version = route.resolve(target)?;
+    let (version, shadow) = route.resolve(target, client)?;
+    let shadow = shadow.map(|shadow| (Arc::clone(route), shadow));
     let Loaded { predictor, labels } = serving.load(context, &route.model, version).await?;
     let counters = serving.statistics.counters(&(route.model.id, version));
-    Ok(Chosen { version, labels, predictor, counters })
+    Ok(Chosen { version, labels, shadow, predictor, counters })
 }
 
 impl Chosen {
@@ -83,12 +113,11 @@ impl Chosen {
                 .map_err(|error| broken(error.to_string()))?;
             (probabilities, began_at)
         };
+        let probabilities = probabilities.map_err(|error| broken(error.to_string()))?;
         Ok(Answered {
-            version,
-            labels: Arc::clone(&self.labels),
-            probabilities: probabilities.map_err(|error| broken(error.to_string()))?,
             waited: began_at - asked_at,
             took: began_at.elapsed(),
+            ..Answered::new(version, Arc::clone(&self.labels), probabilities)
         })
     }
 }

@@ -1,0 +1,94 @@
+//! What a version must show to be published, and to stay.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Invalid;
+
+/// What a version must show on held-out samples to be published. Each limit is a share, 0 to 1;
+/// null switches it off. A figure counts against a version only where it is beyond the noise of
+/// the held-out set. While what inputs mean is seen to move, about the 100 newest of these samples
+/// count and the older ones do not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GateSettings {
+    /// Least accuracy over all labels.
+    pub min_accuracy: Option<f64>,
+    /// Most that accuracy may fall below the parent's.
+    pub max_drop: Option<f64>,
+    /// Most that accuracy on held-out samples of earlier updates may fall below the parent's:
+    /// what this update brings has no say in it, so wrong labels cannot vouch for themselves.
+    pub max_forgetting: Option<f64>,
+    /// Most that one label's recall on held-out samples of earlier updates may fall below the
+    /// parent's.
+    pub max_class_drop: Option<f64>,
+    /// Whether `live` returns by itself to the version before where predictions turn out worse; null:
+    /// it stays.
+    pub rollback: Option<RollbackSettings>,
+}
+
+/// When `live` returns by itself to the version that it pointed at before, an older one: when the labels
+/// that came for predictions (`…/feedback`) say that this one is right less often, beyond chance. Both
+/// shares are of the newest 1,000 labelled predictions, of the last seven days; the test is one-sided,
+/// of two proportions (Agresti & Caffo 2000). It is made again as labels come, so that over a
+/// version's life chance has more than one try.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RollbackSettings {
+    /// Labelled predictions of either version below which nothing is done; at least 20.
+    #[schema(minimum = 20, default = 200)]
+    pub min_labelled: u32,
+    /// How sure one is to be each time, 0.5 to 0.99999.
+    #[schema(minimum = 0.5, maximum = 0.99999, default = 0.99)]
+    pub confidence: f64,
+}
+
+impl Default for RollbackSettings {
+    fn default() -> Self {
+        Self { min_labelled: 200, confidence: 0.99 }
+    }
+}
+
+impl RollbackSettings {
+    fn check(&self) -> Result<(), Invalid> {
+        if self.min_labelled < 20 {
+            return Err(Invalid::at("/min_labelled", "min_labelled is at least 20"));
+        }
+        match (0.5..=0.99999).contains(&self.confidence) {
+            true => Ok(()),
+            false => Err(Invalid::at("/confidence", "confidence is 0.5 to 0.99999")),
+        }
+    }
+}
+
+impl Default for GateSettings {
+    fn default() -> Self {
+        Self {
+            min_accuracy: None,
+            max_drop: Some(0.02),
+            // New labels that resemble old ones cost those some accuracy even where everything is
+            // trained again from scratch; wrong labels in earnest cost more than this.
+            max_forgetting: Some(0.1),
+            max_class_drop: Some(0.2),
+            rollback: None,
+        }
+    }
+}
+
+impl GateSettings {
+    pub(super) fn check(&self) -> Result<(), Invalid> {
+        let limits = [
+            ("/min_accuracy", self.min_accuracy),
+            ("/max_drop", self.max_drop),
+            ("/max_forgetting", self.max_forgetting),
+            ("/max_class_drop", self.max_class_drop),
+        ];
+        let outside = |limit: Option<f64>| limit.is_some_and(|limit| !(0.0..=1.0).contains(&limit));
+        match limits.into_iter().find(|&(_, limit)| outside(limit)) {
+            Some((pointer, _)) => Err(Invalid::at(pointer, "a limit is a share, 0 to 1")),
+            None => self.rollback.iter().try_for_each(|rollback| {
+                rollback.check().map_err(|error| error.within("/rollback"))
+            }),
+        }
+    }
+}

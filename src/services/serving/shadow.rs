@@ -1,0 +1,155 @@
+//! A version that is asked the same as the one that answers, and answers nobody.
+//!
+//! Invariant: no answer waits for it. It is asked afterwards, one request at a time; what it is behind
+//! with is bounded in bytes, and the rest is passed over and counted as such. What it agreed with is
+//! counted in memory, in each process by itself.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
+
+use super::chosen::{Answered, Chosen};
+use super::{Loaded, Route};
+use crate::domain::input::Inputs;
+use crate::services::room::{Held, Room};
+use crate::services::{Context, ServiceError};
+use crate::storage::models::ModelId;
+
+/// The most that shadows may be behind with.
+const ROOM_BYTES: usize = 32 << 20;
+/// The most pairs of versions that are counted; those asked for longest ago are forgotten.
+const MOST_PAIRS: usize = 1_024;
+
+/// The model, the version that answers, and its shadow.
+type Pair = (ModelId, i32, i32);
+
+/// What shadows are asked, and what came of it.
+pub(super) struct Shadows {
+    room: Room,
+    /// One is asked at a time: whoever waits for an answer goes first.
+    turn: Semaphore,
+    counted: Cache<Pair, Arc<Counted>>,
+}
+
+#[derive(Default)]
+struct Counted {
+    compared: AtomicU64,
+    agreed: AtomicU64,
+}
+
+/// How often a shadow agreed with the version that answered, in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Agreement {
+    /// Inputs that both were asked.
+    pub compared: u64,
+    /// Inputs of which both said the same label.
+    pub agreed: u64,
+}
+
+/// What a shadow is to be asked.
+pub struct Question {
+    route: Arc<Route>,
+    shadow: i32,
+    inputs: Inputs,
+    _room: Held,
+}
+
+impl Shadows {
+    /// Nothing asked.
+    pub(super) fn new() -> Self {
+        let counted = Cache::new(MOST_PAIRS);
+        Self { room: Room::new(ROOM_BYTES), turn: Semaphore::new(1), counted }
+    }
+
+    /// How often the shadow of a pair agreed.
+    pub(super) fn agreement(&self, pair: &Pair) -> Agreement {
+        let counted = self.counted.get(pair);
+        counted.map_or_else(Agreement::default, |counted| Agreement {
+            compared: counted.compared.load(Ordering::Relaxed),
+            agreed: counted.agreed.load(Ordering::Relaxed),
+        })
+    }
+
+    fn count(&self, pair: &Pair, n: u64, agreed: u64) {
+        let zero = || Ok::<_, Infallible>(Arc::default());
+        let counted = self.counted.get_or_insert_with(pair, zero);
+        let counted = counted.unwrap_or_else(|never| match never {});
+        counted.compared.fetch_add(n, Ordering::Relaxed);
+        counted.agreed.fetch_add(agreed, Ordering::Relaxed);
+    }
+}
+
+impl Chosen {
+    /// What the shadow, if there is one, is to be asked; nothing where it is too far behind.
+    pub fn ask_shadow(&self, context: &Context, inputs: &Inputs) -> Option<Question> {
+        let (route, shadow) = self.shadow.as_ref()?;
+        match context.serving.shadows.room.take(inputs) {
+            Some(room) => Some(Question {
+                route: Arc::clone(route),
+                shadow: *shadow,
+                inputs: inputs.clone(),
+                _room: room,
+            }),
+            None => {
+                tell(route, *shadow, "passed_over", inputs.len() as u64);
+                None
+            }
+        }
+    }
+}
+
+impl Question {
+    /// Asks the shadow, from now on, and counts where it says the same as was answered.
+    pub fn compare(self, context: &Context, answered: &Answered) {
+        let said: Vec<usize> = answered.said().map(|(place, _)| place).collect();
+        let (labels, version) = (Arc::clone(&answered.labels), answered.version);
+        let context = context.clone();
+        tokio::spawn(async move {
+            let Self { route, shadow, inputs, _room } = self;
+            let n = inputs.len() as u64;
+            match ask(&context, &route, shadow, inputs).await {
+                Ok(theirs) => {
+                    let both = said.iter().zip(theirs.said());
+                    let is_same = |(ours, (place, _)): &(&usize, (usize, f32))| {
+                        labels[**ours] == theirs.labels[*place]
+                    };
+                    let agreed = both.filter(is_same).count() as u64;
+                    let pair = (route.model.id, version, shadow);
+                    context.serving.shadows.count(&pair, n, agreed);
+                    tell(&route, shadow, "agreed", agreed);
+                    tell(&route, shadow, "differed", n - agreed);
+                }
+                Err(error) => {
+                    tell(&route, shadow, "failed", n);
+                    tracing::debug!(%error, model = %route.model.name, shadow, "a shadow failed");
+                }
+            }
+        });
+    }
+}
+
+async fn ask(
+    context: &Context,
+    route: &Route,
+    shadow: i32,
+    inputs: Inputs,
+) -> Result<Answered, ServiceError> {
+    let broken = |why: String| ServiceError::Broken(format!("version {shadow}: {why}"));
+    let turn = context.serving.shadows.turn.acquire().await;
+    let _turn = turn.map_err(|error| broken(error.to_string()))?;
+    let Loaded { predictor, labels } = context.serving.load(context, &route.model, shadow).await?;
+    let predicting = tokio::task::spawn_blocking(move || predictor.predict(&inputs));
+    let probabilities = predicting.await.map_err(|error| broken(error.to_string()))?;
+    let probabilities = probabilities.map_err(|error| broken(error.to_string()))?;
+    Ok(Answered::new(shadow, labels, probabilities))
+}
+
+fn tell(route: &Route, shadow: i32, outcome: &'static str, n: u64) {
+    metrics::counter!("perennial_shadow_predictions_total",
+        "model" => route.model.name.to_string(), "version" => shadow.to_string(),
+        "outcome" => outcome)
+    .increment(n);
+}
