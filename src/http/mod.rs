@@ -31,6 +31,7 @@ pub mod predictions;
 mod samples;
 pub mod settings;
 mod spool;
+mod stream;
 pub mod updates;
 pub mod versions;
 mod walk;

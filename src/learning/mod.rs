@@ -32,7 +32,7 @@ mod judges;
 mod loss;
 mod minibatch;
 mod network;
-mod noise;
+pub mod noise;
 mod normalize;
 mod optimizer;
 mod outlier;
@@ -76,7 +76,6 @@ use train::Material;
 
 pub use evaluate::{MOST_HELD_OUT, calibration_error, held_out_per_label};
 pub use import::import;
-pub use noise::Share;
 pub use predict::{PredictError, Predictor};
 pub use snapshot::Snapshot;
 pub use state::LearnerState;

@@ -6,7 +6,7 @@
 use super::feedback::window_begins_at;
 use super::{Context, ServiceError, registry};
 use crate::domain::live::{RolledBack, WINDOW};
-use crate::learning::Share;
+use crate::learning::noise::Share;
 use crate::storage::aliases::{self, Watched};
 use crate::storage::models::{self, ModelId};
 use crate::storage::notices::{self, Notice};

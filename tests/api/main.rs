@@ -20,6 +20,7 @@ mod operations;
 mod predictions;
 mod selection;
 mod story;
+mod streams;
 mod texts;
 mod updates;
 mod versions;
