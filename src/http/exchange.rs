@@ -24,18 +24,18 @@ pub(super) const MAX_INPUTS: usize = 10_000;
 /// The most label-probability pairs of one answer.
 pub(super) const MAX_PAIRS: usize = 1_000_000;
 /// Bodies and answers from this size on are read and written off the runtime's threads.
-const HEAVY_BYTES: usize = 256 << 10;
+pub(super) const HEAVY_BYTES: usize = 256 << 10;
 /// The same where inputs are images: a few bytes may decode to many pixels.
 const HEAVY_IMAGE_BYTES: usize = 4 << 10;
 /// About what a label takes in an answer with its probability.
-const PAIR_BYTES: usize = 24;
+pub(super) const PAIR_BYTES: usize = 24;
 /// The header by which a client tells who it is.
 const X_CLIENT_ID: HeaderName = HeaderName::from_static("x-client-id");
 /// The header that names the version of an answer.
-const X_PERENNIAL_VERSION: HeaderName = HeaderName::from_static("x-perennial-version");
+pub(super) const X_PERENNIAL_VERSION: HeaderName = HeaderName::from_static("x-perennial-version");
 
 /// Bodies with images that are read at once. The others wait where waiting takes no thread.
-static READERS: Semaphore = Semaphore::const_new(16);
+pub(super) static READERS: Semaphore = Semaphore::const_new(16);
 
 /// What a body asks.
 pub(super) struct Asked<P> {
@@ -63,7 +63,6 @@ pub(super) async fn exchange<P: Send + 'static>(
     let client = client.as_ref().map(HeaderValue::as_bytes);
     let chosen = Arc::new(serving::choose(context, &route, target, client).await?);
     let counted = chosen.begin();
-    let id = route.model.id;
     let takes_images = route.model.settings.input.image().is_some();
     let heavy = body.len() >= if takes_images { HEAVY_IMAGE_BYTES } else { HEAVY_BYTES };
 
@@ -81,18 +80,11 @@ pub(super) async fn exchange<P: Send + 'static>(
 
     let n_inputs = inputs.len();
     // Before anything is computed for a request that is refused.
-    let kept = match remember {
-        true => Some((context.remembered.room_for(&inputs)?, inputs.clone())),
+    let room = match remember {
+        true => Some(context.remembered.room_for(&inputs)?),
         false => None,
     };
-    let question = chosen.ask_shadow(context, &inputs);
-    let mut answered = chosen.predict(context, inputs).await?;
-    if let Some((room, inputs)) = kept {
-        answered.ids = context.remembered.push(room, id, inputs, &answered);
-    }
-    if let Some(question) = question {
-        question.compare(context, &answered);
-    }
+    let answered = chosen.answer(context, inputs, room).await?;
     let (version, waited, infer) = (answered.version, answered.waited, answered.took);
 
     let answered_at = Instant::now();
@@ -134,7 +126,7 @@ pub(super) fn check_pairs(n_inputs: usize, n_labels: usize) -> Result<(), Invali
 }
 
 /// Runs what takes long on a thread of its own, and the rest right here.
-async fn compute<T: Send + 'static>(
+pub(super) async fn compute<T: Send + 'static>(
     heavy: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{RawPathParams, Request, State};
+use axum::extract::{MatchedPath, RawPathParams, Request, State};
 use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::{Problem, ProblemCode};
 use super::foreign::PREDICT;
+use super::stream::is_lines;
 
 /// Requests that may be answered at once.
 #[derive(Debug)]
@@ -94,8 +95,13 @@ pub async fn time_out(State(most): State<Duration>, request: Request, next: Next
 }
 
 /// Refuses a body that says it is over `max_bytes`, and breaks off one that turns out to be. Comes
-/// after decompression, so that a small file that unpacks to a huge one does not pass.
+/// after decompression, so that a small file that unpacks to a huge one does not pass. A stream of
+/// predictions has no length: its lines have.
 pub async fn limit_body(State(max_bytes): State<usize>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    if route.ends_with("/predict") && is_lines(request.headers()) {
+        return next.run(request).await;
+    }
     let said = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if said.and_then(|text| text.parse::<u64>().ok()).is_some_and(|said| said > max_bytes as u64) {
         let detail = format!("the body is over the limit of {max_bytes} bytes");

@@ -36,6 +36,7 @@ mod samples;
 pub mod retention;
 pub mod settings;
 mod spool;
+mod stream;
 pub mod updates;
 pub mod versions;
 mod walk;

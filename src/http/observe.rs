@@ -26,10 +26,22 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 const PROBES: [&str; 5] =
     ["/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"];
 
+/// The id that a request is known by, for a handler that writes problems itself.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// The id, as it stands in the log.
+    pub(super) fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
 /// The middleware around everything else.
-pub async fn observe(request: Request, next: Next) -> Response {
+pub async fn observe(mut request: Request, next: Next) -> Response {
     let started_at = Instant::now();
     let id = request_id(request.headers());
+    request.extensions_mut().insert(RequestId(id.clone()));
     let path = request.uri().path().to_owned();
     let seen = Seen {
         method: method_word(request.method()),

@@ -3,15 +3,15 @@
 //! This path is hot: the body's inputs go from their text into packed numbers, and the answer
 //! borrows its labels from the version.
 
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::HttpState;
 use super::batches::{Input, RawFile};
 use super::error::{Problem, ProblemCode};
 use super::exchange::{Asked, MAX_PAIRS, check_count, client_of, exchange, live_version};
@@ -19,6 +19,7 @@ use super::extract::{
     AliasPath, Body, ModelPath, Path, Query, VersionPath, essence_of, expect_json, parse_object,
 };
 use super::parse::parse_input;
+use super::stream::{self, is_lines};
 use crate::domain::input::{ImageSchema, Inputs};
 use crate::domain::name::ModelName;
 use crate::domain::settings::ModelSettings;
@@ -110,75 +111,86 @@ pub struct Scored<'a> {
 ///
 /// A new version takes over between two requests; one answer never mixes two. A model of images
 /// also takes one image file as the whole body.
+///
+/// As `application/x-ndjson` the body is a stream of any length, an input a line, bare or as `{"input": …}`,
+/// and so is the answer, a prediction a line, in order. All are one version's. A line is answered before
+/// the next must come, and none is read before the answers ahead of it are taken, so read while you send.
+/// What is wrong with the first line refuses the request; what is wrong later ends the answer with a line
+/// `{"error": …, "index": …}`, a problem and the number of lines answered.
 #[utoipa::path(post, path = "/v1/models/{model}/predict", operation_id = "predict",
     tag = "predictions", params(ModelPath, PredictQuery),
-    request_body(content((PredictRequest<'_> = "application/json"), (RawFile = "image/*"))),
+    request_body(content((PredictRequest<'_> = "application/json"), (String = "application/x-ndjson"), (RawFile = "image/*"))),
     responses(
-        (status = 200, description = "The predictions.", body = Predictions<'_>,
+        (status = 200, description = "The predictions.",
+         content((Predictions<'_> = "application/json"), (Prediction<'_> = "application/x-ndjson")),
          headers(("X-Perennial-Version" = i32, description = "The version that answered."))),
         (status = 409, description = "The model has no version yet."),
     ))]
 pub async fn live(
-    State(context): State<Context>,
+    State(state): State<HttpState>,
     Path(path): Path<ModelPath>,
     Query(query): Query<PredictQuery>,
-    headers: HeaderMap,
-    Body(body): Body,
+    request: Request,
 ) -> Result<Response, Problem> {
-    predict(&context, &path.model, &live_version()?, &query, &headers, body).await
+    predict(&state, &path.model, &live_version()?, query, request).await
 }
 
 /// Predict with a given version.
 #[utoipa::path(post, path = "/v1/models/{model}/versions/{n}/predict",
     operation_id = "predictByVersion", tag = "predictions",
     params(VersionPath, PredictQuery),
-    request_body(content((PredictRequest<'_> = "application/json"), (RawFile = "image/*"))),
-    responses((status = 200, description = "The predictions.", body = Predictions<'_>,
+    request_body(content((PredictRequest<'_> = "application/json"), (String = "application/x-ndjson"), (RawFile = "image/*"))),
+    responses((status = 200, description = "The predictions.",
+         content((Predictions<'_> = "application/json"), (Prediction<'_> = "application/x-ndjson")),
         headers(("X-Perennial-Version" = i32, description = "The version that answered.")))))]
 pub async fn version(
-    State(context): State<Context>,
+    State(state): State<HttpState>,
     Path(path): Path<VersionPath>,
     Query(query): Query<PredictQuery>,
-    headers: HeaderMap,
-    Body(body): Body,
+    request: Request,
 ) -> Result<Response, Problem> {
-    predict(&context, &path.model, &Target::Version(path.n), &query, &headers, body).await
+    predict(&state, &path.model, &Target::Version(path.n), query, request).await
 }
 
 /// Predict with the version that an alias points at.
 #[utoipa::path(post, path = "/v1/models/{model}/aliases/{alias}/predict",
     operation_id = "predictByAlias", tag = "predictions",
     params(AliasPath, PredictQuery),
-    request_body(content((PredictRequest<'_> = "application/json"), (RawFile = "image/*"))),
+    request_body(content((PredictRequest<'_> = "application/json"), (String = "application/x-ndjson"), (RawFile = "image/*"))),
     responses(
-        (status = 200, description = "The predictions.", body = Predictions<'_>,
+        (status = 200, description = "The predictions.",
+         content((Predictions<'_> = "application/json"), (Prediction<'_> = "application/x-ndjson")),
          headers(("X-Perennial-Version" = i32, description = "The version that answered."))),
         (status = 409, description = "The alias is `live`, and the model has no version yet."),
     ))]
 pub async fn alias(
-    State(context): State<Context>,
+    State(state): State<HttpState>,
     Path(path): Path<AliasPath>,
     Query(query): Query<PredictQuery>,
-    headers: HeaderMap,
-    Body(body): Body,
+    request: Request,
 ) -> Result<Response, Problem> {
-    predict(&context, &path.model, &Target::Alias(path.alias), &query, &headers, body).await
+    predict(&state, &path.model, &Target::Alias(path.alias), query, request).await
 }
 
 async fn predict(
-    context: &Context,
+    state: &HttpState,
     model: &ModelName,
     target: &Target,
-    query: &PredictQuery,
-    headers: &HeaderMap,
-    body: Bytes,
+    query: PredictQuery,
+    request: Request,
 ) -> Result<Response, Problem> {
+    let (context, headers) = (&state.context, request.headers());
+    if is_lines(headers) {
+        return stream::answer(state, model, target, query, request).await;
+    }
     let is_file = is_image(headers);
     match is_file {
         true => expect_images(context, model).await?,
         false => expect_json(headers)?,
     }
-    let (query, name) = (*query, model.clone());
+    let client = client_of(headers);
+    let Body(body) = Body::from_request(request, state).await?;
+    let name = model.clone();
     let read = move |body: &[u8], settings: &ModelSettings, _: &Chosen| match settings
         .input
         .image()
@@ -191,7 +203,7 @@ async fn predict(
         let json = write(&name, answered, top_k)?;
         Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
     };
-    exchange(context, model, target, client_of(headers), body, read, write).await
+    exchange(context, model, target, client, body, read, write).await
 }
 
 /// Whether the body is an image file; of which kind, its first bytes tell.
@@ -236,7 +248,7 @@ fn read(
 
 const TOP_K_OF_QUERY: &str = "/query/top_k";
 
-fn check_top_k(top_k: usize, n_inputs: usize, said_at: &str) -> Result<(), Invalid> {
+pub(super) fn check_top_k(top_k: usize, n_inputs: usize, said_at: &str) -> Result<(), Invalid> {
     if top_k < 1 || n_inputs.saturating_mul(top_k) > MAX_PAIRS {
         let detail = format!("top_k is at least 1, and top_k times inputs at most {MAX_PAIRS}");
         return Err(Invalid::at(said_at, detail));
@@ -265,7 +277,7 @@ fn write(model: &ModelName, answered: &Answered, top_k: usize) -> Result<Vec<u8>
 }
 
 /// The most probable labels of each input; of equals, the one that the version knew first.
-fn rank(answered: &Answered, top_k: usize) -> Result<Vec<Prediction<'_>>, Problem> {
+pub(super) fn rank(answered: &Answered, top_k: usize) -> Result<Vec<Prediction<'_>>, Problem> {
     let labels = &answered.labels;
     let rows = answered.probabilities.chunks_exact(labels.len().max(1));
     let prediction = |(index, row): (usize, &[f32])| {

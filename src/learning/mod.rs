@@ -32,6 +32,7 @@ mod judges;
 mod loss;
 mod minibatch;
 mod network;
+pub mod noise;
 mod normalize;
 mod optimizer;
 mod outlier;
@@ -55,7 +56,6 @@ mod text;
 mod train;
 
 pub mod checkpoint;
-pub mod noise;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;

@@ -26,6 +26,8 @@ use crate::storage::predictions::{self, NewBlocks, NewPredictions};
 
 /// How long predictions are gathered before they are written.
 const INTERVAL: Duration = Duration::from_millis(200);
+/// How long one waits for what is to be written to be written.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long after a failure the database is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How often the partitions of the days to come are made.
@@ -98,6 +100,17 @@ impl Remembered {
         self.room.take(inputs).ok_or_else(busy)
     }
 
+    /// The same as soon as there is room, or once that took too long.
+    ///
+    /// # Errors
+    /// [`ServiceError::Busy`] then.
+    pub async fn wait_for_room(&self, inputs: &Inputs) -> Result<Held, ServiceError> {
+        match timeout(PATIENCE, self.room.wait(inputs)).await {
+            Ok(Some(room)) => Ok(room),
+            _ => self.room_for(inputs),
+        }
+    }
+
     /// Takes in what a version answered to `inputs`; what each prediction is called.
     pub fn push(
         &self,
@@ -126,7 +139,6 @@ impl Remembered {
 
     /// Waits until everything that waits now is written, or for as long as that may take.
     pub async fn flush(&self) {
-        const PATIENCE: Duration = Duration::from_secs(5);
         let n_pushed = self.waiting().n_pushed;
         let mut n_done = self.n_done.subscribe();
         if *n_done.borrow() < n_pushed {

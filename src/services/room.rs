@@ -31,10 +31,19 @@ impl Room {
 
     /// Room for these inputs, if there is any left. What is larger than all of it takes all.
     pub fn take(&self, inputs: &Inputs) -> Option<Held> {
+        Arc::clone(&self.free).try_acquire_many_owned(self.units_of(inputs)).ok().map(Held)
+    }
+
+    /// The same, as soon as there is room; none where nothing gives any back.
+    pub async fn wait(&self, inputs: &Inputs) -> Option<Held> {
+        let free = Arc::clone(&self.free);
+        free.acquire_many_owned(self.units_of(inputs)).await.ok().map(Held)
+    }
+
+    fn units_of(&self, inputs: &Inputs) -> u32 {
         let texts = inputs.all_categories().iter().flatten().map(|text| text.len()).sum::<usize>();
         let bytes = inputs.size_bytes() + texts + inputs.len() * OF_A_ROW;
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.units);
-        Arc::clone(&self.free).try_acquire_many_owned(units).ok().map(Held)
+        u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.units)
     }
 }
 

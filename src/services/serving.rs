@@ -32,8 +32,8 @@ mod shadow;
 mod statistics;
 
 pub use chosen::{Answered, Chosen, choose};
+pub use shadow::Agreement;
 use shadow::Shadows;
-pub use shadow::{Agreement, Question};
 use statistics::Statistics;
 pub use statistics::{Begun, Figures, Spans, Tally};
 

@@ -24,6 +24,7 @@ mod predictions;
 mod retention;
 mod selection;
 mod story;
+mod streams;
 mod texts;
 mod updates;
 mod upgrade;

@@ -30,7 +30,7 @@ async fn a_model_lives_from_its_creation_to_its_deletion() {
     let changed = api.patch("/v1/models/shop", change).await.expect(200);
     assert_eq!(
         changed["gate"],
-        json!({"min_accuracy": null, "max_drop": 0.1, "max_forgetting": 0.1, "max_class_drop": 0.2})
+        json!({"min_accuracy": null, "max_drop": 0.1, "max_forgetting": 0.1, "max_class_drop": 0.2, "rollback": null})
     );
     assert_eq!(changed["schedule"]["min_samples"], 7);
     assert_eq!(api.delete("/v1/models/shop").await.status, 204);

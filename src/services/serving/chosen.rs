@@ -9,7 +9,9 @@ use super::statistics::{Begun, Counters};
 use super::{Loaded, Route, Target};
 use crate::domain::input::Inputs;
 use crate::learning::Predictor;
+use crate::services::room::Held;
 use crate::services::{Context, ServiceError};
+use crate::storage::models::ModelId;
 
 /// One version's answer to some inputs.
 #[derive(Debug, Clone)]
@@ -55,6 +57,7 @@ pub struct Chosen {
     pub version: i32,
     /// The labels that it knows.
     pub labels: Arc<[String]>,
+    model: ModelId,
     /// The version that is asked the same.
     pub(super) shadow: Option<(Arc<Route>, i32)>,
     predictor: Arc<Predictor>,
@@ -78,7 +81,7 @@ pub async fn choose(
     let shadow = shadow.map(|shadow| (Arc::clone(route), shadow));
     let Loaded { predictor, labels } = serving.load(context, &route.model, version).await?;
     let counters = serving.statistics.counters(&(route.model.id, version));
-    Ok(Chosen { version, labels, shadow, predictor, counters })
+    Ok(Chosen { version, labels, model: route.model.id, shadow, predictor, counters })
 }
 
 impl Chosen {
@@ -87,15 +90,29 @@ impl Chosen {
         Begun::new(Arc::clone(&self.counters))
     }
 
-    /// Answers some inputs.
+    /// Answers some inputs, remembers the answers where there is room for them, and asks the shadow.
     ///
     /// # Errors
     /// [`ServiceError::Broken`] when it cannot.
-    pub async fn predict(
+    pub async fn answer(
         &self,
         context: &Context,
         inputs: Inputs,
+        room: Option<Held>,
     ) -> Result<Answered, ServiceError> {
+        let kept = room.map(|room| (room, inputs.clone()));
+        let question = self.ask_shadow(context, &inputs);
+        let mut answered = self.predict(context, inputs).await?;
+        if let Some((room, inputs)) = kept {
+            answered.ids = context.remembered.push(room, self.model, inputs, &answered);
+        }
+        if let Some(question) = question {
+            question.compare(context, &answered);
+        }
+        Ok(answered)
+    }
+
+    async fn predict(&self, context: &Context, inputs: Inputs) -> Result<Answered, ServiceError> {
         /// Multiply-adds that are done where the request is: a fraction of a millisecond.
         const LIGHT: usize = 4_000_000;
         let version = self.version;

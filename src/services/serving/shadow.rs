@@ -50,7 +50,7 @@ pub struct Agreement {
 }
 
 /// What a shadow is to be asked.
-pub struct Question {
+pub(super) struct Question {
     route: Arc<Route>,
     shadow: i32,
     inputs: Inputs,
@@ -84,7 +84,7 @@ impl Shadows {
 
 impl Chosen {
     /// What the shadow, if there is one, is to be asked; nothing where it is too far behind.
-    pub fn ask_shadow(&self, context: &Context, inputs: &Inputs) -> Option<Question> {
+    pub(super) fn ask_shadow(&self, context: &Context, inputs: &Inputs) -> Option<Question> {
         let (route, shadow) = self.shadow.as_ref()?;
         match context.serving.shadows.room.take(inputs) {
             Some(room) => Some(Question {
@@ -103,7 +103,7 @@ impl Chosen {
 
 impl Question {
     /// Asks the shadow, from now on, and counts where it says the same as was answered.
-    pub fn compare(self, context: &Context, answered: &Answered) {
+    pub(super) fn compare(self, context: &Context, answered: &Answered) {
         let said: Vec<usize> = answered.said().map(|(place, _)| place).collect();
         let (labels, version) = (Arc::clone(&answered.labels), answered.version);
         let context = context.clone();

@@ -1,0 +1,387 @@
+//! Predictions as a stream: an input a line in, a prediction a line out.
+//!
+//! Invariants: one version answers all lines, whatever becomes live meanwhile. Memory is constant: no
+//! line is read before those ahead of it are answered and their answers taken. What is wrong with the
+//! first line is a refusal like any other; what is wrong later is the last line of the answer, whose
+//! status is sent by then.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use http_body_util::BodyExt;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::HttpState;
+use super::error::{Problem, ProblemBody, ProblemCode};
+use super::exchange::{HEAVY_BYTES, PAIR_BYTES, READERS, X_PERENNIAL_VERSION, client_of, compute};
+use super::extract::essence_of;
+use super::observe::RequestId;
+use super::parse::parse_input;
+use super::predictions::{PredictQuery, check_top_k, rank};
+use super::samples::MAX_SAMPLE_BYTES;
+use super::walk;
+use crate::domain::Invalid;
+use crate::domain::input::Inputs;
+use crate::domain::name::ModelName;
+use crate::domain::settings::ModelSettings;
+use crate::services::Context;
+use crate::services::serving::{self, Answered, Chosen, Route, Spans, Target};
+
+/// The most lines that are answered at once.
+const MOST_LINES: usize = 64;
+/// Streams that are answered at a time; each holds a line or a few.
+const MOST_STREAMS: usize = 64;
+
+static STREAMS: Semaphore = Semaphore::const_new(MOST_STREAMS);
+
+/// Whether the body is an input a line.
+pub(super) fn is_lines(headers: &HeaderMap) -> bool {
+    let essence = essence_of(headers).to_ascii_lowercase();
+    matches!(essence.as_str(), "application/x-ndjson" | "application/ndjson" | "application/jsonl")
+}
+
+/// Answers line by line.
+///
+/// # Errors
+/// As every prediction, where the first line cannot be answered.
+pub(super) async fn answer(
+    state: &HttpState,
+    model: &ModelName,
+    target: &Target,
+    query: PredictQuery,
+    request: Request,
+) -> Result<Response, Problem> {
+    check_top_k(query.top_k, 1, "/query/top_k")?;
+    let Ok(place) = STREAMS.try_acquire() else {
+        let detail = "too many streams are being answered; try again shortly";
+        return Err(Problem::new(ProblemCode::Overloaded, detail));
+    };
+    let context = state.context.clone();
+    let route = context.serving.route(&context, model).await?;
+    let client = client_of(request.headers());
+    let client = client.as_ref().map(HeaderValue::as_bytes);
+    let chosen = serving::choose(&context, &route, target, client).await?;
+    let version = chosen.version;
+    let request_id = request.extensions().get::<RequestId>().cloned();
+    let mut answering = Answering {
+        context,
+        route,
+        chosen,
+        query,
+        instance: request.uri().path().to_owned(),
+        request_id,
+        lines: Lines::new(request.into_body(), state.limits.idle_timeout),
+        n_answered: 0,
+        refusal: None,
+        _place: place,
+    };
+    let Some(first) = answering.next().await? else {
+        return Err(Invalid::new("the body is empty; send at least one input").into());
+    };
+    let answers = stream::unfold((Some(first), Some(answering)), |(first, answering)| async {
+        if let Some(first) = first {
+            return Some((Ok::<_, Infallible>(first), (None, answering)));
+        }
+        let mut answering = answering?;
+        match answering.next().await {
+            Ok(answers) => Some((Ok(answers?), (None, Some(answering)))),
+            Err(problem) => Some((Ok(answering.last_line(&problem)), (None, None))),
+        }
+    });
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
+        (X_PERENNIAL_VERSION, HeaderValue::from(version)),
+    ];
+    Ok((headers, Body::from_stream(answers)).into_response())
+}
+
+/// A stream that is being answered.
+struct Answering {
+    context: Context,
+    route: Arc<Route>,
+    chosen: Chosen,
+    query: PredictQuery,
+    instance: String,
+    request_id: Option<RequestId>,
+    lines: Lines,
+    n_answered: usize,
+    /// Why the line after those answered last cannot be answered.
+    refusal: Option<Problem>,
+    _place: SemaphorePermit<'static>,
+}
+
+/// The last line of an answer that breaks off.
+#[derive(Serialize)]
+struct BrokenOff<'a> {
+    error: ProblemBody<'a>,
+    index: usize,
+}
+
+impl Answering {
+    /// The answers to the next lines; none at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        if let Some(refusal) = self.refusal.take() {
+            return Err(refusal);
+        }
+        while let Some(lines) = self.lines.next().await? {
+            let counted = self.chosen.begin();
+            let takes_images = self.route.model.settings.input.image().is_some();
+            let asked_at = Instant::now();
+            let turn = if takes_images { READERS.acquire().await.ok() } else { None };
+            let began_at = Instant::now();
+            let (route, first_index) = (Arc::clone(&self.route), self.n_answered);
+            let (inputs, refusal) = compute(true, move || {
+                let _turn = turn;
+                read(&lines, &route.model.settings, first_index)
+            })
+            .await?;
+            let input = began_at.elapsed();
+            self.refusal = refusal;
+            let n_inputs = inputs.len();
+            if n_inputs == 0 {
+                match self.refusal.take() {
+                    Some(refusal) => return Err(refusal),
+                    None => continue,
+                }
+            }
+            // A stream waits for room where a request would be refused.
+            let room = match self.query.remember {
+                true => Some(self.context.remembered.wait_for_room(&inputs).await?),
+                false => None,
+            };
+            let answered = self.chosen.answer(&self.context, inputs, room).await?;
+            let (waited, infer) = (answered.waited, answered.took);
+            let answered_at = Instant::now();
+            let top_k = self.query.top_k;
+            let heavy = n_inputs.saturating_mul(top_k) * PAIR_BYTES >= HEAVY_BYTES;
+            let answers = compute(heavy, move || write(&answered, top_k)).await??;
+            self.n_answered += n_inputs;
+            let queue = (began_at - asked_at) + waited;
+            let output = answered_at.elapsed();
+            counted.succeed(n_inputs, Spans { queue, input, infer, output });
+            return Ok(Some(answers));
+        }
+        Ok(None)
+    }
+
+    fn last_line(&self, problem: &Problem) -> Bytes {
+        let request_id = self.request_id.as_ref().map_or("", RequestId::as_str);
+        if let Some(cause) = problem.cause() {
+            tracing::error!(request_id, cause, "a stream of predictions broke off");
+        }
+        let error = problem.body(problem.code().status(), &self.instance, request_id);
+        let line = serde_json::to_vec(&BrokenOff { error, index: self.n_answered });
+        line.map_or_else(
+            |_| Bytes::new(),
+            |mut line| {
+                line.push(b'\n');
+                line.into()
+            },
+        )
+    }
+}
+
+/// The inputs of some lines, up to the first that is none, and why that is none. Blank lines are passed over.
+fn read(lines: &[u8], settings: &ModelSettings, first_index: usize) -> (Inputs, Option<Problem>) {
+    let mut inputs = Inputs::new(&settings.input);
+    for line in lines.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii) {
+        let bom: &[u8] = if first_index + inputs.len() == 0 { b"\xef\xbb\xbf" } else { b"" };
+        let line = line.strip_prefix(bom).unwrap_or(line);
+        if line.is_empty() {
+            continue;
+        }
+        if let Err(problem) = read_line(line, settings, first_index, &mut inputs) {
+            return (inputs, Some(problem));
+        }
+    }
+    (inputs, None)
+}
+
+fn read_line(
+    line: &[u8],
+    settings: &ModelSettings,
+    first_index: usize,
+    inputs: &mut Inputs,
+) -> Result<(), Problem> {
+    let index = first_index + inputs.len();
+    let json: &RawValue = serde_json::from_slice(line).map_err(|error| {
+        let (column, words) = (error.column(), walk::words(&error));
+        let detail = format!("input {index} is not JSON: {words} (column {column})");
+        Problem::new(ProblemCode::MalformedJson, detail)
+    })?;
+    let (input, place) = match wrapped(json, settings) {
+        Some(input) => (input, "/input"),
+        None => (json, ""),
+    };
+    parse_input(input, &settings.input, settings.learning.missing, inputs)
+        .map_err(|error| error.within(&format!("/{index}{place}")).into())
+}
+
+/// The input of `{"input": …}`, unless a feature has that name: then the object is the input itself.
+fn wrapped<'a>(json: &'a RawValue, settings: &ModelSettings) -> Option<&'a RawValue> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Wrapped<'a> {
+        #[serde(borrow)]
+        input: &'a RawValue,
+    }
+
+    let is_feature = || settings.input.features().iter().any(|feature| feature.name == "input");
+    if !json.get().starts_with('{') || is_feature() {
+        return None;
+    }
+    serde_json::from_str::<Wrapped<'_>>(json.get()).ok().map(|wrapped| wrapped.input)
+}
+
+fn write(answered: &Answered, top_k: usize) -> Result<Bytes, Problem> {
+    let mut lines = Vec::new();
+    for prediction in rank(answered, top_k)? {
+        serde_json::to_writer(&mut lines, &prediction).map_err(Problem::internal)?;
+        lines.push(b'\n');
+    }
+    Ok(lines.into())
+}
+
+/// A body, some whole lines at a time.
+struct Lines {
+    body: Body,
+    buffer: BytesMut,
+    /// So much of the buffer holds no end of a line.
+    scanned: usize,
+    is_over: bool,
+    patience: Duration,
+}
+
+impl Lines {
+    fn new(body: Body, patience: Duration) -> Self {
+        Self { body, buffer: BytesMut::new(), scanned: 0, is_over: false, patience }
+    }
+
+    /// The next lines that are here, at most [`MOST_LINES`]: who sends one and waits for its answer gets
+    /// it. Blank ones are none. None at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            if let Some(end) = self.end_of_lines() {
+                let lines = self.buffer.split_to(end).freeze();
+                match lines.trim_ascii().is_empty() {
+                    true => continue,
+                    false => return Ok(Some(lines)),
+                }
+            }
+            if self.is_over {
+                self.scanned = 0;
+                let rest = self.buffer.split().freeze();
+                return Ok(Some(rest).filter(|rest| !rest.trim_ascii().is_empty()));
+            }
+            if self.buffer.len() > MAX_SAMPLE_BYTES {
+                let detail = format!("a line is over {MAX_SAMPLE_BYTES} bytes long");
+                return Err(Problem::new(ProblemCode::PayloadTooLarge, detail));
+            }
+            let frame = tokio::time::timeout(self.patience, self.body.frame()).await;
+            let frame = frame.map_err(|_| {
+                let detail = format!("no more of the body came for {} s", self.patience.as_secs());
+                Problem::new(ProblemCode::RequestTimeout, detail)
+            })?;
+            match frame {
+                Some(frame) => {
+                    let frame = frame.map_err(|error| Problem::unread_body(&error))?;
+                    if let Some(piece) = frame.data_ref() {
+                        self.buffer.extend_from_slice(piece);
+                    }
+                }
+                None => self.is_over = true,
+            }
+        }
+    }
+
+    /// Where the last of the next lines ends.
+    fn end_of_lines(&mut self) -> Option<usize> {
+        let rest = self.buffer[self.scanned..].iter().enumerate();
+        let ends = rest.filter(|(_, byte)| **byte == b'\n').map(|(at, _)| self.scanned + at + 1);
+        let end = ends.take(MOST_LINES).last();
+        self.scanned = if end.is_some() { 0 } else { self.buffer.len() };
+        end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::input::{Feature, FeatureKind, InputSchema, TabularSchema};
+
+    fn body(pieces: &[&'static str]) -> Body {
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok::<_, Infallible>(*piece)).collect();
+        Body::from_stream(stream::iter(pieces))
+    }
+
+    #[tokio::test]
+    async fn lines_come_whole_however_a_body_is_cut() {
+        for pieces in [
+            &["1\n2\n3\n4"][..],
+            &["1\n", "2\n3", "\n4"],
+            &["", "1", "\n2\n3\n", "4"],
+            &["1\n2\n3\n4\n"],
+        ] {
+            let mut lines = Lines::new(body(pieces), Duration::from_secs(9));
+            let mut text = String::new();
+            while let Some(some) = lines.next().await.unwrap() {
+                let some = std::str::from_utf8(&some).unwrap().to_owned();
+                assert!(some.ends_with('\n') || some == "4", "{some}");
+                text.push_str(&some);
+            }
+            assert_eq!(text.trim_end(), "1\n2\n3\n4");
+            assert!(lines.next().await.unwrap().is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_few_lines_come_at_a_time_and_one_that_never_ends_is_refused() {
+        let many: &'static str = "7\n".repeat(3 * MOST_LINES + 1).leak();
+        let mut lines = Lines::new(body(&[many]), Duration::from_secs(9));
+        for n in [MOST_LINES, MOST_LINES, MOST_LINES, 1] {
+            assert_eq!(lines.next().await.unwrap().unwrap().len(), 2 * n);
+        }
+        let endless =
+            Body::from_stream(stream::repeat_with(|| Ok::<_, Infallible>("x".repeat(99_999))));
+        let refused = Lines::new(endless, Duration::from_secs(9)).next().await.unwrap_err();
+        assert_eq!(refused.code(), ProblemCode::PayloadTooLarge);
+        let never = Body::from_stream(stream::pending::<Result<&str, Infallible>>());
+        let refused = Lines::new(never, Duration::from_millis(1)).next().await.unwrap_err();
+        assert_eq!(refused.code(), ProblemCode::RequestTimeout);
+    }
+
+    #[test]
+    fn a_line_is_an_input_bare_or_wrapped() {
+        let vector = TabularSchema { dim: Some(2), features: None };
+        let settings = ModelSettings::new(InputSchema::Tabular(vector));
+        let text = "[1, 2]\n\n  \r\n{\"input\": [3, 4]}\r\n[5, 6]";
+        let (inputs, refusal) = read(text.as_bytes(), &settings, 0);
+        assert_eq!(inputs.all_numbers(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert!(refusal.is_none());
+        for (text, n, code, pointer) in [
+            ("[1, 2]\n[1]\n[1, 2]", 1, ProblemCode::Invalid, "/11"),
+            ("{\"input\": [1, \"x\"]}", 0, ProblemCode::Invalid, "/10/input/1"),
+            ("{\"input\": [1, 2], \"more\": 1}", 0, ProblemCode::Invalid, "/10"),
+            ("[1, 2]\n[1, 2", 1, ProblemCode::MalformedJson, ""),
+        ] {
+            let (inputs, refusal) = read(text.as_bytes(), &settings, 10);
+            let refusal = refusal.unwrap();
+            let at = refusal.errors().first().map_or("", |error| error.pointer.as_str());
+            assert_eq!((inputs.len(), refusal.code(), at), (n, code, pointer), "{text}");
+        }
+        let feature = Feature { name: "input".to_owned(), kind: FeatureKind::Numeric };
+        let named = TabularSchema { dim: None, features: Some(vec![feature]) };
+        let settings = ModelSettings::new(InputSchema::Tabular(named));
+        let (inputs, refusal) = read(b"{\"input\": 3}", &settings, 0);
+        assert_eq!((inputs.all_numbers(), refusal.is_none()), (&[3.0][..], true));
+    }
+}
