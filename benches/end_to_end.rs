@@ -180,8 +180,10 @@ async fn remember() {
     let samples: Vec<_> = vectors.iter().cloned().zip(labels).collect();
     service.api.send_samples("m", &samples).await;
     assert_eq!(service.api.update("m").await["outcome"], "published");
-    let plain = json!({"inputs": [vectors[0]]}).to_string();
-    let remembered = json!({"inputs": [vectors[0]], "remember": true}).to_string();
+    // Another vector each time: blocks of one and the same would be small.
+    let body = |vector, remember| json!({"inputs": [vector], "remember": remember}).to_string();
+    let plain: Vec<String> = vectors.iter().map(|vector| body(vector, false)).collect();
+    let remembered: Vec<String> = vectors.iter().map(|vector| body(vector, true)).collect();
     let url = format!("{}/v1/models/m/predict", service.api.address);
     let mut ratios = Vec::new();
     for _ in 0..5 {
@@ -220,7 +222,7 @@ async fn compare(what: &str, schema: Value, inputs: Vec<Value>, goal: &str) {
     let router = axum::Router::new().route("/constant", constant);
     tokio::spawn(async move { axum::serve(listener, router).await });
 
-    let body = json!({"inputs": [inputs[0]]}).to_string();
+    let body = [json!({"inputs": [inputs[0]]}).to_string()];
     let ours = format!("{}/v1/models/m/predict", service.api.address);
     let theirs = format!("http://{address}/constant");
     let mut ratios = Vec::new();
@@ -235,17 +237,18 @@ async fn compare(what: &str, schema: Value, inputs: Vec<Value>, goal: &str) {
 }
 
 /// Requests a second that 16 connections get answered in 4 seconds.
-async fn load(url: &str, body: &str) -> f64 {
+async fn load(url: &str, bodies: &[String]) -> f64 {
     const CONNECTIONS: usize = 16;
     let time = Duration::from_secs(4);
     let client = reqwest::Client::new();
     let began = Instant::now();
     let tasks: Vec<_> = (0..CONNECTIONS)
-        .map(|_| {
-            let (client, url, body) = (client.clone(), url.to_owned(), body.to_owned());
+        .map(|connection| {
+            let (client, url, bodies) = (client.clone(), url.to_owned(), bodies.to_owned());
             tokio::spawn(async move {
                 let mut answered = 0;
                 while began.elapsed() < time {
+                    let body = &bodies[(connection + CONNECTIONS * answered) % bodies.len()];
                     let request = client.post(&url).header("content-type", "application/json");
                     let answer = request.body(body.clone()).send().await.unwrap();
                     assert!(answer.status().is_success(), "{}", answer.status());
@@ -260,7 +263,7 @@ async fn load(url: &str, body: &str) -> f64 {
     for task in tasks {
         answered += task.await.unwrap();
     }
-    f64::from(answered) / began.elapsed().as_secs_f64()
+    answered as f64 / began.elapsed().as_secs_f64()
 }
 
 /// The built service in a process of its own, once it is ready.

@@ -45,6 +45,8 @@ pub struct Remembered {
     waiting: Mutex<Waiting>,
     has_some: Notify,
     is_urgent: Notify,
+    /// When the partitions of the days to come were last made; held while something is written.
+    days_opened_at: tokio::sync::Mutex<Option<Instant>>,
     /// How many answers were written, or given up, since the process began.
     n_done: watch::Sender<u64>,
 }
@@ -83,6 +85,7 @@ impl Remembered {
             waiting: Mutex::default(),
             has_some: Notify::new(),
             is_urgent: Notify::new(),
+            days_opened_at: tokio::sync::Mutex::default(),
             n_done: watch::Sender::new(0),
         }
     }
@@ -180,17 +183,9 @@ impl Remembered {
 
 /// Writes what there is to remember until `shutdown`; [`write_waiting`] then writes the rest.
 pub async fn write(context: Context, shutdown: CancellationToken) {
-    let mut days_opened_at: Option<Instant> = None;
     while shutdown.run_until_cancelled(context.remembered.due()).await.is_some() {
         // Not given up midway: what was taken from the queue would be lost.
-        let written = async {
-            if days_opened_at.is_none_or(|at| at.elapsed() >= OPEN_DAYS) {
-                predictions::open_days(&mut *context.pool.acquire().await?).await?;
-                days_opened_at = Some(Instant::now());
-            }
-            write_waiting(&context).await
-        };
-        if let Err(error) = written.await {
+        if let Err(error) = write_waiting(&context).await {
             tracing::warn!(%error, "remembered predictions wait to be written");
             context.remembered.has_some.notify_one();
             shutdown.run_until_cancelled(sleep(TRY_AGAIN)).await;
@@ -269,6 +264,11 @@ async fn store(
     blocks: &NewBlocks,
     rows: &NewPredictions,
 ) -> Result<(), StorageError> {
+    let mut days_opened_at = context.remembered.days_opened_at.lock().await;
+    if days_opened_at.is_none_or(|at| at.elapsed() >= OPEN_DAYS) {
+        predictions::open_days(&mut *context.pool.acquire().await?).await?;
+        *days_opened_at = Some(Instant::now());
+    }
     let mut tx = context.pool.begin().await?;
     // Nothing here was promised to be durable, and the disk has enough to do.
     predictions::write_behind(&mut tx).await?;

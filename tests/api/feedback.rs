@@ -148,6 +148,13 @@ async fn labels_that_come_are_learnt_by_the_next_update() {
 async fn what_waits_to_be_written_outlives_an_orderly_stop_and_a_database_that_is_away() {
     let service = TestService::start().await;
     teach(&service.api).await;
+    let (database, dir) = service.stop().await;
+    // Where no worker makes the days.
+    sqlx::query("SELECT drop_prediction_days(current_date + 9)::text")
+        .execute(&database.pool().await)
+        .await
+        .unwrap();
+    let service = TestService::start_on(database, dir, &["--no-worker"]).await;
     let first = ask(&service.api, 1, 5).await;
     let (database, dir) = service.stop().await;
     let service = TestService::start_on(database, dir, &[]).await;
