@@ -66,8 +66,8 @@ async fn nothing_is_lost_and_nothing_is_done_twice_whatever_is_killed() {
         client.await.unwrap();
     }
     let updates = cluster.all_ended().await;
-    let samples = seen.check_samples(&cluster.api).await;
     let versions = check_versions(&cluster.api, &updates).await;
+    let samples = seen.check_samples(&cluster.api).await;
     cluster.check_checkpoints().await;
     cluster.check_nothing_is_left();
     let runs: u64 = updates.iter().map(|update| update["attempt"].as_u64().unwrap()).sum();
@@ -259,7 +259,7 @@ async fn create_model(api: &Api, name: &str) {
         "network": {"kind": "mlp", "hidden": [32]},
         "learning": {"epochs": 20},
         "schedule": {"paused": true},
-        "gate": {"max_drop": null, "max_class_drop": null},
+        "gate": {"max_drop": null, "max_class_drop": null, "max_forgetting": null},
     });
     api.post("/v1/models", model).await.expect(201);
 }
@@ -332,6 +332,7 @@ async fn predict(api: Api, seen: Arc<Seen>, model: &'static str) {
 async fn check_versions(api: &Api, updates: &[Value]) -> usize {
     for update in updates {
         assert_eq!(update["status"], "succeeded", "{update}");
+        assert_ne!(update["outcome"], "rejected", "{update}");
     }
     let mut n_versions = 0;
     for model in MODELS {

@@ -142,7 +142,7 @@ async fn create_model(api: &Api, name: &str, hidden: &[usize], epochs: u32) {
         "network": {"kind": "mlp", "hidden": hidden},
         "learning": {"epochs": epochs},
         "schedule": {"paused": true},
-        "gate": {"max_drop": null, "max_class_drop": null},
+        "gate": {"max_drop": null, "max_class_drop": null, "max_forgetting": null},
     });
     api.post("/v1/models", model).await.expect(201);
 }
