@@ -26,7 +26,8 @@ chaos: tools ## 200 kills of every process while clients send and predict, some 
 		cargo test --test chaos -- --nocapture
 
 fuzz-api: tools ## whatever openapi.yaml allows, and more, asked of a service: SECONDS_EACH=600 SEED=7
-	$(postgres) && cargo build && scripts/fuzz-api
+	# The binary as the tests have it, so that it is built once.
+	$(postgres) && cargo test --no-run --test binary && scripts/fuzz-api
 
 s3: tools ## checkpoints in a bucket, tested against a real S3 server that this installs
 	# The newest that Rust 1.95 builds.

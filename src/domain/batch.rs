@@ -35,6 +35,8 @@ impl Verdicts {
     pub fn reject(&mut self, index: u64, reason: String) {
         self.rejected += 1;
         if self.rejections.len() < MAX_LISTED_REJECTIONS {
+            // A reason may quote what was sent, and PostgreSQL keeps no NUL.
+            let reason = reason.replace('\0', "\u{fffd}");
             self.rejections.push(Rejection { index, reason });
         }
     }

@@ -255,3 +255,13 @@ async fn a_thousand_tiny_batches_are_learnt_as_one_is() {
     }
     assert_eq!(checkpoints[0], checkpoints[1]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reason_may_quote_what_no_database_keeps() {
+    let service = TestService::start().await;
+    service.api.create_model("m", 2).await;
+    let batch = json!({"samples": [{"a\0b": 1}, {"input": [1, 2], "label": "a"}]});
+    let answer = service.api.post("/v1/models/m/batches", batch).await.expect(202)["batch"].take();
+    assert_eq!((&answer["rejected"], &answer["accepted"]), (&json!(1), &json!(1)), "{answer}");
+    assert!(answer["rejections"][0]["reason"].as_str().unwrap().contains("a\u{fffd}b"), "{answer}");
+}
