@@ -17,7 +17,7 @@ use uuid::Uuid;
 use self::rates::Asker;
 use super::HttpState;
 use super::error::{Problem, ProblemCode};
-use super::foreign::PREDICT;
+use super::foreign::{PREDICT, has_verb, model_of};
 use crate::domain::key::{Key, Scope};
 use crate::services::access::{Caller, Stranger};
 use crate::services::{Context, requests};
@@ -26,8 +26,7 @@ use crate::services::{Context, requests};
 pub async fn admit(State(state): State<HttpState>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("", MatchedPath::as_str);
-    // A verb behind a name is no part of the route (instances.rs).
-    let route = if request.uri().path().ends_with(PREDICT) { PREDICT } else { route };
+    let route = if has_verb(request.method(), request.uri().path()) { PREDICT } else { route };
     let Some(scopes) = scopes::needed(request.method(), route) else {
         return next.run(request).await;
     };
@@ -111,20 +110,17 @@ async fn may(
         return Err(Problem::new(ProblemCode::Forbidden, detail));
     }
     let Some(models) = &key.terms.models else { return Ok(()) };
-    let params = RawPathParams::from_request_parts(parts, state).await;
-    let named = |wanted: &str| {
-        let params = params.as_ref().ok()?.iter();
-        params.into_iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
-    };
-    if let Some(model) = named("model") {
-        let model = model.strip_suffix(PREDICT).unwrap_or(&model);
+    let params =
+        RawPathParams::from_request_parts(parts, state).await.map_err(Problem::internal)?;
+    if let Some(model) = model_of(&params) {
         return match key.opens(model) {
             true => Ok(()),
             // As if it were not there: what else there is, is none of its holder's business.
             false => Err(Problem::not_found(format_args!("model {model}"))),
         };
     }
-    if let Some(id) = named("id").and_then(|id| Uuid::parse_str(&id).ok()) {
+    let id = params.iter().find(|(name, _)| *name == "id");
+    if let Some(id) = id.and_then(|(_, id)| Uuid::parse_str(id).ok()) {
         return match requests::model_of(context, id).await? {
             Some(model) if key.opens(model.as_str()) => Ok(()),
             _ => Err(Problem::not_found(format_args!("update {id}"))),

@@ -1,7 +1,8 @@
 //! Refusals where another service's protocol is spoken: `{"error": "…"}` instead of a problem, and
 //! only statuses that its clients know.
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::RawPathParams;
+use axum::http::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -17,6 +18,18 @@ pub(super) fn is_foreign(path: &str) -> bool {
     path == "/v2"
         || path.starts_with("/v2/")
         || (path.starts_with("/v1/models/") && path.ends_with(PREDICT))
+}
+
+/// Whether a request asks for a prediction by the verb behind a name, which is no part of its route
+/// (instances.rs).
+pub(super) fn has_verb(method: &Method, path: &str) -> bool {
+    *method == Method::POST && path.ends_with(PREDICT)
+}
+
+/// The model that a path names, without a verb behind it.
+pub(super) fn model_of(params: &RawPathParams) -> Option<&str> {
+    let (_, model) = params.iter().find(|(name, _)| *name == "model")?;
+    Some(model.strip_suffix(PREDICT).unwrap_or(model))
 }
 
 /// A refusal of the Open Inference Protocol and of TensorFlow Serving's.

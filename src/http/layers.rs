@@ -14,7 +14,7 @@ use http_body_util::Limited;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::{Problem, ProblemCode};
-use super::foreign::PREDICT;
+use super::foreign::model_of;
 use super::stream::is_lines;
 
 /// Requests that may be answered at once.
@@ -75,9 +75,7 @@ pub async fn shed(
     request: Request,
     next: Next,
 ) -> Response {
-    let model = params.iter().find(|(name, _)| *name == "model").map(|(_, value)| value);
-    let model = model.map(|model| model.strip_suffix(PREDICT).unwrap_or(model));
-    let Some(_slot) = slots.take(model) else {
+    let Some(_slot) = slots.take(model_of(&params)) else {
         let detail = "too many requests are being answered; try again shortly";
         return Problem::new(ProblemCode::Overloaded, detail).into_response();
     };
