@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
@@ -39,9 +39,7 @@ pub async fn admit(State(state): State<HttpState>, request: Request, next: Next)
     let counted = state.rates.count(asker, own_rate(&caller));
     let admitted = match (&counted, &caller) {
         (Some(counted), _) if counted.is_refused() => Err(counted.problem()),
-        (_, Caller::Holder(known)) => {
-            may(&state.context, &known.key, scopes, &mut parts, &state).await
-        }
+        (_, Caller::Holder(known)) => may(&state.context, &known.key, scopes, &mut parts).await,
         (_, Caller::Anyone) => Ok(()),
     };
     let mut response = match admitted {
@@ -102,7 +100,6 @@ async fn may(
     key: &Key,
     scopes: &[Scope],
     parts: &mut Parts,
-    state: &HttpState,
 ) -> Result<(), Problem> {
     if !key.may(scopes) {
         let words: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
@@ -110,8 +107,8 @@ async fn may(
         return Err(Problem::new(ProblemCode::Forbidden, detail));
     }
     let Some(models) = &key.terms.models else { return Ok(()) };
-    let params =
-        RawPathParams::from_request_parts(parts, state).await.map_err(Problem::internal)?;
+    let params = RawPathParams::from_request_parts(parts, &()).await;
+    let params = params.map_err(|_| Problem::of_status(StatusCode::NOT_FOUND))?;
     if let Some(model) = model_of(&params) {
         return match key.opens(model) {
             true => Ok(()),

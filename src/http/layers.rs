@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{MatchedPath, RawPathParams, Request, State};
 use axum::http::header;
 use axum::middleware::Next;
@@ -71,11 +72,11 @@ impl Drop for Slot<'_> {
 /// Answers a request when there is a slot for it, and refuses it at once when there is none.
 pub async fn shed(
     State(slots): State<Arc<Slots>>,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
     next: Next,
 ) -> Response {
-    let Some(_slot) = slots.take(model_of(&params)) else {
+    let Some(_slot) = slots.take(params.as_ref().ok().and_then(model_of)) else {
         let detail = "too many requests are being answered; try again shortly";
         return Problem::new(ProblemCode::Overloaded, detail).into_response();
     };

@@ -49,6 +49,20 @@ async fn every_refusal_is_a_problem_with_the_requests_id() {
     service.stop().await;
 }
 
+#[tokio::test]
+async fn a_path_that_is_no_text_names_nothing() {
+    let service = TestService::start().await;
+    for path in ["/v1/models/%ff", "/v1/models/%ff/versions/1", "/v2/models/%ff/ready"] {
+        let answer = service.api.get(path).await;
+        assert_eq!(answer.status, 404, "{path}: {}", answer.body);
+    }
+    let inputs = json!({"inputs": [[1, 2]]});
+    for path in ["/v1/models/%ff/predict", "/v1/models/%ff:predict", "/v2/models/%ff/infer"] {
+        let answer = service.api.post(path, inputs.clone()).await;
+        assert_eq!(answer.status, 404, "{path}: {}", answer.body);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_goes_away_is_said_so_and_comes_back() {
     let service = TestService::start().await;
