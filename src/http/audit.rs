@@ -10,7 +10,7 @@ use super::extract::Query;
 use super::page::{Page, PageQuery, PageRequest};
 use crate::domain::audit::Action;
 use crate::domain::name::ModelName;
-use crate::services::{Context, registry};
+use crate::services::{Context, audit};
 use crate::storage::audit::Entry;
 
 /// Something that was done.
@@ -49,6 +49,6 @@ pub async fn list(
     Query(query): Query<PageQuery>,
 ) -> Result<axum::Json<Page<AuditEntry>>, Problem> {
     let request = PageRequest::<i64>::try_from(&query)?;
-    let entries = registry::audit(&context, request.after, request.n_rows()).await?;
+    let entries = audit::list(&context, request.after, request.n_rows()).await?;
     Ok(axum::Json(request.page(entries, |entry| entry.id, AuditEntry::from)))
 }

@@ -73,7 +73,7 @@ tokio::task_local! {
 }
 
 /// Whose key it is that asks for what this task does; `None` where there are no keys, and in a worker.
-pub fn actor() -> Option<String> {
+pub(super) fn actor() -> Option<String> {
     ACTOR.try_with(Clone::clone).ok().flatten()
 }
 

@@ -3,14 +3,14 @@
 use serde_json::json;
 
 use super::serving::Agreement;
-use super::{Context, ServiceError, access, registry};
+use super::{Context, ServiceError, audit, registry};
 use crate::domain::audit::Action;
 use crate::domain::name::{AliasName, LIVE, ModelName};
 use crate::domain::version::Pointing;
 use crate::storage::aliases::{self, Alias};
 use crate::storage::models::ModelId;
 use crate::storage::notices::{self, Notice};
-use crate::storage::{audit, versions};
+use crate::storage::versions;
 
 /// An alias, and how often its shadow agreed with it in this process.
 #[derive(Debug, Clone)]
@@ -64,7 +64,7 @@ pub async fn put(
     }
     let alias = aliases::put(&mut tx, model.id, alias, to).await?;
     let detail = json!({"alias": alias.alias.as_str(), "version": to.version});
-    audit::record(&mut tx, access::actor().as_deref(), Action::AliasMoved, name, detail).await?;
+    audit::record(&mut tx, Action::AliasMoved, name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
     registry::refresh(context, name).await;
@@ -90,7 +90,7 @@ pub async fn delete(
         return Err(ServiceError::NotFound(format!("alias {alias} of model {name}")));
     }
     let detail = json!({"alias": alias.as_str()});
-    audit::record(&mut tx, access::actor().as_deref(), Action::AliasDeleted, name, detail).await?;
+    audit::record(&mut tx, Action::AliasDeleted, name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
     registry::refresh(context, name).await;

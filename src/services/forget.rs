@@ -11,7 +11,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use super::requests::{self, UpdateRef};
-use super::{Context, ServiceError, access, registry};
+use super::{Context, ServiceError, audit, registry};
 use crate::domain::audit::Action;
 use crate::domain::name::{AliasName, LIVE, ModelName};
 use crate::domain::update::Trigger;
@@ -19,7 +19,7 @@ use crate::domain::version::Pointing;
 use crate::storage::models::{self, Model};
 use crate::storage::notices::{self, Notice};
 use crate::storage::samples::{self, Deleted, Which};
-use crate::storage::{StorageError, aliases, audit, batches, decisions, versions};
+use crate::storage::{StorageError, aliases, batches, decisions, versions};
 
 /// What was forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub async fn forget(
     };
     let detail = json!({"by": by, "samples": n_samples, "versions": versions,
                         "update": update.map(|update| update.id)});
-    audit::record(&mut tx, access::actor().as_deref(), action, name, detail).await?;
+    audit::record(&mut tx, action, name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
     if update.is_some() {
@@ -145,6 +145,6 @@ async fn go_back(
     }
     samples::unlearn(db, model.id, back.unwrap_or(0)).await?;
     let moved = json!({"alias": LIVE, "from": was, "version": back});
-    audit::record(db, access::actor().as_deref(), Action::AliasMoved, &model.name, moved).await?;
+    audit::record(db, Action::AliasMoved, &model.name, moved).await?;
     requests::enqueue(db, model.id, Trigger::Manual, true).await.map(Some)
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::json;
 use sqlx::PgTransaction;
 
-use super::{Context, ServiceError, access, registry};
+use super::{Context, ServiceError, audit, registry};
 use crate::domain::Invalid;
 use crate::domain::audit::Action;
 use crate::domain::evaluation::{Evaluation, GateDecision};
@@ -16,7 +16,6 @@ use crate::domain::name::ModelName;
 use crate::domain::version::{Origin, VersionStatus};
 use crate::learning::{self, checkpoint};
 use crate::storage::StorageError;
-use crate::storage::audit;
 use crate::storage::models::{self, Model};
 use crate::storage::notices::{self, Notice};
 use crate::storage::versions::{self, NewVersion};
@@ -71,8 +70,7 @@ pub async fn import(
     let mut tx = context.pool.begin().await?;
     let number = begin(context, &mut tx, &model, file, &labels, Origin::Imported).await?;
     let detail = json!({"version": number});
-    audit::record(&mut tx, access::actor().as_deref(), Action::VersionImported, name, detail)
-        .await?;
+    audit::record(&mut tx, Action::VersionImported, name, detail).await?;
     tx.commit().await?;
     registry::refresh(context, name).await;
     registry::get_version(context, name, number).await

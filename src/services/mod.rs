@@ -5,18 +5,19 @@
 
 pub mod access;
 pub mod aliases;
+pub mod audit;
 pub mod events;
-pub mod forget;
 pub mod feedback;
+pub mod forget;
+pub mod import;
 pub mod ingest;
 pub mod registry;
-pub mod import;
 pub mod remember;
 pub mod requests;
+pub mod retention;
 pub mod rollback;
 pub mod room;
 pub mod serving;
-pub mod retention;
 pub mod slots;
 pub mod update;
 

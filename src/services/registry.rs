@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::{Context, ServiceError, access, feedback, import};
+use super::{Context, ServiceError, audit, feedback, import};
 use crate::domain::Invalid;
 use crate::domain::audit::Action;
 use crate::domain::live::LiveFigures;
@@ -13,7 +13,6 @@ use crate::domain::settings::ModelSettings;
 use crate::domain::version::VersionStatus;
 use crate::storage::StorageError;
 use crate::storage::aliases::{self, Alias};
-use crate::storage::audit::{self, Entry};
 use crate::storage::checkpoints::CheckpointRef;
 use crate::storage::models::{self, LiveModel, Model, ModelCounts, ModelId};
 use crate::storage::notices::{self, Notice};
@@ -65,8 +64,7 @@ pub async fn create(
         other => other?,
     };
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
-    audit::record(&mut tx, access::actor().as_deref(), Action::ModelCreated, name, json!({}))
-        .await?;
+    audit::record(&mut tx, Action::ModelCreated, name, json!({})).await?;
     if let Some(base) = base {
         import::copy(context, &mut tx, &model, base).await?;
     }
@@ -186,7 +184,7 @@ pub async fn patch(
     model.settings.check()?;
     models::set_settings(&mut tx, model.id, &model.settings).await?;
     let detail = changed(&before, &model.settings);
-    audit::record(&mut tx, access::actor().as_deref(), Action::ModelPatched, name, detail).await?;
+    audit::record(&mut tx, Action::ModelPatched, name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     // A schedule that was paused or slow may now be due.
     notices::send(&mut tx, &Notice::Queued).await?;
@@ -217,8 +215,7 @@ pub async fn delete(context: &Context, name: &ModelName) -> Result<(), ServiceEr
         return Err(ServiceError::NotFound(format!("model {name}")));
     }
     predictions::delete_of_model(&mut tx, model.id).await?;
-    audit::record(&mut tx, access::actor().as_deref(), Action::ModelDeleted, name, json!({}))
-        .await?;
+    audit::record(&mut tx, Action::ModelDeleted, name, json!({})).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
     context.serving.forget(name);
@@ -298,19 +295,6 @@ pub async fn checkpoint(
     let checkpoint = get_version(context, name, number).await?.version.checkpoint;
     let file = super::serving::read_checkpoint(&context.checkpoints, number, &checkpoint).await?;
     Ok((checkpoint, file))
-}
-
-/// What was done to models by request, before entry `before`, newest first.
-///
-/// # Errors
-/// When the database fails.
-pub async fn audit(
-    context: &Context,
-    before: Option<i64>,
-    limit: i64,
-) -> Result<Vec<Entry>, ServiceError> {
-    let mut db = context.pool.acquire().await?;
-    Ok(audit::list(&mut db, before, limit).await?)
 }
 
 /// Puts the change into effect here before its request is answered.

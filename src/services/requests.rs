@@ -8,12 +8,11 @@ use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 
 use super::ingest::{Answer, Given, IdempotencyKey, given_before, keep_answer};
-use super::{Context, ServiceError, access, events, registry, update};
+use super::{Context, ServiceError, audit, events, registry, update};
 use crate::domain::audit::Action;
 use crate::domain::event::Happening;
 use crate::domain::name::ModelName;
 use crate::domain::update::{Report, Trigger, UpdateStatus};
-use crate::storage::audit;
 use crate::storage::decisions::{self, DecisionRow};
 use crate::storage::events as stored_events;
 use crate::storage::idempotency::GivenAnswer;
@@ -235,8 +234,7 @@ pub async fn cancel(context: &Context, id: Uuid) -> Result<Job, ServiceError> {
     }
     let job = find_in(&mut tx, id).await?;
     let detail = json!({"update": id});
-    audit::record(&mut tx, access::actor().as_deref(), Action::UpdateCancelled, &job.model, detail)
-        .await?;
+    audit::record(&mut tx, Action::UpdateCancelled, &job.model, detail).await?;
     if cancelled {
         let (status, error) = (job.status, job.error.clone());
         let end = Happening::End { status, outcome: None, version: None, error };
@@ -277,8 +275,7 @@ pub async fn retry(context: &Context, id: Uuid) -> Result<Job, ServiceError> {
     }
     stored_events::forget(&mut tx, id).await?;
     let detail = json!({"update": id});
-    audit::record(&mut tx, access::actor().as_deref(), Action::UpdateRetried, &job.model, detail)
-        .await?;
+    audit::record(&mut tx, Action::UpdateRetried, &job.model, detail).await?;
     notices::send(&mut tx, &Notice::Queued).await?;
     let job = find_in(&mut tx, id).await?;
     tx.commit().await?;

@@ -10,14 +10,14 @@ use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Context, ServiceError, forget, registry};
+use super::{Context, ServiceError, audit, forget, registry};
 use crate::domain::audit::Action;
 use crate::domain::name::ModelName;
 use crate::domain::settings::RetentionSettings;
 use crate::storage::models::{self, Model, ModelId};
 use crate::storage::notices::{self, Notice};
 use crate::storage::orphans::{self, File};
-use crate::storage::{StorageError, audit, jobs, retention};
+use crate::storage::{StorageError, jobs, retention};
 
 /// What a model holds beyond what its settings keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ async fn sweep_model(context: &Context, id: ModelId) -> Result<bool, ServiceErro
     }
     retention::delete_updates(&mut tx, &round.updates).await?;
     let detail = json!({"versions": round.versions, "samples": samples, "updates": round.updates});
-    audit::record(&mut tx, None, Action::RetentionSwept, &model.name, detail).await?;
+    audit::record(&mut tx, Action::RetentionSwept, &model.name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(id.0)).await?;
     tx.commit().await?;
     for path in paths {

@@ -6,13 +6,12 @@
 use serde_json::json;
 
 use super::feedback::window_begins_at;
-use super::{Context, ServiceError, registry};
+use super::{Context, ServiceError, audit, registry};
 use crate::domain::audit::Action;
 use crate::domain::live::{RolledBack, WINDOW};
 use crate::domain::name::LIVE;
 use crate::learning::noise::Share;
 use crate::storage::aliases::{self, Watched};
-use crate::storage::audit;
 use crate::storage::models::{self, ModelId};
 use crate::storage::notices::{self, Notice};
 use crate::storage::predictions;
@@ -78,7 +77,7 @@ async fn return_to(
         return Ok(());
     }
     let moved = json!({"alias": LIVE, "version": watched.previous, "because": why});
-    audit::record(&mut tx, None, Action::AliasMoved, &model.name, moved).await?;
+    audit::record(&mut tx, Action::AliasMoved, &model.name, moved).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
     registry::refresh(context, &model.name).await;
