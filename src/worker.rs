@@ -93,17 +93,9 @@ impl Worker {
 
     /// Until a job may be there: a notice, the next poll, or shutdown.
     async fn until_queued(&self, notices: &mut broadcast::Receiver<Notice>) {
-        let queued = async {
-            loop {
-                match notices.recv().await {
-                    // An update that ended makes room for the model's next one.
-                    Ok(Notice::Queued | Notice::Ended(_) | Notice::Reconnected) => return,
-                    Err(broadcast::error::RecvError::Lagged(_)) => return,
-                    Ok(_) => {}
-                    Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-                }
-            }
-        };
+        // An update that ended makes room for the model's next one.
+        let is_work = |notice: &Notice| matches!(notice, Notice::Queued | Notice::Ended(_));
+        let queued = notices::until(notices, is_work);
         let _ = self.shutdown.run_until_cancelled(timeout(POLL, queued)).await;
     }
 

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::TRY_AGAIN;
 use crate::services::{Context, access, events};
-use crate::storage::notices::{Listener, Notice};
+use crate::storage::notices::{self, Listener, Notice};
 
 /// Backstop for notices that were lost: how often routes are read anew.
 const REFRESH: Duration = Duration::from_secs(30);
@@ -66,12 +65,7 @@ pub(super) async fn keep_keys(context: Context, shutdown: CancellationToken) {
     let mut notices = context.notices.subscribe();
     let keeping = async {
         loop {
-            let changed = async {
-                while !matches!(
-                    notices.recv().await,
-                    Ok(Notice::Keys | Notice::Reconnected) | Err(_)
-                ) {}
-            };
+            let changed = notices::until(&mut notices, |notice| *notice == Notice::Keys);
             let _ = tokio::time::timeout(REFRESH, changed).await;
             if let Err(error) = access::refresh(&context).await {
                 tracing::debug!(%error, "the keys could not be read anew");
@@ -92,16 +86,8 @@ pub(super) async fn pass_events_on(context: Context, shutdown: CancellationToken
                 tokio::time::sleep(TRY_AGAIN).await;
                 continue;
             }
-            let told = async {
-                loop {
-                    match notices.recv().await {
-                        Ok(Notice::Told | Notice::Ended(_) | Notice::Reconnected) => return,
-                        Err(RecvError::Lagged(_)) => return,
-                        Ok(_) => {}
-                        Err(RecvError::Closed) => std::future::pending().await,
-                    }
-                }
-            };
+            let is_event = |notice: &Notice| matches!(notice, Notice::Told | Notice::Ended(_));
+            let told = notices::until(&mut notices, is_event);
             let _ = tokio::time::timeout(LOOK_AGAIN, told).await;
         }
     };

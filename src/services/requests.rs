@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::json;
 use sqlx::PgConnection;
-use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 
 use super::ingest::{Answer, Given, IdempotencyKey, given_before, keep_answer};
@@ -167,17 +166,7 @@ pub async fn wait(context: &Context, id: Uuid, patience: Duration) -> Result<Job
         if job.status.has_ended() || left.is_zero() {
             return Ok(job);
         }
-        let ended = async {
-            loop {
-                match notices.recv().await {
-                    Ok(Notice::Ended(ended)) if ended == id => return,
-                    Ok(Notice::Reconnected) | Err(RecvError::Lagged(_)) => return,
-                    Ok(_) => {}
-                    // Nobody listens to the database: fall back on looking again.
-                    Err(RecvError::Closed) => std::future::pending().await,
-                }
-            }
-        };
+        let ended = notices::until(&mut notices, |notice| *notice == Notice::Ended(id));
         let _ = tokio::time::timeout(left.min(LOOK_AGAIN), ended).await;
     }
 }

@@ -4,6 +4,8 @@
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection as Connection, PgListener, PgPoolOptions};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 
 use super::StorageError;
@@ -37,6 +39,18 @@ pub async fn send(db: &mut PgConnection, notice: &Notice) -> Result<(), StorageE
         .fetch_one(db)
         .await?;
     Ok(())
+}
+
+/// Waits for a notice that `is_it`, or until one may have been missed.
+pub async fn until(notices: &mut broadcast::Receiver<Notice>, is_it: impl Fn(&Notice) -> bool) {
+    loop {
+        match notices.recv().await {
+            Ok(Notice::Reconnected) | Err(RecvError::Lagged(_)) => return,
+            Ok(notice) if is_it(&notice) => return,
+            Ok(_) => {}
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
 }
 
 /// The process's one listening connection.
