@@ -172,8 +172,9 @@ impl Service {
             shutdown.clone(),
         )));
         tasks.push(tokio::spawn(notices::follow(context.clone(), shutdown.clone())));
-        tasks.push(tokio::spawn(notices::keep_keys(context.clone(), shutdown.clone())));
         if listens {
+            tasks.push(tokio::spawn(notices::keep_keys(context.clone(), shutdown.clone())));
+            tasks.push(tokio::spawn(notices::pass_events_on(context.clone(), shutdown.clone())));
             tasks.push(tokio::spawn(remember::write(context.clone(), shutdown.clone())));
         }
         if works {
@@ -188,7 +189,6 @@ impl Service {
             tasks.push(tokio::spawn(worker::run(context.clone(), worker, shutdown.clone())));
         }
         if let Some(address) = address {
-            tasks.push(tokio::spawn(notices::pass_events_on(context.clone(), shutdown.clone())));
             tracing::info!("ready: {scheme}://{address}");
         }
         Ok(Self { address, context, shutdown, tasks, private_postgres })
@@ -351,9 +351,9 @@ async fn prepare(
                               changing it; run `perennial migrate`";
                 return Err(AppError::Settings(detail.to_owned()));
             }
-            events::begin(context).await?;
             // A worker answers nobody.
             if listens {
+                events::begin(context).await?;
                 access::refresh(context).await.map_err(keys::refused)?;
                 if !context.access.has_keys() && !may_be_open(settings) {
                     return Err(AppError::Settings(format!(

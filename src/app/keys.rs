@@ -2,14 +2,14 @@
 
 use std::io::Write;
 
+use sqlx::PgPool;
 use time::{Duration, OffsetDateTime};
 
-use super::objects::checkpoint_store;
-use super::{AppError, context, log, stop_postgres};
+use super::{AppError, log, stop_postgres};
 use crate::config::{KeyAction, KeyArgs, NewKeyArgs};
 use crate::domain::key::{Key, NewKey};
 use crate::domain::name::ModelName;
-use crate::services::{Context, ServiceError, access};
+use crate::services::{ServiceError, access};
 use crate::storage::database;
 
 /// `perennial key create | list | revoke`.
@@ -20,32 +20,32 @@ pub async fn keys(args: &KeyArgs) -> Result<(), AppError> {
     log(&args.settings)?;
     let (options, private_postgres) = super::database(&args.settings).await?;
     let done = async {
-        let context = context(&args.settings, options, checkpoint_store(&args.settings)?)?;
+        let pool = database::pool(options, 2);
         if !args.settings.no_migrate {
-            database::migrate(&context.pool).await?;
+            database::migrate(&pool).await?;
         }
-        act(&context, &args.action).await
+        act(&pool, &args.action).await
     };
     let done = done.await;
     stop_postgres(private_postgres).await;
     done
 }
 
-async fn act(context: &Context, action: &KeyAction) -> Result<(), AppError> {
+async fn act(pool: &PgPool, action: &KeyAction) -> Result<(), AppError> {
     match action {
         KeyAction::Create(new) => {
-            let key = access::create(context, &terms(new)?).await.map_err(refused)?;
+            let key = access::create(pool, &terms(new)?).await.map_err(refused)?;
             print(&format!("{key}\n"))?;
             eprintln!(
                 "This key is shown this once. Requests send it as `Authorization: Bearer KEY`."
             );
         }
         KeyAction::List => {
-            let keys = access::list(context).await.map_err(refused)?;
+            let keys = access::list(pool).await.map_err(refused)?;
             print(&table(&keys, OffsetDateTime::now_utc()))?;
         }
         KeyAction::Revoke { prefix } => {
-            access::revoke(context, prefix).await.map_err(refused)?;
+            access::revoke(pool, prefix).await.map_err(refused)?;
             eprintln!("The key {prefix} opens nothing any more.");
         }
     }

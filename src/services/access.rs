@@ -13,6 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::RngCore;
 use rand::rngs::OsRng;
 use sha2::{Digest, Sha256};
+use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -156,7 +157,7 @@ pub async fn refresh(context: &Context) -> Result<(), ServiceError> {
 ///
 /// # Errors
 /// [`ServiceError::Invalid`] when what is asked of it cannot be; else when the database is away.
-pub async fn create(context: &Context, terms: &NewKey) -> Result<String, ServiceError> {
+pub async fn create(pool: &PgPool, terms: &NewKey) -> Result<String, ServiceError> {
     if !(1..=256).contains(&terms.name.chars().count()) {
         return Err(Invalid::new("a key's name has 1 to 256 characters").into());
     }
@@ -166,7 +167,7 @@ pub async fn create(context: &Context, terms: &NewKey) -> Result<String, Service
     let mut bytes = [0; KEY_BYTES];
     OsRng.fill_bytes(&mut bytes);
     let key = format!("{MARK}{}", URL_SAFE_NO_PAD.encode(bytes));
-    let mut tx = context.pool.begin().await?;
+    let mut tx = pool.begin().await?;
     keys::insert(&mut tx, Uuid::now_v7(), &key[..PREFIX], &digest(&key), terms).await?;
     notices::send(&mut tx, &Notice::Keys).await?;
     tx.commit().await?;
@@ -177,8 +178,8 @@ pub async fn create(context: &Context, terms: &NewKey) -> Result<String, Service
 ///
 /// # Errors
 /// When the database is away.
-pub async fn list(context: &Context) -> Result<Vec<Key>, ServiceError> {
-    let keys = keys::list(&mut *context.pool.acquire().await?).await?;
+pub async fn list(pool: &PgPool) -> Result<Vec<Key>, ServiceError> {
+    let keys = keys::list(&mut *pool.acquire().await?).await?;
     Ok(keys.into_iter().map(|(_, key)| key).collect())
 }
 
@@ -186,8 +187,8 @@ pub async fn list(context: &Context) -> Result<Vec<Key>, ServiceError> {
 ///
 /// # Errors
 /// [`ServiceError::NotFound`] when there is none; else when the database is away.
-pub async fn revoke(context: &Context, prefix: &str) -> Result<(), ServiceError> {
-    let mut tx = context.pool.begin().await?;
+pub async fn revoke(pool: &PgPool, prefix: &str) -> Result<(), ServiceError> {
+    let mut tx = pool.begin().await?;
     if !keys::revoke(&mut tx, prefix).await? {
         return Err(ServiceError::NotFound(format!("key {prefix}")));
     }

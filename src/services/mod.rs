@@ -1,7 +1,8 @@
 //! Use cases: one file is one sentence that a user would say.
 //!
 //! A service composes storage into transactions, and learning onto threads of its own; it knows
-//! nothing of HTTP. All functions take the [`Context`] that the composition root made.
+//! nothing of HTTP. All functions take the [`Context`] that the composition root made; those of
+//! `perennial key` the database alone, as there is no service around them.
 
 pub mod access;
 pub mod aliases;
