@@ -4,7 +4,7 @@
 //! answers the whole request; `X-Perennial-Version` tells which.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
@@ -17,25 +17,26 @@ use crate::domain::input::Inputs;
 use crate::domain::name::{AliasName, LIVE, ModelName};
 use crate::domain::settings::ModelSettings;
 use crate::services::Context;
-use crate::services::serving::{self, Answered, Chosen, Spans, Target};
+use crate::services::room::Held;
+use crate::services::serving::{self, Answered, Begun, Chosen, Spans, Target};
 
 /// The most inputs of one request.
 pub(super) const MAX_INPUTS: usize = 10_000;
 /// The most label-probability pairs of one answer.
 pub(super) const MAX_PAIRS: usize = 1_000_000;
 /// Bodies and answers from this size on are read and written off the runtime's threads.
-pub(super) const HEAVY_BYTES: usize = 256 << 10;
+const HEAVY_BYTES: usize = 256 << 10;
 /// The same where inputs are images: a few bytes may decode to many pixels.
 const HEAVY_IMAGE_BYTES: usize = 4 << 10;
 /// About what a label takes in an answer with its probability.
-pub(super) const PAIR_BYTES: usize = 24;
+const PAIR_BYTES: usize = 24;
 /// The header by which a client tells who it is.
 const X_CLIENT_ID: HeaderName = HeaderName::from_static("x-client-id");
 /// The header that names the version of an answer.
 pub(super) const X_PERENNIAL_VERSION: HeaderName = HeaderName::from_static("x-perennial-version");
 
 /// Bodies with images that are read at once. The others wait where waiting takes no thread.
-pub(super) static READERS: Semaphore = Semaphore::const_new(16);
+static READERS: Semaphore = Semaphore::const_new(16);
 
 /// What a body asks.
 pub(super) struct Asked<P> {
@@ -65,35 +66,77 @@ pub(super) async fn exchange<P: Send + 'static>(
     let counted = chosen.begin();
     let takes_images = route.model.settings.input.image().is_some();
     let heavy = body.len() >= if takes_images { HEAVY_IMAGE_BYTES } else { HEAVY_BYTES };
-
-    let asked_at = Instant::now();
-    let turn = if heavy && takes_images { READERS.acquire().await.ok() } else { None };
-    let began_at = Instant::now();
     let asked = Arc::clone(&chosen);
-    let Asked { inputs, pairs, plan, remember } = compute(heavy, move || {
-        // Until the work is done, which goes on when nobody waits for it any more.
-        let _turn = turn;
-        read(&body, &route.model.settings, &asked)
-    })
-    .await??;
-    let input = began_at.elapsed();
-
-    let n_inputs = inputs.len();
+    let read = move || read(&body, &route.model.settings, &asked);
+    let (asked, reading) = read_in_turn(heavy, takes_images, read).await?;
+    let Asked { inputs, pairs, plan, remember } = asked?;
     // Before anything is computed for a request that is refused.
     let room = match remember {
         true => Some(context.remembered.room_for(&inputs)?),
         false => None,
     };
-    let answered = chosen.answer(context, inputs, room).await?;
-    let (version, waited, infer) = (answered.version, answered.waited, answered.took);
+    let ready = Ready { inputs, pairs, room, reading, counted };
+    let mut response =
+        respond(context, &chosen, ready, move |answered| write(answered, plan)).await?;
+    response.headers_mut().insert(X_PERENNIAL_VERSION, HeaderValue::from(chosen.version));
+    Ok(response)
+}
 
+/// Inputs that were read and are to be answered.
+pub(super) struct Ready {
+    /// The inputs.
+    pub(super) inputs: Inputs,
+    /// Labels with their probabilities that the answer has of each input.
+    pub(super) pairs: usize,
+    /// Room to remember them, where they are to be remembered.
+    pub(super) room: Option<Held>,
+    /// How they came to be read.
+    pub(super) reading: Reading,
+    /// Their request, counted since it began.
+    pub(super) counted: Begun,
+}
+
+/// How long inputs waited for their turn to be read, and how long they were read.
+pub(super) struct Reading {
+    waited: Duration,
+    took: Duration,
+}
+
+/// Reads inputs, in turn where they are images that take long.
+pub(super) async fn read_in_turn<T: Send + 'static>(
+    heavy: bool,
+    takes_images: bool,
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Result<(T, Reading), Problem> {
+    let asked_at = Instant::now();
+    let turn = if heavy && takes_images { READERS.acquire().await.ok() } else { None };
+    let began_at = Instant::now();
+    let inputs = compute(heavy, move || {
+        // Until the work is done, which goes on when nobody waits for it any more.
+        let _turn = turn;
+        read()
+    });
+    let inputs = inputs.await?;
+    Ok((inputs, Reading { waited: began_at - asked_at, took: began_at.elapsed() }))
+}
+
+/// Has inputs answered and the answer written, and counts it.
+pub(super) async fn respond<T: Send + 'static>(
+    context: &Context,
+    chosen: &Chosen,
+    ready: Ready,
+    write: impl FnOnce(&Answered) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let Ready { inputs, pairs, room, reading, counted } = ready;
+    let n_inputs = inputs.len();
+    let answered = chosen.answer(context, inputs, room).await?;
+    let (queue, infer) = (reading.waited + answered.waited, answered.took);
     let answered_at = Instant::now();
     let heavy = n_inputs.saturating_mul(pairs) * PAIR_BYTES >= HEAVY_BYTES;
-    let mut response = compute(heavy, move || write(&answered, plan)).await??;
-    response.headers_mut().insert(X_PERENNIAL_VERSION, HeaderValue::from(version));
-    let queue = (began_at - asked_at) + waited;
-    counted.succeed(n_inputs, Spans { queue, input, infer, output: answered_at.elapsed() });
-    Ok(response)
+    let written = compute(heavy, move || write(&answered)).await??;
+    let output = answered_at.elapsed();
+    counted.succeed(n_inputs, Spans { queue, input: reading.took, infer, output });
+    Ok(written)
 }
 
 /// Who asks, as far as a request tells: a client of a canary stays one.
@@ -126,7 +169,7 @@ pub(super) fn check_pairs(n_inputs: usize, n_labels: usize) -> Result<(), Invali
 }
 
 /// Runs what takes long on a thread of its own, and the rest right here.
-pub(super) async fn compute<T: Send + 'static>(
+async fn compute<T: Send + 'static>(
     heavy: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {

@@ -13,6 +13,10 @@ use super::{archives, csv, json, multipart};
 use crate::domain::input::InputSchema;
 use crate::services::ingest::Part;
 
+/// What lines of JSON are called.
+pub(super) const JSON_LINES: [&str; 3] =
+    ["application/x-ndjson", "application/ndjson", "application/jsonl"];
+
 /// What a batch comes as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Format {
@@ -45,9 +49,7 @@ impl Format {
         let mut parts = lower.split(';').map(str::trim);
         let format = match parts.next() {
             Some("application/json") => Self::Json,
-            Some("application/x-ndjson" | "application/ndjson" | "application/jsonl") => {
-                Self::JsonLines
-            }
+            Some(essence) if JSON_LINES.contains(&essence) => Self::JsonLines,
             Some("text/csv") => Self::Csv,
             Some("multipart/form-data") => Self::Multipart { boundary: boundary(said)? },
             Some("application/zip" | "application/x-zip-compressed") => Self::Zip,

@@ -20,7 +20,6 @@ use super::exchange::{Asked, check_count, check_pairs, client_of, exchange, live
 use super::extract::{AliasPath, Body, ModelPath, Path, VersionPath, parse_object};
 use super::foreign::{PREDICT, expect_json};
 use super::parse::parse_input;
-use super::predictions::best;
 use crate::domain::Invalid;
 use crate::domain::input::{InputSchema, Inputs};
 use crate::domain::name::{AliasName, ModelName};
@@ -202,10 +201,10 @@ fn push(instance: &RawValue, settings: &ModelSettings, inputs: &mut Inputs) -> R
 
 fn render(answered: &Answered) -> InstancesAnswer<'_> {
     let Answered { labels, probabilities, .. } = answered;
-    let prediction = |probabilities| InstancePrediction {
-        label: best(probabilities, 1).first().map_or("", |&place| &labels[place]),
+    let rows = probabilities.chunks_exact(labels.len().max(1));
+    let prediction = |((place, _), probabilities): ((usize, f32), _)| InstancePrediction {
+        label: &labels[place],
         probabilities,
     };
-    let rows = probabilities.chunks_exact(labels.len().max(1));
-    InstancesAnswer { predictions: rows.map(prediction).collect() }
+    InstancesAnswer { predictions: answered.said().zip(rows).map(prediction).collect() }
 }

@@ -246,7 +246,8 @@ fn read(
     Ok(Asked { inputs, pairs: top_k, plan: top_k, remember })
 }
 
-const TOP_K_OF_QUERY: &str = "/query/top_k";
+/// Where the query's `top_k` is, for refusals.
+pub(super) const TOP_K_OF_QUERY: &str = "/query/top_k";
 
 pub(super) fn check_top_k(top_k: usize, n_inputs: usize, said_at: &str) -> Result<(), Invalid> {
     if top_k < 1 || n_inputs.saturating_mul(top_k) > MAX_PAIRS {

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http_body_util::BodyExt;
 
 use super::error::{Problem, ProblemCode};
@@ -77,13 +78,7 @@ pub(super) async fn spool(
 ) -> Result<(Spooled, Option<IdempotencyKey>), Problem> {
     let mut spool = Spool { buffer: Vec::new(), file: None, keyed };
     loop {
-        let frame = tokio::time::timeout(patience, body.frame()).await.map_err(|_| {
-            let detail = format!("no more of the body came for {} s", patience.as_secs());
-            Problem::new(ProblemCode::RequestTimeout, detail)
-        })?;
-        let Some(frame) = frame else { break };
-        let frame = frame.map_err(|error| Problem::unread_body(&error))?;
-        let Some(piece) = frame.data_ref() else { continue };
+        let Some(piece) = next_piece(&mut body, patience).await? else { break };
         if spool.buffer.len() + piece.len() > BUFFER_BYTES {
             spool = match spool.write_out(dir).await {
                 Ok(spool) => spool,
@@ -93,7 +88,7 @@ pub(super) async fn spool(
                 }
             };
         }
-        spool.buffer.extend_from_slice(piece);
+        spool.buffer.extend_from_slice(&piece);
     }
     if spool.file.is_some() {
         spool = spool.write_out(dir).await?;
@@ -101,6 +96,23 @@ pub(super) async fn spool(
     spool.hash();
     let Spool { buffer, file, keyed } = spool;
     Ok((file.map_or(Spooled::Memory(buffer), Spooled::File), keyed.map(KeyedRequest::finish)))
+}
+
+/// The next piece of a body, empty where it is no data; none at the end.
+///
+/// # Errors
+/// 408 when none comes for so long, 413 over the limit that stands on `body`.
+pub(super) async fn next_piece(
+    body: &mut Body,
+    patience: Duration,
+) -> Result<Option<Bytes>, Problem> {
+    let frame = tokio::time::timeout(patience, body.frame()).await.map_err(|_| {
+        let detail = format!("no more of the body came for {} s", patience.as_secs());
+        Problem::new(ProblemCode::RequestTimeout, detail)
+    })?;
+    let Some(frame) = frame else { return Ok(None) };
+    let frame = frame.map_err(|error| Problem::unread_body(&error))?;
+    Ok(Some(frame.into_data().unwrap_or_default()))
 }
 
 /// Takes what is left of a body and keeps none of it: a client whose connection is closed while it sends may

@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -15,26 +15,27 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::HttpState;
 use super::error::{Problem, ProblemBody, ProblemCode};
-use super::exchange::{HEAVY_BYTES, PAIR_BYTES, READERS, X_PERENNIAL_VERSION, client_of, compute};
+use super::exchange::{Ready, X_PERENNIAL_VERSION, client_of, read_in_turn, respond};
 use super::extract::essence_of;
+use super::format::JSON_LINES;
 use super::observe::RequestId;
 use super::parse::parse_input;
-use super::predictions::{PredictQuery, check_top_k, rank};
+use super::predictions::{PredictQuery, TOP_K_OF_QUERY, check_top_k, rank};
 use super::samples::MAX_SAMPLE_BYTES;
+use super::spool::next_piece;
 use super::walk;
 use crate::domain::Invalid;
 use crate::domain::input::Inputs;
 use crate::domain::name::ModelName;
 use crate::domain::settings::ModelSettings;
 use crate::services::Context;
-use crate::services::serving::{self, Answered, Chosen, Route, Spans, Target};
+use crate::services::serving::{self, Answered, Chosen, Route, Target};
 
 /// The most lines that are answered at once.
 const MOST_LINES: usize = 64;
@@ -45,8 +46,7 @@ static STREAMS: Semaphore = Semaphore::const_new(MOST_STREAMS);
 
 /// Whether the body is an input a line.
 pub(super) fn is_lines(headers: &HeaderMap) -> bool {
-    let essence = essence_of(headers).to_ascii_lowercase();
-    matches!(essence.as_str(), "application/x-ndjson" | "application/ndjson" | "application/jsonl")
+    JSON_LINES.contains(&essence_of(headers).to_ascii_lowercase().as_str())
 }
 
 /// Answers line by line.
@@ -60,7 +60,7 @@ pub(super) async fn answer(
     query: PredictQuery,
     request: Request,
 ) -> Result<Response, Problem> {
-    check_top_k(query.top_k, 1, "/query/top_k")?;
+    check_top_k(query.top_k, 1, TOP_K_OF_QUERY)?;
     let Ok(place) = STREAMS.try_acquire() else {
         let detail = "too many streams are being answered; try again shortly";
         return Err(Problem::new(ProblemCode::Overloaded, detail));
@@ -135,16 +135,9 @@ impl Answering {
         while let Some(lines) = self.lines.next().await? {
             let counted = self.chosen.begin();
             let takes_images = self.route.model.settings.input.image().is_some();
-            let asked_at = Instant::now();
-            let turn = if takes_images { READERS.acquire().await.ok() } else { None };
-            let began_at = Instant::now();
             let (route, first_index) = (Arc::clone(&self.route), self.n_answered);
-            let (inputs, refusal) = compute(true, move || {
-                let _turn = turn;
-                read(&lines, &route.model.settings, first_index)
-            })
-            .await?;
-            let input = began_at.elapsed();
+            let read = move || read(&lines, &route.model.settings, first_index);
+            let ((inputs, refusal), reading) = read_in_turn(true, takes_images, read).await?;
             self.refusal = refusal;
             let n_inputs = inputs.len();
             if n_inputs == 0 {
@@ -158,16 +151,11 @@ impl Answering {
                 true => Some(self.context.remembered.wait_for_room(&inputs).await?),
                 false => None,
             };
-            let answered = self.chosen.answer(&self.context, inputs, room).await?;
-            let (waited, infer) = (answered.waited, answered.took);
-            let answered_at = Instant::now();
             let top_k = self.query.top_k;
-            let heavy = n_inputs.saturating_mul(top_k) * PAIR_BYTES >= HEAVY_BYTES;
-            let answers = compute(heavy, move || write(&answered, top_k)).await??;
+            let ready = Ready { inputs, pairs: top_k, room, reading, counted };
+            let write = move |answered: &Answered| write(answered, top_k);
+            let answers = respond(&self.context, &self.chosen, ready, write).await?;
             self.n_answered += n_inputs;
-            let queue = (began_at - asked_at) + waited;
-            let output = answered_at.elapsed();
-            counted.succeed(n_inputs, Spans { queue, input, infer, output });
             return Ok(Some(answers));
         }
         Ok(None)
@@ -286,18 +274,8 @@ impl Lines {
                 let detail = format!("a line is over {MAX_SAMPLE_BYTES} bytes long");
                 return Err(Problem::new(ProblemCode::PayloadTooLarge, detail));
             }
-            let frame = tokio::time::timeout(self.patience, self.body.frame()).await;
-            let frame = frame.map_err(|_| {
-                let detail = format!("no more of the body came for {} s", self.patience.as_secs());
-                Problem::new(ProblemCode::RequestTimeout, detail)
-            })?;
-            match frame {
-                Some(frame) => {
-                    let frame = frame.map_err(|error| Problem::unread_body(&error))?;
-                    if let Some(piece) = frame.data_ref() {
-                        self.buffer.extend_from_slice(piece);
-                    }
-                }
+            match next_piece(&mut self.body, self.patience).await? {
+                Some(piece) => self.buffer.extend_from_slice(&piece),
                 None => self.is_over = true,
             }
         }

@@ -164,8 +164,7 @@ fn output<'a>(answered: &'a Answered, wanted: Wanted, bytes: &mut Vec<u8>) -> Ou
     let n = rows.len();
     let (datatype, shape, data) = match (wanted.name, wanted.classes) {
         (OutputName::Label, _) => {
-            let label = |row: &[f32]| best(row, 1).first().map_or("", |&place| &*labels[place]);
-            let labels = rows.map(|row| label(row).into()).collect();
+            let labels = answered.said().map(|(place, _)| labels[place].as_str().into()).collect();
             (Datatype::Bytes, vec![n], OutputData::Texts(labels))
         }
         (OutputName::Probabilities, None) => {
