@@ -85,8 +85,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
 /// Predict with the live version, as TensorFlow Serving does.
 #[utoipa::path(post, path = "/v1/models/{model}:predict", operation_id = "predictInstances",
     tag = "inference", params(ModelPath), request_body = InstancesRequest<'_>,
-    responses((status = 200, description = "The predictions.", body = InstancesAnswer<'_>,
-        headers(("X-Perennial-Version" = i32, description = "The version that answered.")))))]
+    responses((status = 200, description = "The predictions.", body = InstancesAnswer<'_>)))]
 pub async fn live(
     State(context): State<Context>,
     Path(model): Path<String>,
@@ -104,8 +103,7 @@ pub async fn live(
 #[utoipa::path(post, path = "/v1/models/{model}/versions/{n}:predict",
     operation_id = "predictInstancesByVersion", tag = "inference",
     params(VersionPath), request_body = InstancesRequest<'_>,
-    responses((status = 200, description = "The predictions.", body = InstancesAnswer<'_>,
-        headers(("X-Perennial-Version" = i32, description = "The version that answered.")))))]
+    responses((status = 200, description = "The predictions.", body = InstancesAnswer<'_>)))]
 pub async fn version(
     State(context): State<Context>,
     Path((model, n)): Path<(String, String)>,
@@ -121,8 +119,7 @@ pub async fn version(
 #[utoipa::path(post, path = "/v1/models/{model}/labels/{alias}:predict",
     operation_id = "predictInstancesByAlias", tag = "inference",
     params(AliasPath), request_body = InstancesRequest<'_>,
-    responses((status = 200, description = "The predictions.", body = InstancesAnswer<'_>,
-        headers(("X-Perennial-Version" = i32, description = "The version that answered.")))))]
+    responses((status = 200, description = "The predictions.", body = InstancesAnswer<'_>)))]
 pub async fn label(
     State(context): State<Context>,
     Path((model, alias)): Path<(String, String)>,

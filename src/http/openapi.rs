@@ -20,6 +20,7 @@ use super::access::scopes;
 use super::error::{Problem, ProblemBody};
 use super::foreign::{Refusal, is_foreign};
 use super::observe::PROBLEM_JSON;
+use crate::domain::key::Scope;
 
 const DESCRIPTION: &str = "\
 Models that keep learning from labelled batches, and do not forget.
@@ -61,7 +62,29 @@ struct Shared {
     status: &'static str,
     name: &'static str,
     description: &'static str,
+    foreign: Foreign,
     applies: fn(&str, &Operation) -> bool,
+}
+
+/// How a refusal is described where another protocol is spoken, which has fewer statuses.
+#[derive(Clone, Copy)]
+enum Foreign {
+    Same,
+    As(&'static str),
+    Never,
+}
+
+impl Shared {
+    /// What it is called, and how it is described; none where it is never said.
+    fn said(&self, is_foreign: bool) -> Option<(String, &'static str)> {
+        let description = match (is_foreign, self.foreign) {
+            (false, _) | (true, Foreign::Same) => self.description,
+            (true, Foreign::As(description)) => description,
+            (true, Foreign::Never) => return None,
+        };
+        let whose = if is_foreign { "Inference" } else { "" };
+        Some((format!("{whose}{}", self.name), description))
+    }
 }
 
 const SHARED: [Shared; 11] = [
@@ -70,48 +93,56 @@ const SHARED: [Shared; 11] = [
         name: "BadRequest",
         description: "The request cannot be read, or its body is not of the format that it says: \
                       the detail tells line and column.",
+        foreign: Foreign::As("The request cannot be read, or cannot be right."),
         applies: |_, operation| has_body(operation),
     },
     Shared {
         status: "401",
         name: "Unauthenticated",
         description: "The service is closed: the request has no key, or none that is good.",
+        foreign: Foreign::Same,
         applies: needs_key,
     },
     Shared {
         status: "403",
         name: "Forbidden",
         description: "The key lacks the scope that this needs, or is for other models.",
+        foreign: Foreign::Same,
         applies: needs_key,
     },
     Shared {
         status: "404",
         name: "NotFound",
         description: "There is no such thing.",
+        foreign: Foreign::Same,
         applies: |path, _| path.contains('{'),
     },
     Shared {
         status: "408",
         name: "RequestTimeout",
         description: "The body took too long to arrive.",
+        foreign: Foreign::Same,
         applies: |_, operation| has_body(operation),
     },
     Shared {
         status: "413",
         name: "PayloadTooLarge",
         description: "The body is over the size limit, counted after decompression.",
+        foreign: Foreign::Same,
         applies: |_, operation| has_body(operation),
     },
     Shared {
         status: "415",
         name: "UnsupportedMediaType",
         description: "The body is of a type, or a content encoding, that is not taken here.",
+        foreign: Foreign::Same,
         applies: |_, operation| has_body(operation),
     },
     Shared {
         status: "422",
         name: "Invalid",
         description: "The request is readable and cannot be right: `errors` points at what is wrong.",
+        foreign: Foreign::Never,
         applies: |_, operation| has_body(operation) || has_query(operation),
     },
     Shared {
@@ -120,6 +151,7 @@ const SHARED: [Shared; 11] = [
         description: "The key, or the address, asks too often: try again after `Retry-After` seconds. \
                       Where there is a limit, every answer tells it in `RateLimit-Policy` and \
                       `RateLimit`.",
+        foreign: Foreign::Same,
         applies: needs_key,
     },
     Shared {
@@ -127,6 +159,7 @@ const SHARED: [Shared; 11] = [
         name: "Internal",
         description: "The service failed (its log has more under the request id), or the version's \
                       checkpoint is damaged (code `version_damaged`).",
+        foreign: Foreign::Same,
         applies: |path, _| has_data(path),
     },
     Shared {
@@ -134,6 +167,9 @@ const SHARED: [Shared; 11] = [
         name: "Unavailable",
         description: "There is too much to do, or the database is away: try again after \
                       `Retry-After` seconds.",
+        foreign: Foreign::As(
+            "There is too much to do, the database is away, or the model has no version yet.",
+        ),
         applies: |path, _| has_data(path),
     },
 ];
@@ -142,30 +178,6 @@ const SHARED: [Shared; 11] = [
 fn needs_key(_: &str, operation: &Operation) -> bool {
     operation.security.is_some()
 }
-
-/// The same where another protocol is spoken, which has fewer statuses.
-const SHARED_FOREIGN: [Shared; 10] = [
-    Shared {
-        status: "400",
-        name: "InferenceBadRequest",
-        description: "The request cannot be read, or cannot be right.",
-        applies: |_, operation| has_body(operation),
-    },
-    Shared { name: "InferenceUnauthenticated", ..SHARED[1] },
-    Shared { name: "InferenceForbidden", ..SHARED[2] },
-    Shared { name: "InferenceNotFound", ..SHARED[3] },
-    Shared { name: "InferenceRequestTimeout", ..SHARED[4] },
-    Shared { name: "InferencePayloadTooLarge", ..SHARED[5] },
-    Shared { name: "InferenceUnsupportedMediaType", ..SHARED[6] },
-    Shared { name: "InferenceTooManyRequests", ..SHARED[8] },
-    Shared { name: "InferenceInternal", ..SHARED[9] },
-    Shared {
-        status: "503",
-        name: "InferenceUnavailable",
-        description: "There is too much to do, the database is away, or the model has no version yet.",
-        applies: |path, _| has_data(path),
-    },
-];
 
 fn has_data(path: &str) -> bool {
     path.starts_with("/v1/") || path.starts_with("/v2/models") || path.starts_with("/v2/repository")
@@ -206,6 +218,9 @@ pub fn finish(mut document: OpenApi) -> OpenApi {
                 let words = scopes.iter().map(|scope| [scope.as_str()]);
                 operation.security =
                     Some(words.map(|word| SecurityRequirement::new(KEY, word)).collect());
+                if scopes == [Scope::Predict] {
+                    name_version(operation);
+                }
             }
             complete(path, operation);
         }
@@ -220,10 +235,12 @@ pub fn finish(mut document: OpenApi) -> OpenApi {
     ProblemBody::schemas(&mut schemas);
     components.schemas.extend(schemas);
     link_pages(components);
-    for (is_foreign, shared) in [(false, &SHARED[..]), (true, &SHARED_FOREIGN)] {
-        for Shared { status, name, description, .. } in shared {
-            let response = refusal(is_foreign, status, description);
-            components.responses.insert((*name).to_owned(), RefOr::T(response));
+    for shared in &SHARED {
+        for is_foreign in [false, true] {
+            if let Some((name, description)) = shared.said(is_foreign) {
+                let response = refusal(is_foreign, shared.status, description);
+                components.responses.insert(name, RefOr::T(response));
+            }
         }
     }
     document
@@ -256,8 +273,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operati
 /// Adds the refusals that the operation shares with others, and a body to those that are its own.
 fn complete(path: &str, operation: &mut Operation) {
     let is_foreign = is_foreign(path);
-    let shared = if is_foreign { &SHARED_FOREIGN[..] } else { &SHARED };
-    let shared: Vec<_> = shared.iter().filter(|shared| (shared.applies)(path, operation)).collect();
+    let shared: Vec<_> = SHARED.iter().filter(|shared| (shared.applies)(path, operation)).collect();
     let responses = &mut operation.responses.responses;
     for (status, response) in responses.iter_mut() {
         if let RefOr::T(response) = response
@@ -267,9 +283,20 @@ fn complete(path: &str, operation: &mut Operation) {
             *response = refusal(is_foreign, status, &response.description);
         }
     }
-    for Shared { status, name, .. } in shared {
-        let reference = || RefOr::Ref(Ref::from_response_name(*name));
-        responses.entry((*status).to_owned()).or_insert_with(reference);
+    for shared in shared {
+        if let Some((name, _)) = shared.said(is_foreign) {
+            let reference = || RefOr::Ref(Ref::from_response_name(name));
+            responses.entry(shared.status.to_owned()).or_insert_with(reference);
+        }
+    }
+}
+
+/// Every answer of a version says of which.
+fn name_version(operation: &mut Operation) {
+    if let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") {
+        let mut version = Header::new(i32::schema());
+        version.description = Some("The version that answered.".to_owned());
+        answer.headers.insert("X-Perennial-Version".to_owned(), RefOr::T(version));
     }
 }
 

@@ -122,8 +122,7 @@ pub struct Scored<'a> {
     request_body(content((PredictRequest<'_> = "application/json"), (String = "application/x-ndjson"), (RawFile = "image/*"))),
     responses(
         (status = 200, description = "The predictions.",
-         content((Predictions<'_> = "application/json"), (Prediction<'_> = "application/x-ndjson")),
-         headers(("X-Perennial-Version" = i32, description = "The version that answered."))),
+         content((Predictions<'_> = "application/json"), (Prediction<'_> = "application/x-ndjson"))),
         (status = 409, description = "The model has no version yet."),
     ))]
 pub async fn live(
@@ -141,8 +140,7 @@ pub async fn live(
     params(VersionPath, PredictQuery),
     request_body(content((PredictRequest<'_> = "application/json"), (String = "application/x-ndjson"), (RawFile = "image/*"))),
     responses((status = 200, description = "The predictions.",
-         content((Predictions<'_> = "application/json"), (Prediction<'_> = "application/x-ndjson")),
-        headers(("X-Perennial-Version" = i32, description = "The version that answered.")))))]
+         content((Predictions<'_> = "application/json"), (Prediction<'_> = "application/x-ndjson")))))]
 pub async fn version(
     State(state): State<HttpState>,
     Path(path): Path<VersionPath>,
@@ -159,8 +157,7 @@ pub async fn version(
     request_body(content((PredictRequest<'_> = "application/json"), (String = "application/x-ndjson"), (RawFile = "image/*"))),
     responses(
         (status = 200, description = "The predictions.",
-         content((Predictions<'_> = "application/json"), (Prediction<'_> = "application/x-ndjson")),
-         headers(("X-Perennial-Version" = i32, description = "The version that answered."))),
+         content((Predictions<'_> = "application/json"), (Prediction<'_> = "application/x-ndjson"))),
         (status = 409, description = "The alias is `live`, and the model has no version yet."),
     ))]
 pub async fn alias(

@@ -29,8 +29,7 @@ use crate::services::serving::{Answered, Chosen, Target};
         (status = 200, description = "What it says; with tensors as bytes behind the JSON where they were \
                                       asked for so.",
          content((InferAnswer<'_> = "application/json"), (RawFile = "application/octet-stream")),
-         headers(("X-Perennial-Version" = i32, description = "The version that answered."),
-                 ("Inference-Header-Content-Length" = u64,
+         headers(("Inference-Header-Content-Length" = u64,
                   description = "Bytes of JSON, where tensors follow as bytes."))),
     ))]
 pub async fn live(
@@ -52,8 +51,7 @@ pub async fn live(
         (status = 200, description = "What it says; with tensors as bytes behind the JSON where they were \
                                       asked for so.",
          content((InferAnswer<'_> = "application/json"), (RawFile = "application/octet-stream")),
-         headers(("X-Perennial-Version" = i32, description = "The version that answered."),
-                 ("Inference-Header-Content-Length" = u64,
+         headers(("Inference-Header-Content-Length" = u64,
                   description = "Bytes of JSON, where tensors follow as bytes."))),
     ))]
 pub async fn version(
