@@ -15,7 +15,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -24,15 +24,13 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use reqwest::Method;
 use serde_json::{Value, json};
 use support::process::{Process, free_address, perennial, ready};
-use support::{Api, blobs, readable_dir, snapshots};
+use support::trial::{DIM, PATIENCE, all, all_ended, check_versions, create_model, pause, send};
+use support::{Api, readable_dir, snapshots};
 use tempfile::TempDir;
 
 const MODELS: [&str; 3] = ["m0", "m1", "m2"];
-const DIM: usize = 8;
 /// Samples of each of two labels in one batch.
 const PER_LABEL: usize = 30;
-/// Longest that anything may take before it counts as stuck.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_and_nothing_is_done_twice_whatever_is_killed() {
@@ -42,14 +40,19 @@ async fn nothing_is_lost_and_nothing_is_done_twice_whatever_is_killed() {
     let began = Instant::now();
     let mut cluster = Cluster::start().await;
     for model in MODELS {
-        create_model(&cluster.api, model).await;
+        create_model(&cluster.api, model, &[32], 20).await;
     }
     let seen = Arc::new(Seen::default());
     let mut clients = Vec::new();
     for (number, model) in MODELS.into_iter().enumerate() {
         let (api, seen) = (cluster.api.clone(), Arc::clone(&seen));
-        clients.push(tokio::spawn(send(api.clone(), Arc::clone(&seen), model, number as u64)));
-        clients.push(tokio::spawn(predict(api, seen, model)));
+        clients.push(tokio::spawn(send_all_the_time(
+            api.clone(),
+            Arc::clone(&seen),
+            model,
+            number as u64,
+        )));
+        clients.push(tokio::spawn(predict_all_the_time(api, seen, model)));
     }
     for _ in 0..kills {
         // Every other kill or so meets what has not got over the one before.
@@ -65,8 +68,8 @@ async fn nothing_is_lost_and_nothing_is_done_twice_whatever_is_killed() {
     for client in clients {
         client.await.unwrap();
     }
-    let updates = cluster.all_ended().await;
-    let versions = check_versions(&cluster.api, &updates).await;
+    let updates = all_ended(&cluster.address).await;
+    let versions = check_versions(&cluster.api, &MODELS, &updates).await;
     let samples = seen.check_samples(&cluster.api).await;
     cluster.check_checkpoints().await;
     cluster.check_nothing_is_left();
@@ -163,20 +166,6 @@ impl Cluster {
         Some(Pid::from_raw(file.lines().next()?.parse().ok()?))
     }
 
-    /// All updates, once none is queued or running any more.
-    async fn all_ended(&self) -> Vec<Value> {
-        ready(&self.address).await;
-        let began = Instant::now();
-        loop {
-            let updates = all(&self.api, "/v1/updates").await;
-            if updates.iter().all(|update| !update["finished_at"].is_null()) {
-                return updates;
-            }
-            assert!(began.elapsed() < PATIENCE, "updates are stuck: {updates:#?}");
-            pause(200).await;
-        }
-    }
-
     /// The files of versions are there, and those that no version names go.
     async fn check_checkpoints(&self) {
         let mut named = BTreeSet::new();
@@ -234,64 +223,11 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(dir).map_or_else(|_| vec![], |dir| dir.flatten().map(|f| f.path()).collect())
 }
 
-/// All items of a list.
-async fn all(api: &Api, path: &str) -> Vec<Value> {
-    let (mut items, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let page = api.get(&format!("{path}?limit=200{cursor}")).await.expect(200);
-        items.extend(page["items"].as_array().unwrap().iter().cloned());
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return items,
-        }
-    }
-}
-
-async fn pause(ms: u64) {
-    tokio::time::sleep(Duration::from_millis(ms)).await;
-}
-
-/// A model that publishes whatever it has learnt, in trainings long enough to be killed in.
-async fn create_model(api: &Api, name: &str) {
-    let model = json!({
-        "name": name,
-        "input": {"kind": "tabular", "dim": DIM},
-        "network": {"kind": "mlp", "hidden": [32]},
-        "learning": {"epochs": 20},
-        "schedule": {"paused": true},
-        "gate": {"max_drop": null, "max_class_drop": null, "max_forgetting": null},
-    });
-    api.post("/v1/models", model).await.expect(201);
-}
-
 /// Sends batch after batch, each until it is accepted.
-async fn send(api: Api, seen: Arc<Seen>, model: &'static str, number: u64) {
-    let path = format!("/v1/models/{model}/batches?update=now");
+async fn send_all_the_time(api: Api, seen: Arc<Seen>, model: &'static str, number: u64) {
     for round in 0.. {
-        let samples: Vec<Value> = blobs(&["a", "b"], PER_LABEL, DIM, number << 32 | round)
-            .into_iter()
-            .map(|(input, label)| json!({"input": input, "label": label}))
-            .collect();
-        let began = Instant::now();
-        loop {
-            let request = api.request(Method::POST, &path);
-            let request = request.header("idempotency-key", format!("{model}-{round}"));
-            match request.json(&json!({"samples": &samples})).send().await {
-                Ok(answer) if answer.status() == 202 => {
-                    // Cut off after its head: what became of it the next try tells.
-                    if let Ok(answer) = answer.json::<Value>().await {
-                        assert_eq!(answer["batch"]["accepted"], samples.len(), "{answer}");
-                        break;
-                    }
-                }
-                // Being answered for the one before, which a death cut off; or nothing to store it in.
-                Ok(answer) => assert!(matches!(answer.status().as_u16(), 409 | 503), "{answer:?}"),
-                Err(_) => {}
-            }
-            assert!(began.elapsed() < PATIENCE, "a batch for {model} is not accepted");
-            pause(50).await;
-        }
-        *seen.accepted.lock().unwrap().entry(model).or_default() += samples.len() as u64;
+        let accepted = send(&api, model, round, PER_LABEL, number << 32 | round).await;
+        *seen.accepted.lock().unwrap().entry(model).or_default() += accepted;
         if seen.is_over() {
             return;
         }
@@ -300,7 +236,7 @@ async fn send(api: Api, seen: Arc<Seen>, model: &'static str, number: u64) {
 }
 
 /// Predicts all the time: an answer is of no older version than the one before.
-async fn predict(api: Api, seen: Arc<Seen>, model: &'static str) {
+async fn predict_all_the_time(api: Api, seen: Arc<Seen>, model: &'static str) {
     let path = format!("/v1/models/{model}/predict");
     let inputs = json!({"inputs": [vec![0.5; DIM]]});
     let mut newest = 0;
@@ -325,33 +261,4 @@ async fn predict(api: Api, seen: Arc<Seen>, model: &'static str) {
         *seen.predictions.lock().unwrap().entry(how).or_default() += 1;
         pause(5).await;
     }
-}
-
-/// Every update succeeded, and those that published made one version each, without a gap; gives the
-/// number of versions.
-async fn check_versions(api: &Api, updates: &[Value]) -> usize {
-    for update in updates {
-        assert_eq!(update["status"], "succeeded", "{update}");
-        assert_ne!(update["outcome"], "rejected", "{update}");
-    }
-    let mut n_versions = 0;
-    for model in MODELS {
-        let versions = all(api, &format!("/v1/models/{model}/versions")).await;
-        let made_by: BTreeSet<(u64, &str)> = versions
-            .iter()
-            .map(|v| (v["version"].as_u64().unwrap(), v["update"].as_str().unwrap()))
-            .collect();
-        let published: BTreeSet<(u64, &str)> = updates
-            .iter()
-            .filter(|update| update["model"] == model)
-            .filter_map(|u| Some((u["version"].as_u64()?, u["id"].as_str().unwrap())))
-            .collect();
-        assert_eq!(made_by, published, "{model}");
-        let numbers: Vec<u64> = made_by.iter().map(|&(number, _)| number).collect();
-        assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "{model}");
-        let model = api.get(&format!("/v1/models/{model}")).await.expect(200);
-        assert_eq!(model["live_version"], numbers.len());
-        n_versions += numbers.len();
-    }
-    n_versions
 }

@@ -8,25 +8,22 @@
 
 mod support;
 
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::PgPool;
 use support::process::{Process, Signal, free_address, perennial, ready};
-use support::{Api, Database, blobs, readable_dir};
+use support::trial::{PATIENCE, all_ended, check_versions, create_model, pause, send};
+use support::{Api, Database, readable_dir};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 const MODELS: [&str; 4] = ["m0", "m1", "m2", "m3"];
 const KILLS: u64 = 4;
-const DIM: usize = 8;
 /// Samples of each of two labels in one batch.
 const PER_LABEL: usize = 60;
-/// Longest that anything may take before it counts as stuck.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again_nothing_is_lost_and_nothing_is_done_twice() {
@@ -47,7 +44,8 @@ async fn trial(seed: u64) {
         let mut sending = JoinSet::new();
         for (number, model) in MODELS.into_iter().enumerate() {
             let api = cluster.api.clone();
-            sending.spawn(send(api, model, round, seed << 32 | round << 8 | number as u64));
+            let seed = seed << 32 | round << 8 | number as u64;
+            sending.spawn(async move { send(&api, model, round, PER_LABEL, seed).await });
         }
         let victim = random.gen_range(0..cluster.processes.len());
         // The one that answers dies while it takes batches in, a worker while all are at work.
@@ -62,12 +60,12 @@ async fn trial(seed: u64) {
             sent.unwrap();
         }
     }
-    let updates = cluster.all_ended().await;
+    let updates = all_ended(&cluster.address).await;
     let runs: u64 = updates.iter().map(|update| update["attempt"].as_u64().unwrap()).sum();
     println!("trial {seed}: {} updates in {runs} runs", updates.len());
     assert!(runs > updates.len() as u64, "no kill met a running update: the trial shows nothing");
     check_samples(&cluster.pool).await;
-    check_versions(&cluster.api, &updates).await;
+    check_versions(&cluster.api, &MODELS, &updates).await;
 }
 
 /// One process that answers, then two that work, on one database and one directory.
@@ -113,64 +111,6 @@ impl Cluster {
             pause(5).await;
         }
     }
-
-    /// All updates, once none is queued or running any more.
-    async fn all_ended(&self) -> Vec<Value> {
-        ready(&self.address).await;
-        let began = Instant::now();
-        loop {
-            let updates = self.api.get("/v1/updates?limit=200").await.expect(200);
-            let updates = updates["items"].as_array().unwrap().clone();
-            if updates.iter().all(|update| !update["finished_at"].is_null()) {
-                return updates;
-            }
-            assert!(began.elapsed() < PATIENCE, "updates are stuck: {updates:#?}");
-            pause(100).await;
-        }
-    }
-}
-
-async fn pause(ms: u64) {
-    tokio::time::sleep(Duration::from_millis(ms)).await;
-}
-
-/// A model that publishes whatever it has learnt.
-async fn create_model(api: &Api, name: &str, hidden: &[usize], epochs: u32) {
-    let model = json!({
-        "name": name,
-        "input": {"kind": "tabular", "dim": DIM},
-        "network": {"kind": "mlp", "hidden": hidden},
-        "learning": {"epochs": epochs},
-        "schedule": {"paused": true},
-        "gate": {"max_drop": null, "max_class_drop": null, "max_forgetting": null},
-    });
-    api.post("/v1/models", model).await.expect(201);
-}
-
-/// Sends a batch that asks for an update, as often as it takes to be answered.
-async fn send(api: Api, model: &str, round: u64, seed: u64) {
-    let samples: Vec<Value> = blobs(&["a", "b"], PER_LABEL, DIM, seed)
-        .into_iter()
-        .map(|(input, label)| json!({"input": input, "label": label}))
-        .collect();
-    let path = format!("/v1/models/{model}/batches?update=now");
-    let began = Instant::now();
-    loop {
-        let request = api.request(reqwest::Method::POST, &path);
-        let request = request.header("idempotency-key", format!("{model}-{round}"));
-        match request.json(&json!({"samples": &samples})).send().await {
-            Ok(answer) if answer.status() == 202 => {
-                let answer: Value = answer.json().await.unwrap();
-                assert_eq!(answer["batch"]["accepted"], samples.len(), "{answer}");
-                return;
-            }
-            // Being answered for the one before, which the death of its process cut off.
-            Ok(answer) => assert!(matches!(answer.status().as_u16(), 409 | 503), "{answer:?}"),
-            Err(_) => {}
-        }
-        assert!(began.elapsed() < PATIENCE, "a batch for {model} is not answered");
-        pause(20).await;
-    }
 }
 
 /// Every accepted sample is there once, and a version has learnt it.
@@ -191,42 +131,6 @@ async fn check_samples(pool: &PgPool) {
     let batches: i64 =
         sqlx::query_scalar("SELECT count(*) FROM batches").fetch_one(pool).await.unwrap();
     assert_eq!(batches, MODELS.len() as i64 * KILLS as i64, "batches");
-}
-
-/// Every update succeeded, and those that published made one version each, without a gap.
-async fn check_versions(api: &Api, updates: &[Value]) {
-    for update in updates {
-        assert_eq!(update["status"], "succeeded", "{update}");
-        let fits = match update["outcome"].as_str() {
-            Some("published") => update["version"].is_number(),
-            // Another update had taken its samples by the time it ran.
-            Some("nothing_to_learn") => update["version"].is_null(),
-            _ => false,
-        };
-        assert!(fits, "{update}");
-    }
-    for model in MODELS {
-        let versions = api.get(&format!("/v1/models/{model}/versions?limit=200")).await.expect(200);
-        let made_by: BTreeSet<(u64, &str)> = versions["items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|v| (v["version"].as_u64().unwrap(), v["update"].as_str().unwrap()))
-            .collect();
-        let published: BTreeSet<(u64, &str)> = updates
-            .iter()
-            .filter(|update| update["model"] == model)
-            .filter_map(|u| Some((u["version"].as_u64()?, u["id"].as_str().unwrap())))
-            .collect();
-        assert_eq!(made_by, published, "{model}");
-        let numbers: Vec<u64> = made_by.iter().map(|&(number, _)| number).collect();
-        assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "{model}");
-        let model = api.get(&format!("/v1/models/{model}")).await.expect(200);
-        assert_eq!(
-            (&model["live_version"], &model["pending_samples"]),
-            (&json!(numbers.len()), &json!(0))
-        );
-    }
 }
 
 /// What a lease cannot rule out: for a moment two workers run the same update, since one that does
@@ -273,7 +177,7 @@ async fn a_worker_paused_past_its_lease_finds_its_update_taken_over_and_publishe
 /// A batch that the model does not have yet, and the update that it asks for.
 async fn send_and_update(api: &Api) -> String {
     let seed = api.get("/v1/models/m").await.expect(200)["samples"].as_u64().unwrap();
-    send(api.clone(), "m", seed, seed).await;
+    send(api, "m", seed, PER_LABEL, seed).await;
     let updates = api.get("/v1/models/m/updates").await.expect(200);
     updates["items"][0]["id"].as_str().unwrap().to_owned()
 }

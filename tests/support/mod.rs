@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod process;
+pub mod trial;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
