@@ -64,7 +64,7 @@ pub(super) fn importance(
     let places = places(state);
     let featurizer = state.featurizer();
     let log_prior = vec![0.0; state.labels.len()];
-    let network = Network::tracked(&state.shape, &state.layers, lesson.device);
+    let network = Network::tracked(&state.shape, &state.layers, 0, lesson.device);
     let measured = subset.up_to(MAX_MEASURED);
     let n_parts = measured.len().div_ceil(AT_ONCE).max(1);
     let all: Vec<usize> = (0..measured.len()).collect();

@@ -68,8 +68,14 @@ impl<'a> Front<'a> {
         }
     }
 
-    /// Gradients of its layers' weights and biases in turn, from that of what it made of rows.
-    pub(super) fn gradients(&self, trace: Trace, of_outputs: &[f32]) -> Vec<Gradient> {
+    /// Gradients of its layers' weights and biases in turn, but for the first `n_frozen` layers, from
+    /// that of what it made of rows.
+    pub(super) fn gradients(
+        &self,
+        trace: Trace,
+        of_outputs: &[f32],
+        n_frozen: usize,
+    ) -> Vec<Gradient> {
         match (self, trace) {
             (Self::Embedding(layer), Trace::Sparse(rows)) => {
                 let (columns, numbers) = rows.gradient(of_outputs, layer.n_out);
@@ -80,7 +86,7 @@ impl<'a> Front<'a> {
                 vec![Gradient::Columns(columns, numbers), Gradient::All(of_bias)]
             }
             (Self::Stages(stages, layers), Trace::Images(passed)) => {
-                let gradients = stages.gradients(layers, &passed, of_outputs);
+                let gradients = stages.gradients(layers, &passed, of_outputs, n_frozen / 2);
                 gradients.into_iter().map(Gradient::All).collect()
             }
             _ => unreachable!("a trace is of its own front"),

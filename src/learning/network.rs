@@ -94,6 +94,8 @@ pub(super) struct Network<'a> {
     front: Option<Front<'a>>,
     /// All others.
     layers: Vec<experts::Layer>,
+    /// How many of the first layers have no gradients; all where it only answers.
+    n_frozen: usize,
 }
 
 /// The gradient of a layer's weights, or of its biases.
@@ -159,27 +161,34 @@ impl<'a> Network<'a> {
     /// `layers`, which hang together as `shape` says, on `device`, to answer.
     pub(super) fn new(shape: &Shape, layers: &'a [Dense], device: Device) -> Self {
         let device = device.burn();
+        let n_frozen = layers.len();
         let (front, layers) = Front::of(shape, layers);
         let layers = layers.iter().map(|layer| tensors(layer, &device)).collect();
-        Self { shape: shape.clone(), front, layers, device }
+        Self { shape: shape.clone(), front, layers, n_frozen, device }
     }
 
-    /// The same, to train: [`Self::gradients`] follow a backward pass.
-    pub(super) fn tracked(shape: &Shape, layers: &'a [Dense], device: Device) -> Self {
+    /// The same, to train all but the first `n_frozen` layers: [`Self::gradients`] follow a backward
+    /// pass.
+    pub(super) fn tracked(
+        shape: &Shape,
+        layers: &'a [Dense],
+        n_frozen: usize,
+        device: Device,
+    ) -> Self {
         let device = device.burn().autodiff();
-        let tracked = |layer| {
-            let (weight, bias) = tensors(layer, &device);
-            (weight.require_grad(), bias.require_grad())
+        let tracked = |(place, layer)| match tensors(layer, &device) {
+            frozen if place < n_frozen => frozen,
+            (weight, bias) => (weight.require_grad(), bias.require_grad()),
         };
-        let (front, layers) = Front::of(shape, layers);
-        let layers = layers.iter().map(tracked).collect();
-        Self { shape: shape.clone(), front, layers, device }
+        let (front, others) = Front::of(shape, layers);
+        let layers = (shape.n_front()..).zip(others).map(tracked).collect();
+        Self { shape: shape.clone(), front, layers, n_frozen, device }
     }
 
     /// The same with layers of its own.
     pub(super) fn into_owned(self) -> Network<'static> {
         let front = self.front.map(Front::into_owned);
-        Network { device: self.device, shape: self.shape, front, layers: self.layers }
+        Network { front, ..self }
     }
 
     /// Where it computes.
@@ -193,9 +202,10 @@ impl<'a> Network<'a> {
         let (mut balance, mut read) = (None, None);
         let hidden = match (rows, &self.front, self.shape.experts) {
             (rows, Some(front), _) => {
-                let (sums, trace) = front.forward(rows, self.device.is_autodiff());
+                let moves = self.n_frozen < self.shape.n_front();
+                let (sums, trace) = front.forward(rows, moves);
                 let sums = matrix(sums, front.n_outputs(), &self.device);
-                let sums = if self.device.is_autodiff() { sums.require_grad() } else { sums };
+                let sums = if moves { sums.require_grad() } else { sums };
                 read = Some((trace, sums.clone()));
                 through(body, relu(sums))
             }
@@ -215,7 +225,8 @@ impl<'a> Network<'a> {
     }
 
     /// Gradients of the layers' weights and biases, in the order of the layers, from the gradient
-    /// of the loss with respect to the logits of `outputs`, `[n, labels]` row-major.
+    /// of the loss with respect to the logits of `outputs`, `[n, labels]` row-major; of frozen ones
+    /// nothing.
     pub(super) fn gradients(&self, outputs: Outputs, slope: Vec<f32>) -> Vec<Gradient> {
         let Outputs { logits, balance, read, .. } = outputs;
         let [_, n_labels] = logits.dims();
@@ -224,11 +235,15 @@ impl<'a> Network<'a> {
         let loss = (logits * slope).sum();
         let loss = balance.into_iter().fold(loss, |loss, balance| loss + balance);
         let mut gradients = loss.backward();
-        let mut collected = Vec::new();
-        if let (Some(front), Some((trace, sums))) = (&self.front, read) {
-            collected.extend(front.gradients(trace, &gradient(&sums, &mut gradients)));
+        let mut collected = vec![Gradient::nothing(); 2 * self.n_frozen];
+        let n_front = self.shape.n_front();
+        if let (Some(front), Some((trace, sums))) = (&self.front, read)
+            && self.n_frozen < n_front
+        {
+            let of_sums = gradient(&sums, &mut gradients);
+            collected.extend(front.gradients(trace, &of_sums, self.n_frozen));
         }
-        for (weight, bias) in &self.layers {
+        for (weight, bias) in &self.layers[self.n_frozen.saturating_sub(n_front)..] {
             collected.push(Gradient::All(gradient(weight, &mut gradients)));
             collected.push(Gradient::All(gradient(bias, &mut gradients)));
         }

@@ -120,25 +120,28 @@ impl Stages {
         (said.concat(), passed.into_iter().flatten().collect())
     }
 
-    /// Gradients of the weights and biases of `layers` in turn, from that of what the last stage said of
-    /// the images that `passed`, `[n, n_outputs]` row-major.
+    /// Gradients of the weights and biases of `layers` in turn, but for the first `n_frozen` stages, from
+    /// that of what the last stage said of the images that `passed`, `[n, n_outputs]` row-major.
     pub(super) fn gradients(
         &self,
         layers: &[Dense],
         passed: &[Passed],
         of_outputs: &[f32],
+        n_frozen: usize,
     ) -> Vec<Vec<f32>> {
         let maps: Vec<Map> = self.maps().collect();
         let of_chunk = |(passed, of_outputs): (&[Passed], &[f32])| {
             let mut scratch = Scratch::default();
-            let mut sums: Vec<Dense> = layers.iter().map(Dense::zeros_like).collect();
+            let moving = &layers[2 * n_frozen..];
+            let mut sums: Vec<Dense> = moving.iter().map(Dense::zeros_like).collect();
             for (passed, of_outputs) in passed.iter().zip(of_outputs.chunks_exact(self.n_outputs()))
             {
                 let mut slope = of_outputs.to_vec();
-                for (index, passed) in passed.iter().enumerate().rev() {
-                    let (layers, sums) = (&layers[2 * index..][..2], &mut sums[2 * index..][..2]);
+                for (index, passed) in passed.iter().enumerate().skip(n_frozen).rev() {
+                    let layers = &layers[2 * index..][..2];
+                    let sums = &mut sums[2 * (index - n_frozen)..][..2];
                     // Nobody asks for the slope of the image itself.
-                    let wanted = index > 0;
+                    let wanted = index > n_frozen;
                     slope =
                         backward(layers, maps[index], passed, &slope, sums, &mut scratch, wanted);
                 }
@@ -275,8 +278,9 @@ mod tests {
             said.iter().zip(&slope).map(|(said, slope)| f64::from(said * slope)).sum()
         };
         let (_, passed) = stages.forward(&layers, &images, true);
-        let gradients = stages.gradients(&layers, &passed, &slope);
+        let gradients = stages.gradients(&layers, &passed, &slope, 0);
         assert_eq!(gradients.len(), 8);
+        assert_eq!(stages.gradients(&layers, &passed, &slope, 1), gradients[4..]);
         let (mut dot, mut squares, mut of_numeric) = (0.0, 0.0, 0.0);
         for (place, gradient) in gradients.iter().enumerate() {
             for (index, &analytic) in gradient.iter().enumerate() {

@@ -12,7 +12,7 @@ use crate::domain::update::{EpochReport, TrainingReport};
 use super::consolidate::Anchor;
 use super::loss::loss;
 use super::minibatch::{Minibatches, places};
-use super::network::{Dense, Gradient, Network, numbers};
+use super::network::{Dense, Network, numbers};
 use super::optimizer::Adam;
 use super::recipe::Recipe;
 use super::schedule::{Schedule, Task};
@@ -39,6 +39,8 @@ pub(super) struct Material<'a> {
     pub(super) distillation: f32,
     /// Weights to hold on to.
     anchor: Option<Anchor>,
+    /// How many of the first layers stay as they are.
+    n_frozen: usize,
     recipe: &'a Recipe,
     schedule: Schedule,
 }
@@ -70,16 +72,20 @@ impl<'a> Material<'a> {
             (Some(importance), Strategy::Ewc) => Some(Anchor::new(&state.layers, importance)),
             _ => None,
         };
-        Self { new, replay, teacher, distillation, anchor, recipe, schedule }
+        // What the first version has learnt stays; that learns all of it, but what it began with.
+        let n_frozen = teacher.or(lesson.body).map_or(0, |_| n_frozen(lesson, state));
+        Self { new, replay, teacher, distillation, anchor, n_frozen, recipe, schedule }
     }
 
-    /// Only samples to be trained on, by a schedule that is given.
+    /// Only samples to be trained on, by a schedule that is given; so many of the first layers stay.
     pub(super) fn plain(
         (new, replay): (&'a Subset<'a>, &'a Subset<'a>),
         recipe: &'a Recipe,
         schedule: Schedule,
+        n_frozen: usize,
     ) -> Self {
-        Self { new, replay, teacher: None, distillation: 0.0, anchor: None, recipe, schedule }
+        let (teacher, distillation, anchor) = (None, 0.0, None);
+        Self { new, replay, teacher, distillation, anchor, n_frozen, recipe, schedule }
     }
 
     /// How long to train and how fast, at the first attempt or the second.
@@ -256,23 +262,17 @@ impl<'a> Trainer<'a> {
         minibatches: &mut Minibatches<'_>,
         watch: &mut Watch<'_>,
     ) -> Result<EpochReport, LearningError> {
-        let shape = &self.state.shape;
-        // What the first version has learnt stays; that learns all of it, but what it began with.
-        let n_frozen = match self.material.teacher.or(self.lesson.body) {
-            Some(_) => shape.n_layers_of(self.lesson.settings.learning.frozen_layers as usize),
-            None => 0,
-        };
+        let (shape, n_frozen) = (&self.state.shape, self.material.n_frozen);
         minibatches.shuffle();
         let epoch = course.epochs.len();
         let (mut sum, mut n_right, mut n_rows) = (0.0, 0, 0);
         for index in 0..schedule.steps_per_epoch {
             let step = epoch * schedule.steps_per_epoch + index;
             let (rows, targets) = minibatches.get(index, schedule.steps_per_epoch);
-            let network = Network::tracked(shape, &course.layers, self.lesson.device);
+            let network = Network::tracked(shape, &course.layers, n_frozen, self.lesson.device);
             let outputs = network.forward(rows);
             let loss = loss(&numbers(outputs.logits.clone()), &self.log_prior, &targets);
             let mut gradients = network.gradients(outputs, loss.slope);
-            gradients[..2 * n_frozen].fill(Gradient::nothing());
             if let Some(anchor) = &self.material.anchor {
                 anchor.pull(&course.layers, &mut gradients);
             }
@@ -292,6 +292,11 @@ impl<'a> Trainer<'a> {
             held_out_loss: None,
         })
     }
+}
+
+/// How many of the first layers of `state` are not to move once they have learnt.
+pub(super) fn n_frozen(lesson: &Lesson<'_>, state: &LearnerState) -> usize {
+    state.shape.n_layers_of(lesson.settings.learning.frozen_layers as usize)
 }
 
 /// How often each label is trained on, as a logarithm, `[n_labels]`; zeros where the recipe makes
