@@ -7,7 +7,7 @@ export SQLX_OFFLINE = true
 postgres = PERENNIAL_PG_BIN_DIR=$$(scripts/ensure-postgres) && export PERENNIAL_PG_BIN_DIR
 
 .NOTPARALLEL:
-.PHONY: help run demo test chaos fuzz-api s3 bench bench-learning ci fmt clippy doc deny sqlx-check sqlx-prepare openapi tools
+.PHONY: help run demo test chaos fuzz-api s3 bench bench-serving bench-train bench-peers bench-learning ci fmt clippy doc deny sqlx-check sqlx-prepare openapi tools
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 22
@@ -37,7 +37,19 @@ s3: tools ## checkpoints in a bucket, tested against a real S3 server that this 
 		cargo test --features s3 --test s3
 
 bench: tools ## every benchmark of speed
-	$(postgres) && cargo bench --bench end_to_end --bench overload --bench training $(ARGS)
+	$(postgres) && cargo bench --bench end_to_end --bench overload --bench serving --bench training
+
+bench-serving: tools ## predictions: how many, how soon; ARGS='speed training swapping' for some of it
+	$(postgres) && cargo bench --bench serving -- $(ARGS)
+
+bench-train: tools ## training, against PyTorch where it is installed
+	cargo bench --bench training -- $(ARGS)
+
+bench-peers: tools ## predictions, beside PyTorch behind FastAPI, which this installs in target/peers
+	[ -x target/peers/bin/python ] || python3 -m venv target/peers
+	target/peers/bin/pip install --quiet --extra-index-url https://download.pytorch.org/whl/cpu \
+		torch fastapi uvicorn
+	$(postgres) && PERENNIAL_PEERS=$$PWD/target/peers/bin/python cargo bench --bench serving -- peers
 
 bench-learning: tools ## what updates learn and forget, in hours; ARGS='split --seeds 1 --only auto' for less
 	$(postgres) && cargo bench --bench learning -- $(ARGS)

@@ -1,9 +1,6 @@
 //! The service from outside, as ratios against a baseline in the same run.
 //!
 //! - Ingest: NDJSON of 784 floats, against a bare COPY of the same blocks and rows.
-//! - Predict: one 784-vector, one short text, or one image of 784 pixels as JSON on 16 connections,
-//!   against a handler that parses the same JSON and answers a constant.
-//! - Remember: predictions that are remembered, against the same that are not; with the above, or alone.
 //! - Memory: the peak of a process that takes in 1 GiB of distinct samples as NDJSON.
 //! - Start: an empty directory to ready, and again.
 //!
@@ -19,12 +16,11 @@ use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use axum::routing::post;
 use perennial::domain::input::Inputs;
 use perennial::domain::sample::ContentHash;
 use perennial::storage::block;
 use rand::{Rng, SeedableRng};
-use serde_json::{Value, json};
+use serde_json::json;
 use support::process::{Process, free_address, ready};
 use support::{Api, Database, TestService, readable_dir};
 
@@ -40,13 +36,6 @@ fn main() {
         }
         if is_wanted("ingest") {
             ingest().await;
-        }
-        if is_wanted("predict") {
-            predict().await;
-            remember().await;
-        }
-        if named.iter().any(|word| word == "remember") {
-            remember().await;
         }
         if is_wanted("memory") {
             memory().await;
@@ -150,120 +139,6 @@ async fn copy(pool: &sqlx::PgPool, model: i64, batch: uuid::Uuid, images: &[Vec<
     copying.finish().await.unwrap();
     tx.commit().await.unwrap();
     began.elapsed().as_secs_f64()
-}
-
-#[derive(serde::Deserialize)]
-struct Question<T> {
-    inputs: Vec<T>,
-}
-
-async fn predict() {
-    let vector = json!({"kind": "tabular", "dim": DIM});
-    let vectors = images(300, 7).into_iter().map(|image| json!(image)).collect();
-    compare("vector", vector, vectors, "over 0.40").await;
-    let sentence =
-        |i: usize| json!(format!("Where is my card number {i}, and when will it arrive?"));
-    let sentences = (0..300).map(sentence).collect();
-    compare("short text", json!({"kind": "text"}), sentences, "over 0.33").await;
-    let image = json!({"kind": "image", "width": 28, "height": 28, "channels": 1});
-    let pixels = |image: Vec<f32>| image.iter().map(|x| (x * 255.0) as u8).collect::<Vec<u8>>();
-    let pictures = images(300, 7).into_iter().map(|image| json!(pixels(image))).collect();
-    compare("image", image, pictures, "no goal is set").await;
-}
-
-/// One vector a request, remembered, against the same that is not.
-async fn remember() {
-    let service = TestService::start().await;
-    create(&service.api, "m").await;
-    let vectors = images(300, 7);
-    let labels = ["0", "1", "2"].into_iter().cycle();
-    let samples: Vec<_> = vectors.iter().cloned().zip(labels).collect();
-    service.api.send_samples("m", &samples).await;
-    assert_eq!(service.api.update("m").await["outcome"], "published");
-    // Another vector each time: blocks of one and the same would be small.
-    let body = |vector, remember| json!({"inputs": [vector], "remember": remember}).to_string();
-    let plain: Vec<String> = vectors.iter().map(|vector| body(vector, false)).collect();
-    let remembered: Vec<String> = vectors.iter().map(|vector| body(vector, true)).collect();
-    let url = format!("{}/v1/models/m/predict", service.api.address);
-    let mut ratios = Vec::new();
-    for _ in 0..5 {
-        let (a, b) = (load(&url, &remembered).await, load(&url, &plain).await);
-        println!("predict, remembered: {a:.0} requests/s; plain {b:.0}; ratio {:.2}", a / b);
-        ratios.push(a / b);
-    }
-    ratios.sort_by(f64::total_cmp);
-    println!("predict, remembered / plain, median: {:.2} (to reach: 0.90)\n", ratios[2]);
-    service.stop().await;
-}
-
-/// One input a request, against a handler that parses the same JSON and answers a constant.
-async fn compare(what: &str, schema: Value, inputs: Vec<Value>, goal: &str) {
-    let service = TestService::start().await;
-    let model = json!({"name": "m", "input": schema, "schedule": {"paused": true}});
-    service.api.post("/v1/models", model).await.expect(201);
-    let sample =
-        |(i, input): (usize, &Value)| json!({"input": input, "label": (i % 3).to_string()});
-    let samples: Vec<Value> = inputs.iter().enumerate().map(sample).collect();
-    let batch = json!({"samples": samples});
-    service.api.post("/v1/models/m/batches", batch).await.expect(202);
-    assert_eq!(service.api.update("m").await["outcome"], "published");
-
-    let parsed_vectors = |axum::Json(question): axum::Json<Question<Vec<f32>>>| async move {
-        axum::Json(json!({"label": "7", "n": question.inputs.iter().map(Vec::len).sum::<usize>()}))
-    };
-    let parsed_texts = |axum::Json(question): axum::Json<Question<String>>| async move {
-        axum::Json(
-            json!({"label": "7", "n": question.inputs.iter().map(String::len).sum::<usize>()}),
-        )
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let constant = if inputs[0].is_string() { post(parsed_texts) } else { post(parsed_vectors) };
-    let router = axum::Router::new().route("/constant", constant);
-    tokio::spawn(async move { axum::serve(listener, router).await });
-
-    let body = [json!({"inputs": [inputs[0]]}).to_string()];
-    let ours = format!("{}/v1/models/m/predict", service.api.address);
-    let theirs = format!("http://{address}/constant");
-    let mut ratios = Vec::new();
-    for _ in 0..3 {
-        let (a, b) = (load(&ours, &body).await, load(&theirs, &body).await);
-        println!("predict {what}: {a:.0} requests/s; constant handler {b:.0}; ratio {:.2}", a / b);
-        ratios.push(a / b);
-    }
-    ratios.sort_by(f64::total_cmp);
-    println!("predict {what} / constant, median: {:.2} ({goal})\n", ratios[1]);
-    service.stop().await;
-}
-
-/// Requests a second that 16 connections get answered in 4 seconds.
-async fn load(url: &str, bodies: &[String]) -> f64 {
-    const CONNECTIONS: usize = 16;
-    let time = Duration::from_secs(4);
-    let client = reqwest::Client::new();
-    let began = Instant::now();
-    let tasks: Vec<_> = (0..CONNECTIONS)
-        .map(|connection| {
-            let (client, url, bodies) = (client.clone(), url.to_owned(), bodies.to_owned());
-            tokio::spawn(async move {
-                let mut answered = 0;
-                while began.elapsed() < time {
-                    let body = &bodies[(connection + CONNECTIONS * answered) % bodies.len()];
-                    let request = client.post(&url).header("content-type", "application/json");
-                    let answer = request.body(body.clone()).send().await.unwrap();
-                    assert!(answer.status().is_success(), "{}", answer.status());
-                    answer.bytes().await.unwrap();
-                    answered += 1;
-                }
-                answered
-            })
-        })
-        .collect();
-    let mut answered = 0;
-    for task in tasks {
-        answered += task.await.unwrap();
-    }
-    answered as f64 / began.elapsed().as_secs_f64()
 }
 
 /// The built service in a process of its own, once it is ready.
