@@ -293,6 +293,7 @@ fn context(
     let training_threads = rayon::ThreadPoolBuilder::new()
         .num_threads(settings.training_threads())
         .thread_name(|index| format!("training-{index}"))
+        .start_handler(give_way)
         .build()
         .map_err(|error| AppError::Settings(format!("training threads: {error}")))?;
     Ok(Context {
@@ -308,6 +309,18 @@ fn context(
         device: settings.device(),
         update_bytes: settings.update_bytes,
     })
+}
+
+/// Lets requests go first: a thread that trains takes the time that they leave, and a tenth of it where
+/// they leave none. What cannot be had is done without.
+fn give_way(thread: usize) {
+    /// Between 0, as all begin, and 19.
+    const NICE: i32 = 10;
+    // Linux keeps this for each thread; elsewhere it is the whole process's.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::warn!(%error, thread, "training goes at the priority of requests");
+    }
 }
 
 fn http_state(

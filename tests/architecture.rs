@@ -46,6 +46,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper_util", &["app"]),
     ("tokio_rustls", &["app"]),
     ("nix", &["postgres", "postgres.rs", "app"]),
+    ("rustix", &["app"]),
     ("reqwest", &["app", "demo"]),
     ("indicatif", &["demo"]),
 ];
