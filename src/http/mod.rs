@@ -9,6 +9,7 @@ pub mod audit;
 pub mod batches;
 mod csv;
 pub mod error;
+mod etag;
 pub mod events;
 pub mod extract;
 pub mod feedback;

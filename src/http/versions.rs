@@ -1,7 +1,7 @@
 //! A model's versions, their checkpoints, and the aliases that point at them.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::batches::RawFile;
 use super::error::Problem;
+use super::etag;
 use super::extract::{AliasPath, Body, Json, ModelPath, Path, Query, VersionPath, expect_type};
 use super::page::{Page, PageQuery, PageRequest};
 use crate::domain::evaluation::{Evaluation, GateDecision};
@@ -193,14 +194,21 @@ pub async fn list(
 
 /// Read a version.
 #[utoipa::path(get, path = "/v1/models/{model}/versions/{n}", operation_id = "getVersion",
-    tag = "versions", params(VersionPath),
-    responses((status = 200, description = "The version.", body = Version)))]
+    tag = "versions",
+    params(VersionPath,
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of a copy that is there already.")),
+    responses(
+        (status = 200, description = "The version.", body = Version,
+         headers(("ETag" = String, description = "Another one whenever anything of the version is another."))),
+        (status = 304, description = "The copy is still right."),
+    ))]
 pub async fn get(
     State(context): State<Context>,
     Path(path): Path<VersionPath>,
-) -> Result<axum::Json<Version>, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let view = registry::get_version(&context, &path.model, path.n).await?;
-    Ok(axum::Json(render(&path.model, view)))
+    etag::tagged(&headers, &render(&path.model, view))
 }
 
 /// Begin a model with weights that were trained elsewhere.
@@ -253,35 +261,21 @@ pub async fn checkpoint(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     // A client that has a copy costs no read of the file.
-    if let Some(known) = headers.get(header::IF_NONE_MATCH) {
+    if headers.contains_key(header::IF_NONE_MATCH) {
         let version = registry::get_version(&context, &model, n).await?.version;
-        if names(known, &version.checkpoint.sha256) {
-            let etag = [(header::ETAG, etag(&version.checkpoint.sha256))];
-            return Ok((StatusCode::NOT_MODIFIED, etag).into_response());
+        if let Some(same) = etag::unless_known(&headers, &version.checkpoint.sha256) {
+            return Ok(same);
         }
     }
     let (checkpoint, file) = registry::checkpoint(&context, &model, n).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (header::ETAG, etag(&checkpoint.sha256)),
+        (header::ETAG, etag::tag(&checkpoint.sha256)),
         // Another model may take this name one day, with versions of the same numbers.
         (header::CACHE_CONTROL, "no-cache".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{model}-v{n}.safetensors\"")),
     ];
     Ok((headers, file).into_response())
-}
-
-fn etag(sha256: &str) -> String {
-    format!("\"{sha256}\"")
-}
-
-/// Whether an `If-None-Match` names the file of this digest.
-fn names(known: &HeaderValue, sha256: &str) -> bool {
-    let Ok(known) = known.to_str() else { return false };
-    let mut tags = known.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
-    tags.any(|tag| {
-        tag == "*" || tag.strip_prefix('"').and_then(|t| t.strip_suffix('"')) == Some(sha256)
-    })
 }
 
 /// List a model's aliases, by name.
@@ -327,20 +321,4 @@ pub async fn delete_alias(
 ) -> Result<StatusCode, Problem> {
     aliases::delete(&context, &path.model, &path.alias).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_copy_is_known_by_its_tag() {
-        let names = |known: &'static str| names(&HeaderValue::from_static(known), "abc");
-        for same in ["\"abc\"", "W/\"abc\"", "*", "\"x\", \"abc\""] {
-            assert!(names(same), "{same}");
-        }
-        for other in ["\"abcd\"", "abc", "", "\"x\""] {
-            assert!(!names(other), "{other}");
-        }
-    }
 }

@@ -71,6 +71,31 @@ async fn a_checkpoint_is_what_its_digest_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_has_a_version_already_is_told_when_it_is_another() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    two_versions(&service).await;
+    let url = format!("{}/v1/models/m/versions/2", api.address);
+    let read = async |known: Option<&str>| {
+        let request = api.client.get(&url);
+        let request = match known {
+            Some(known) => request.header("if-none-match", known),
+            None => request,
+        };
+        let answer = request.send().await.unwrap();
+        let tag = answer.headers()["etag"].to_str().unwrap().to_owned();
+        (answer.status().as_u16(), tag, answer.bytes().await.unwrap().len())
+    };
+    let (status, tag, length) = read(None).await;
+    assert!(status == 200 && length > 0);
+    assert_eq!(read(Some(&tag)).await, (304, tag.clone(), 0));
+    api.put("/v1/models/m/aliases/two", json!({"version": 2})).await.expect(200);
+    let (status, other, _) = read(Some(&tag)).await;
+    assert!(status == 200 && other != tag, "its aliases are others");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_checkpoint_is_the_trouble_of_its_version_alone() {
     let service = TestService::start().await;
     two_versions(&service).await;
