@@ -176,6 +176,13 @@ const BENCHMARKS: &[Benchmark] = &[
         reach: &[("auto", accuracy(78.8))],
         scenario: |_, _| tables::elec(),
     },
+    Benchmark {
+        name: "table",
+        about: "a table of one's own, BENCH_LABELS of its labels at a time in an order drawn by the seed",
+        configurations: &["naive", "retrain", "auto", "memory-200", "analytic"],
+        reach: &[],
+        scenario: |_, seed| tables::own(seed),
+    },
 ];
 
 /// The benchmarks of these names, or all; ends the program on a name that there is not.

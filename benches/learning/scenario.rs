@@ -66,8 +66,8 @@ impl TestSet {
 }
 
 /// Those of `samples` that have one of `labels`.
-pub fn of_labels(samples: &[Sample], labels: &[&str]) -> Vec<Sample> {
-    let is_of = |sample: &&Sample| labels.contains(&sample.label.as_str());
+pub fn of_labels(samples: &[Sample], labels: &[String]) -> Vec<Sample> {
+    let is_of = |sample: &&Sample| labels.contains(&sample.label);
     samples.iter().filter(is_of).cloned().collect()
 }
 

@@ -15,10 +15,10 @@ const INTENTS_AN_UPDATE: usize = 11;
 /// What is missing, and how to get it.
 pub fn banking() -> Result<Scenario, String> {
     let (train, test) = (read("banking77/train.csv")?, read("banking77/test.csv")?);
-    let mut labels: Vec<&str> = Vec::new();
+    let mut labels: Vec<String> = Vec::new();
     for sample in &train {
-        if !labels.contains(&sample.label.as_str()) {
-            labels.push(&sample.label);
+        if !labels.contains(&sample.label) {
+            labels.push(sample.label.clone());
         }
     }
     let groups = || labels.chunks(INTENTS_AN_UPDATE);
