@@ -11,10 +11,12 @@ use super::minibatch::HALF;
 
 /// Passes over all that is trained on, new and replayed,
 const PASSES: usize = 5;
-/// but at least this many steps,
+/// but at least this many steps of a first update,
 const LEAST_STEPS: usize = 500;
+/// this many of a later one, which begins with what the parent knows,
+const LEAST_LATER_STEPS: usize = 250;
 /// and where there is something to forget about this many at most.
-const MOST_STEPS: usize = 850;
+const MOST_STEPS: usize = 700;
 /// The most passes over exemplars: they are few, and always the same.
 const EXEMPLAR_PASSES: usize = 30;
 /// The fewest steps beside exemplars.
@@ -135,7 +137,7 @@ impl Task {
         match self.first {
             true => (PASSES * self.n_new / HALF).max(LEAST_STEPS),
             false => (PASSES * (self.n_new + self.n_replayed) / (2 * HALF))
-                .clamp(LEAST_STEPS, MOST_STEPS),
+                .clamp(LEAST_LATER_STEPS, MOST_STEPS),
         }
     }
 
@@ -163,7 +165,7 @@ mod tests {
     #[test]
     fn new_labels_take_as_many_steps_however_few_samples_bring_them() {
         for (n_new, n_replayed, expected) in
-            [(1, 2_000, 500), (1_000, 2_000, 496), (10_800, 10_800, 845), (20_000, 20_000, 939)]
+            [(1, 2_000, 250), (1_000, 2_000, 256), (10_800, 10_800, 676), (20_000, 20_000, 626)]
         {
             assert_eq!(steps(task(n_new, n_replayed)), expected, "{n_new}");
         }
