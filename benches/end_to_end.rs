@@ -2,6 +2,7 @@
 //!
 //! - Ingest: NDJSON of 784 floats, against a bare COPY of the same blocks and rows.
 //! - Memory: the peak of a process that takes in 1 GiB of distinct samples as NDJSON.
+//! - History: an update of 1,000 samples after ten times as many, against the same after a tenth of them.
 //! - Start: an empty directory to ready, and again.
 //!
 //! `make bench`, or one of them: `make bench ARGS='-- memory'`. Needs PostgreSQL's programs, as the
@@ -39,6 +40,9 @@ fn main() {
         }
         if is_wanted("memory") {
             memory().await;
+        }
+        if is_wanted("history") {
+            history().await;
         }
     });
 }
@@ -167,12 +171,11 @@ async fn memory() {
     let began = Instant::now();
     let batch = api.send(request).await.expect(202)["batch"].take();
     assert_eq!(batch["accepted"], batch["received"], "all are distinct: {batch}");
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
     println!(
-        "memory: 1 GiB of NDJSON, {} samples in {:.0} s: peak {peak} (to stay under: 307200 kB)",
+        "memory: 1 GiB of NDJSON, {} samples in {:.0} s: peak {:.0} MB (to stay under: 300)",
         batch["accepted"],
-        began.elapsed().as_secs_f64()
+        began.elapsed().as_secs_f64(),
+        memory_of(&process, "VmHWM:") / 1024.0
     );
     process.stop();
 }
@@ -188,6 +191,51 @@ fn distinct_samples(n_bytes: usize) -> impl Iterator<Item = std::io::Result<Stri
             goes_on
         })
         .map(Ok)
+}
+
+/// An update of as many new samples, with little behind it and with ten times as much.
+async fn history() {
+    const NEW: usize = 1_000;
+    let (database, dir) = (Database::create().await, readable_dir());
+    let dir_name = dir.path().to_str().unwrap();
+    let (process, api) = spawn(&["--database-url", &database.url, "--data-dir", dir_name]).await;
+    create(&api, "m").await;
+    let mut seed = 0;
+    let mut learn = async |n: usize| {
+        for _ in 0..n / NEW {
+            seed += 1;
+            let path = "/v1/models/m/batches";
+            let text = ndjson(&images(NEW, seed));
+            api.post_text(path, "application/x-ndjson", text).await.expect(202);
+        }
+        // From here on the peak is that of this update.
+        std::fs::write(format!("/proc/{}/clear_refs", process.id()), "5").unwrap();
+        let update = api.update("m").await;
+        assert_eq!(update["outcome"], "published");
+        let seconds = update["report"]["seconds"].as_object().unwrap().values();
+        let seconds: f64 = seconds.map(|phase| phase.as_f64().unwrap()).sum();
+        (seconds, memory_of(&process, "VmHWM:") / 1024.0)
+    };
+    learn(5 * NEW).await;
+    let (short, little) = learn(NEW).await;
+    learn(54 * NEW).await;
+    let (long, much) = learn(NEW).await;
+    println!(
+        "history: an update of {NEW} after {} samples {short:.2} s, peak {little:.0} MB; after {} \
+         {long:.2} s, {much:.0} MB; ratios {:.2} (to stay under: 1.2) and {:.2} (1.1)\n",
+        5 * NEW,
+        60 * NEW,
+        long / short,
+        much / little
+    );
+    process.stop();
+}
+
+/// Kilobytes that `/proc` says of a process.
+fn memory_of(process: &Process, what: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+    line.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
 }
 
 async fn start() {

@@ -18,8 +18,9 @@ pub type Questions = Arc<[Vec<u8>]>;
 pub fn questions(path: &str, head: &str, bodies: impl IntoIterator<Item = Vec<u8>>) -> Questions {
     let question = |body: Vec<u8>| {
         let length = body.len();
-        let head =
-            format!("POST {path} HTTP/1.1\r\nhost: x\r\n{head}\r\ncontent-length: {length}\r\n\r\n");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\n{head}\r\ncontent-length: {length}\r\n\r\n"
+        );
         [head.into_bytes(), body].concat()
     };
     bodies.into_iter().map(question).collect()

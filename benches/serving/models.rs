@@ -88,8 +88,7 @@ pub async fn import(api: &Api, name: &str, seed: u64) -> usize {
         }
     }
     let labels: Vec<String> = (0..10).map(|label| label.to_string()).collect();
-    let manifest =
-        json!({"labels": labels, "mean": vec![0.25; DIM], "deviation": vec![0.3; DIM]});
+    let manifest = json!({"labels": labels, "mean": vec![0.25; DIM], "deviation": vec![0.3; DIM]});
     let views = tensors.iter().map(|(name, (shape, bytes))| {
         (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
     });

@@ -26,8 +26,12 @@ pub async fn measure() {
     let numbers: Vec<Value> = vectors.iter().map(|image| json!(image)).collect();
     let ours = as_json("/v1/models/m/predict", &numbers, 1, false);
     let (best, _) = show("perennial, JSON", &served.address, &ours).await;
-    show("perennial, binary tensor", &served.address, &as_tensor("/v2/models/m/infer", &vectors, 1))
-        .await;
+    show(
+        "perennial, binary tensor",
+        &served.address,
+        &as_tensor("/v2/models/m/infer", &vectors, 1),
+    )
+    .await;
     for peer in PEERS {
         let address = free_address();
         let mut command = Command::new(&python);
@@ -39,11 +43,8 @@ pub async fn measure() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let body = |input: &Value| json!({"inputs": [input]}).to_string().into_bytes();
-        let theirs = questions(
-            "/predict",
-            "content-type: application/json",
-            numbers.iter().map(body),
-        );
+        let theirs =
+            questions("/predict", "content-type: application/json", numbers.iter().map(body));
         let (rate, _) = show(peer, &address, &theirs).await;
         println!("peers: {:.1} times as many as {peer} (to reach: 10)", best / rate);
         process.stop();
