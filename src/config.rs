@@ -165,8 +165,7 @@ pub struct Settings {
     /// asked for.
     #[arg(long, env = "PERENNIAL_SERVING_BYTES", default_value_t = 1 << 30, value_name = "BYTES")]
     pub serving_bytes: u64,
-    /// What computes: flex is the fast one; ndarray is kept for comparison (a prediction takes ten
-    /// times as long).
+    /// What computes while training: flex is the fast one; ndarray is kept for comparison.
     #[arg(long, env = "PERENNIAL_DEVICE", default_value = "flex", value_enum)]
     pub device: DeviceName,
     /// Updates that run at a time, each of another model.

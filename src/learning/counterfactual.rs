@@ -55,7 +55,8 @@ pub(super) fn fine_tune(
     let texts = lesson.settings.input.is_text();
     let schedule = Schedule::within(settings, new.len(), n_steps, texts);
     let steps = schedule.steps();
-    let material = Material::plain((&new, &nothing), &recipe, schedule, train::n_frozen(lesson, &state));
+    let material =
+        Material::plain((&new, &nothing), &recipe, schedule, train::n_frozen(lesson, &state));
     let observe = &mut |_: Event<'_>| (watch.observe)(Event::Progress(PROGRESS));
     match train::fine_tune(lesson, &mut state, &material, &mut Watch { observe }) {
         Ok(()) => Ok(Some(Naive { state: state.answered_by_network(), steps })),

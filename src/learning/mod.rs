@@ -5,6 +5,7 @@
 //! any number of threads. [`update`] is the whole of it, a line a stage; [`Predictor`] answers.
 
 mod analytic;
+mod answerer;
 mod answering;
 mod augment;
 mod begin;
@@ -54,7 +55,6 @@ mod stopping;
 mod subset;
 mod text;
 mod train;
-
 pub mod checkpoint;
 
 use std::collections::BTreeSet;
@@ -87,7 +87,7 @@ words! {
     pub enum Device {
         /// burn's pure Rust backend; the default.
         Flex = "flex",
-        /// The older one on ndarray, several times slower for single predictions.
+        /// The older one on ndarray, several times slower to train.
         NdArray = "ndarray",
     }
 }

@@ -4,6 +4,8 @@
 //! Weights live on the host as plain numbers ([`Dense`]), which is what is stored, compensated and
 //! grown; burn holds a copy ([`Network`]) while it computes.
 
+pub(super) mod packed;
+
 use std::ops::Range;
 
 use burn::tensor::activation::relu;

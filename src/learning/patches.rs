@@ -7,14 +7,14 @@
 //! than 32 pixels a side is made smaller first: what it shows is told by then.
 
 use linfa_linalg::eigh::EighInto;
-use ndarray::linalg::general_mat_mul;
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, Axis};
 
 use crate::domain::input::ImageSchema;
 
 use super::cluster;
 use super::features::Featurizer;
 use super::network::Dense;
+use super::network::packed::{Packed, Rows};
 use super::seed::{Draw, stream};
 use super::subset::Subset;
 
@@ -128,16 +128,16 @@ impl Grid {
         small
     }
 
-    /// What each field says: the mean of what is over 0 of `responses`, `[patches, n_directions]`.
-    fn pooled(&self, responses: &Array2<f32>) -> Vec<f32> {
-        let n_directions = responses.ncols();
+    /// What each field says: the mean of what is over 0 of `responses`, `[patches, n_directions]`
+    /// row-major.
+    fn pooled(&self, responses: &[f32], n_directions: usize) -> Vec<f32> {
         let (columns, rows) = self.n_fields;
         let field = |x: usize, y: usize| {
             y * rows / self.n_patches.1 * columns + x * columns / self.n_patches.0
         };
         let mut sums = vec![0.0_f32; columns * rows * n_directions];
         let mut counts = vec![0.0_f32; columns * rows];
-        for (place, response) in responses.outer_iter().enumerate() {
+        for (place, response) in responses.chunks_exact(n_directions).enumerate() {
             let field = field(place % self.n_patches.0, place / self.n_patches.0);
             counts[field] += 1.0;
             let sums = &mut sums[field * n_directions..][..n_directions];
@@ -234,12 +234,10 @@ fn whitening(centred: &Array2<f32>) -> Array2<f32> {
 pub(super) fn features(grid: &Grid, dictionary: &Dense, image: &[f32]) -> Vec<f32> {
     let patches = grid.patches(image);
     let n = patches.len() / grid.n_read();
-    let patches = ArrayView2::from_shape((n, grid.n_read()), &patches).expect("whole patches");
-    let weight = (dictionary.n_in, dictionary.n_out);
-    let weight = ArrayView2::from_shape(weight, &dictionary.weight).expect("a row an input");
-    let mut responses = Array2::from_shape_fn((n, dictionary.n_out), |(_, at)| dictionary.bias[at]);
-    general_mat_mul(1.0, &patches, &weight, 1.0, &mut responses);
-    grid.pooled(&responses)
+    let mut responses = dictionary.bias.repeat(n);
+    let weight = Packed::of(&dictionary.weight, dictionary.n_out);
+    weight.add_product(Rows::Whole(&patches), &mut responses);
+    grid.pooled(&responses, dictionary.n_out)
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use crate::domain::label::Label;
 use crate::domain::update::AnsweredBy;
 
 use super::analytic::ClosedForm;
+use super::answerer::Answerer;
 use super::features::Featurizer;
-use super::network::{Network, numbers, parameters};
+use super::network::parameters;
 use super::{Device, LearnerState};
 
 /// Rows computed at once: large enough to be fast, small enough to stay in the cache.
@@ -22,7 +23,7 @@ pub struct Predictor {
     labels: Vec<Label>,
     answered_by: AnsweredBy,
     featurizer: Featurizer,
-    network: Network<'static>,
+    network: Answerer,
     closed_form: Option<ClosedForm>,
     temperature: f32,
     size_bytes: usize,
@@ -69,7 +70,7 @@ impl Predictor {
             answered_by,
             labels: state.labels.clone(),
             featurizer: state.featurizer(),
-            network: Network::new(&state.shape, &state.answering_layers(), device).into_owned(),
+            network: Answerer::new(&state.shape, &state.answering_layers(), device),
             closed_form,
             temperature: state.temperature,
             size_bytes: parameters * size_of::<f32>(),
@@ -132,7 +133,7 @@ impl Predictor {
     }
 
     fn network(&self, inputs: &Inputs, range: Range<usize>) -> Vec<f32> {
-        numbers(self.network.forward(self.featurizer.rows(inputs, range)).logits)
+        self.network.logits(self.featurizer.rows(inputs, range))
     }
 }
 

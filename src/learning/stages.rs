@@ -7,10 +7,9 @@
 //! so that a convolution is a product of matrices, patches by weights. Images are computed on the host
 //! a few at a time, in groups that do not depend on the number of threads, nor do sums over them.
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2};
 use rayon::prelude::*;
 
+use super::network::packed::{Packed, Rows};
 use super::network::{Dense, parameters, parameters_mut};
 
 mod map;
@@ -56,6 +55,7 @@ pub(super) struct PassedStage {
 struct Scratch {
     patches: Vec<f32>,
     slopes: Vec<f32>,
+    packed_slopes: Packed,
     of_patches: Vec<f32>,
 }
 
@@ -96,6 +96,11 @@ impl Stages {
         kept: bool,
     ) -> (Vec<f32>, Vec<Passed>) {
         let n_numbers = self.width * self.height * self.depth;
+        let weights: Vec<Packed> = layers
+            .iter()
+            .step_by(2)
+            .map(|convolution| Packed::of(&convolution.weight, convolution.n_out))
+            .collect();
         let of_chunk = |images: &[f32]| {
             let mut scratch = Scratch::default();
             let mut said = Vec::with_capacity(images.len() / n_numbers * self.n_outputs());
@@ -103,8 +108,9 @@ impl Stages {
             for image in images.chunks_exact(n_numbers) {
                 let mut map_numbers = image.to_vec();
                 let mut of_image = Passed::new();
-                for (layers, map) in layers.chunks_exact(2).zip(self.maps()) {
-                    let (next, stage) = forward(layers, map, map_numbers, &mut scratch);
+                for ((layers, weight), map) in layers.chunks_exact(2).zip(&weights).zip(self.maps())
+                {
+                    let (next, stage) = forward(layers, weight, map, map_numbers, &mut scratch);
                     map_numbers = next;
                     if kept {
                         of_image.push(stage);
@@ -130,6 +136,11 @@ impl Stages {
         n_frozen: usize,
     ) -> Vec<Vec<f32>> {
         let maps: Vec<Map> = self.maps().collect();
+        let back: Vec<Packed> = layers
+            .iter()
+            .step_by(2)
+            .map(|convolution| Packed::transpose_of(&convolution.weight, convolution.n_out))
+            .collect();
         let of_chunk = |(passed, of_outputs): (&[Passed], &[f32])| {
             let mut scratch = Scratch::default();
             let moving = &layers[2 * n_frozen..];
@@ -141,9 +152,8 @@ impl Stages {
                     let layers = &layers[2 * index..][..2];
                     let sums = &mut sums[2 * (index - n_frozen)..][..2];
                     // Nobody asks for the slope of the image itself.
-                    let wanted = index > n_frozen;
-                    slope =
-                        backward(layers, maps[index], passed, &slope, sums, &mut scratch, wanted);
+                    let back = Some(&back[index]).filter(|_| index > n_frozen);
+                    slope = backward(layers, maps[index], passed, &slope, sums, &mut scratch, back);
                 }
             }
             sums
@@ -164,9 +174,10 @@ impl Stages {
     }
 }
 
-/// One stage: what it says of `input`, and what that leaves behind.
+/// One stage, whose convolution's `weight` is packed: what it says of `input`, and what that leaves behind.
 fn forward(
     layers: &[Dense],
+    weight: &Packed,
     map: Map,
     input: Vec<f32>,
     scratch: &mut Scratch,
@@ -174,22 +185,15 @@ fn forward(
     let (convolution, affine) = (&layers[0], &layers[1]);
     let depth = convolution.n_out;
     gather(&input, map, &mut scratch.patches);
-    let mut normal: Vec<f32> = Vec::with_capacity(map.n_pixels() * depth);
-    (0..map.n_pixels()).for_each(|_| normal.extend_from_slice(&convolution.bias));
-    general_mat_mul(
-        1.0,
-        &view(&scratch.patches, map.n_read()),
-        &view(&convolution.weight, depth),
-        1.0,
-        &mut view_mut(&mut normal, depth),
-    );
+    let mut normal = convolution.bias.repeat(map.n_pixels());
+    weight.add_product(Rows::Whole(&scratch.patches), &mut normal);
     let scales = normalize(&mut normal, depth);
     let (output, largest) = pool(&normal, map.of_depth(depth), affine);
     (output, PassedStage { input, normal, scales, largest })
 }
 
-/// The way back through one stage: adds to `sums`, and answers the slope of what the stage read, if
-/// that is `wanted`.
+/// The way back through one stage: adds to `sums`, and answers the slope of what the stage read, where
+/// `back` says what leads there: the transpose of the convolution's weight.
 fn backward(
     layers: &[Dense],
     map: Map,
@@ -197,7 +201,7 @@ fn backward(
     of_outputs: &[f32],
     sums: &mut [Dense],
     scratch: &mut Scratch,
-    wanted: bool,
+    back: Option<&Packed>,
 ) -> Vec<f32> {
     let (convolution, affine) = (&layers[0], &layers[1]);
     let depth = convolution.n_out;
@@ -209,30 +213,14 @@ fn backward(
         of_convolution.bias.iter_mut().zip(row).for_each(|(sum, slope)| *sum += slope);
     }
     gather(&passed.input, map, &mut scratch.patches);
-    let slopes = view(&scratch.slopes, depth);
-    general_mat_mul(
-        1.0,
-        &view(&scratch.patches, map.n_read()).t(),
-        &slopes,
-        1.0,
-        &mut view_mut(&mut of_convolution.weight, depth),
-    );
-    if !wanted {
-        return Vec::new();
-    }
+    scratch.packed_slopes.fill(&scratch.slopes, depth);
+    let patches = Rows::Transposed(&scratch.patches);
+    scratch.packed_slopes.add_product(patches, &mut of_convolution.weight);
+    let Some(back) = back else { return Vec::new() };
+    scratch.of_patches.clear();
     scratch.of_patches.resize(map.n_pixels() * map.n_read(), 0.0);
-    let weight = view(&convolution.weight, depth);
-    let of_patches = &mut view_mut(&mut scratch.of_patches, map.n_read());
-    general_mat_mul(1.0, &slopes, &weight.t(), 0.0, of_patches);
+    back.add_product(Rows::Whole(&scratch.slopes), &mut scratch.of_patches);
     scatter(&scratch.of_patches, map)
-}
-
-fn view(numbers: &[f32], width: usize) -> ArrayView2<'_, f32> {
-    ArrayView2::from_shape((numbers.len() / width, width), numbers).expect("whole rows")
-}
-
-fn view_mut(numbers: &mut [f32], width: usize) -> ArrayViewMut2<'_, f32> {
-    ArrayViewMut2::from_shape((numbers.len() / width, width), numbers).expect("whole rows")
 }
 
 #[cfg(test)]

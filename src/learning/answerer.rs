@@ -1,0 +1,149 @@
+//! A network that only answers. What it says is what [`Network`] says, to rounding.
+
+use rayon::prelude::*;
+
+use super::Device;
+use super::front::Front;
+use super::network::packed::{self, Packed};
+use super::network::{Dense, Network, numbers};
+use super::rows::Rows;
+use super::shape::Shape;
+
+/// Rows that one thread computes.
+const AT_ONCE: usize = 64;
+
+/// Layers made ready to answer.
+#[derive(Debug)]
+pub(super) enum Answerer {
+    /// One after another, behind what reads texts or images.
+    Layers(Option<Front<'static>>, Vec<Layer>),
+    /// A mixture of experts, whose gate leads each row another way.
+    Mixture(Network<'static>),
+}
+
+/// A dense layer.
+#[derive(Debug)]
+pub(super) struct Layer {
+    weight: Packed,
+    bias: Vec<f32>,
+}
+
+impl Layer {
+    fn new(layer: &Dense) -> Self {
+        Self { weight: Packed::of(&layer.weight, layer.n_out), bias: layer.bias.clone() }
+    }
+
+    /// What it makes of `rows`, `[n, inputs]` row-major: `[n, outputs]`.
+    fn through(&self, rows: &[f32]) -> Vec<f32> {
+        let mut outputs = self.bias.repeat(rows.len() / self.weight.n_in());
+        self.weight.add_product(packed::Rows::Whole(rows), &mut outputs);
+        outputs
+    }
+}
+
+impl Answerer {
+    /// One of `layers`, which hang together as `shape` says; a mixture computes on `device`.
+    pub(super) fn new(shape: &Shape, layers: &[Dense], device: Device) -> Self {
+        if shape.experts.is_some() {
+            return Self::Mixture(Network::new(shape, layers, device).into_owned());
+        }
+        let (front, layers) = Front::of(shape, layers);
+        Self::Layers(front.map(Front::into_owned), layers.iter().map(Layer::new).collect())
+    }
+
+    /// What it says of `rows` before the softmax, `[n, labels]` row-major.
+    pub(super) fn logits(&self, rows: Rows) -> Vec<f32> {
+        match (self, rows) {
+            (Self::Mixture(network), rows) => numbers(network.forward(rows).logits),
+            (Self::Layers(Some(front), layers), rows) => {
+                let (mut hidden, _) = front.forward(rows, false);
+                rectify(&mut hidden);
+                through(layers, hidden, front.n_outputs())
+            }
+            (Self::Layers(None, layers), Rows::Full(rows)) => {
+                let width = layers[0].weight.n_in();
+                through(layers, rows, width)
+            }
+            _ => unreachable!("rows are of the shape's kind"),
+        }
+    }
+}
+
+/// What `layers` make of rows of `width` numbers; many are shared among threads.
+fn through(layers: &[Layer], rows: Vec<f32>, width: usize) -> Vec<f32> {
+    let (head, body) = layers.split_last().expect("a network has a head");
+    let one_after_another = |rows: &[f32]| {
+        let mut hidden: Option<Vec<f32>> = None;
+        for layer in body {
+            let mut next = layer.through(hidden.as_deref().unwrap_or(rows));
+            rectify(&mut next);
+            hidden = Some(next);
+        }
+        head.through(hidden.as_deref().unwrap_or(rows))
+    };
+    if rows.len() <= AT_ONCE * width {
+        return one_after_another(&rows);
+    }
+    let parts: Vec<Vec<f32>> = rows.par_chunks(AT_ONCE * width).map(one_after_another).collect();
+    parts.concat()
+}
+
+fn rectify(numbers: &mut [f32]) {
+    numbers.iter_mut().for_each(|number| *number = number.max(0.0));
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::Rng;
+
+    use super::*;
+    use crate::learning::rows::SparseRows;
+    use crate::learning::seed::{Draw, stream};
+    use crate::learning::shape::Experts;
+    use crate::learning::stages::Stages;
+
+    #[test]
+    fn networks_of_every_kind_say_what_they_say_in_training() {
+        let plain = Shape { hidden: vec![24, 9], experts: None, sparse: false, stages: None };
+        let stages = Stages { width: 8, height: 6, depth: 2, channels: vec![4, 8] };
+        let shapes = [
+            (plain.clone(), 13),
+            (Shape { hidden: vec![], ..plain.clone() }, 13),
+            (Shape { experts: Some(Experts { n: 3, top_k: 2 }), ..plain.clone() }, 13),
+            (Shape { sparse: true, ..plain.clone() }, 50),
+            (Shape { stages: Some(stages), ..plain }, 96),
+        ];
+        let draws = &mut stream(2, Draw::Layers);
+        for (shape, width) in shapes {
+            let mut layers: Vec<Dense> = shape
+                .body(width)
+                .into_iter()
+                .map(|(n_in, n_out)| Dense::random(n_in, n_out, n_in, draws))
+                .collect();
+            let n_hidden = layers.last().map_or(width, |layer| layer.n_out);
+            layers.push(Dense::random(n_hidden, 5, n_hidden, draws));
+            for n in [1, 2, 7, 200] {
+                let rows = match shape.sparse {
+                    true => {
+                        let mut rows = SparseRows::default();
+                        for row in 0..n {
+                            let entry = |at: u32| ((at * 7 + row) % 50, draws.gen_range(0.0..1.0));
+                            rows.push((0..6).map(entry).collect::<Vec<_>>().into_iter());
+                        }
+                        Rows::Sparse(rows)
+                    }
+                    false => Rows::Full(
+                        (0..n as usize * width).map(|_| draws.gen_range(-2.0..2.0)).collect(),
+                    ),
+                };
+                let network = Network::new(&shape, &layers, Device::Flex);
+                let expected = numbers(network.forward(rows.clone()).logits);
+                let said = Answerer::new(&shape, &layers, Device::Flex).logits(rows);
+                assert_eq!(said.len(), expected.len());
+                for (said, expected) in said.iter().zip(&expected) {
+                    assert!((said - expected).abs() < 1e-5, "{shape:?}: {said} {expected}");
+                }
+            }
+        }
+    }
+}

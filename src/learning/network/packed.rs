@@ -1,0 +1,229 @@
+//! Products of matrices whose second factor is packed once: the layers of a network that answers, and
+//! convolutions.
+//!
+//! A product lays its factors out anew each time it is computed, which pays where both are large: not for
+//! the one row of most predictions, nor for the few channels of a convolution. Here the outputs of the
+//! second factor lie in panels as wide as a few registers: a number of a row meets all that it is
+//! multiplied with in one panel side by side, and behind that what the row's next number meets. A sum goes
+//! over a row's numbers in their order, so a row says the same, to the bit, in any company.
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// Registers across a panel.
+const REGISTERS: usize = 2;
+/// Rows that go through one panel together, and panels that one row goes through side by side: as many
+/// sums as there are registers, and enough that none waits for another.
+const ROWS: usize = 6;
+const PANELS: usize = 4;
+
+/// The second factor of products.
+#[derive(Debug, Clone, Default)]
+pub(in crate::learning) struct Packed {
+    n_in: usize,
+    n_out: usize,
+    /// Outputs of a panel.
+    width: usize,
+    /// `[panels, n_in, width]`; outputs beyond `n_out` are 0.
+    numbers: Vec<f32>,
+}
+
+/// The first factor.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::learning) enum Rows<'a> {
+    /// `[n, n_in]` row-major.
+    Whole(&'a [f32]),
+    /// The transpose of `[n_in, n]` row-major.
+    Transposed(&'a [f32]),
+}
+
+impl Packed {
+    /// `factor`, `[n_in, n_out]` row-major.
+    pub(in crate::learning) fn of(factor: &[f32], n_out: usize) -> Self {
+        let mut packed = Self::default();
+        packed.fill(factor, n_out);
+        packed
+    }
+
+    /// The transpose of `factor`, `[n_out, n_in]` row-major.
+    pub(in crate::learning) fn transpose_of(factor: &[f32], n_in: usize) -> Self {
+        let n_out = factor.len() / n_in;
+        let transposed = (0..n_in).flat_map(|input| factor[input..].iter().step_by(n_in));
+        Self::of(&transposed.copied().collect::<Vec<_>>(), n_out)
+    }
+
+    /// Takes in another factor, `[n_in, n_out]` row-major, in the place of what was there.
+    pub(in crate::learning) fn fill(&mut self, factor: &[f32], n_out: usize) {
+        let n_in = factor.len() / n_out;
+        let width = REGISTERS * Arch::new().dispatch(Lanes);
+        let n_panels = n_out.div_ceil(width);
+        if (self.n_in, self.n_out) != (n_in, n_out) {
+            self.numbers = vec![0.0; n_panels * n_in * width];
+            (self.n_in, self.n_out, self.width) = (n_in, n_out, width);
+        }
+        for (input, row) in factor.chunks_exact(n_out).enumerate() {
+            for (panel, outputs) in row.chunks(width).enumerate() {
+                let start = (panel * n_in + input) * width;
+                self.numbers[start..start + outputs.len()].copy_from_slice(outputs);
+            }
+        }
+    }
+
+    /// Numbers of a row of the first factor.
+    pub(in crate::learning) fn n_in(&self) -> usize {
+        self.n_in
+    }
+
+    /// Adds the product of `rows` with this to `sums`, `[n, n_out]` row-major.
+    pub(in crate::learning) fn add_product(&self, rows: Rows<'_>, sums: &mut [f32]) {
+        Arch::new().dispatch(Product { rows, factor: self, sums });
+    }
+}
+
+/// Asks how many numbers a register holds.
+struct Lanes;
+
+impl WithSimd for Lanes {
+    type Output = usize;
+
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        S::F32_LANES
+    }
+}
+
+/// A product to be computed.
+struct Product<'a> {
+    rows: Rows<'a>,
+    factor: &'a Packed,
+    sums: &'a mut [f32],
+}
+
+impl WithSimd for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { rows, factor, sums } = self;
+        let &Packed { n_in, n_out, width, .. } = factor;
+        let n = sums.len() / n_out;
+        let n_panels = n_out.div_ceil(width);
+        let n_together = n / ROWS * ROWS;
+        let (of_together, of_alone) = sums.split_at_mut(n_together * n_out);
+        for panel in 0..n_panels {
+            for (group, sums) in of_together.chunks_exact_mut(ROWS * n_out).enumerate() {
+                let first = group * ROWS;
+                match rows {
+                    Rows::Whole(rows) => {
+                        let rows: [&[f32]; ROWS] =
+                            std::array::from_fn(|row| &rows[(first + row) * n_in..][..n_in]);
+                        let at = |input: usize| rows.map(|row| row[input]);
+                        tile::<S, ROWS, 1>(simd, factor, panel, at, sums);
+                    }
+                    Rows::Transposed(columns) => {
+                        let at = |input: usize| {
+                            let column = &columns[input * n + first..][..ROWS];
+                            std::array::from_fn(|row| column[row])
+                        };
+                        tile::<S, ROWS, 1>(simd, factor, panel, at, sums);
+                    }
+                }
+            }
+        }
+        for (row, sums) in (n_together..n).zip(of_alone.chunks_exact_mut(n_out)) {
+            let (numbers, from, step) = match rows {
+                Rows::Whole(rows) => (rows, row * n_in, 1),
+                Rows::Transposed(columns) => (columns, row, n),
+            };
+            let at = |input: usize| [numbers[from + input * step]];
+            let n_grouped = n_panels / PANELS * PANELS;
+            for group in (0..n_grouped).step_by(PANELS) {
+                tile::<S, 1, PANELS>(simd, factor, group, at, sums);
+            }
+            for panel in n_grouped..n_panels {
+                tile::<S, 1, 1>(simd, factor, panel, at, sums);
+            }
+        }
+    }
+}
+
+/// Adds to `sums`, `[R, n_out]`, the products of `R` rows, whose numbers are `at` each place, with `P`
+/// panels from `first` on.
+#[inline(always)]
+fn tile<S: Simd, const R: usize, const P: usize>(
+    simd: S,
+    factor: &Packed,
+    first: usize,
+    at: impl Fn(usize) -> [f32; R],
+    sums: &mut [f32],
+) {
+    let &Packed { n_in, n_out, width, .. } = factor;
+    let (numbers, _) = S::as_simd_f32s(&factor.numbers[first * n_in * width..][..P * n_in * width]);
+    let panels: [&[S::f32s]; P] =
+        std::array::from_fn(|panel| &numbers[panel * n_in * REGISTERS..][..n_in * REGISTERS]);
+    let mut products = [[[simd.splat_f32s(0.0); REGISTERS]; P]; R];
+    for input in 0..n_in {
+        for (number, products) in at(input).into_iter().zip(&mut products) {
+            let number = simd.splat_f32s(number);
+            for (panel, products) in panels.iter().zip(products) {
+                for (place, product) in products.iter_mut().enumerate() {
+                    let other = panel[input * REGISTERS + place];
+                    *product = simd.mul_add_f32s(number, other, *product);
+                }
+            }
+        }
+    }
+    for (products, sums) in products.iter().zip(sums.chunks_exact_mut(n_out)) {
+        for (products, sums) in products.iter().zip(sums[first * width..].chunks_mut(width)) {
+            let products: &[f32] = pulp::bytemuck::cast_slice(products);
+            sums.iter_mut().zip(products).for_each(|(sum, product)| *sum += product);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::Rng;
+
+    use super::*;
+    use crate::learning::seed::{Draw, stream};
+
+    #[test]
+    fn a_product_is_the_same_function_of_a_row_in_any_company() {
+        const N: usize = 14;
+        let draws = &mut stream(1, Draw::Layers);
+        let mut packed = Packed::default();
+        for (n_in, n_out) in [(1, 1), (3, 7), (17, 16), (64, 33), (130, 257), (130, 257)] {
+            let mut draw =
+                |n: usize| -> Vec<f32> { (0..n).map(|_| draws.gen_range(-1.0..1.0)).collect() };
+            let (factor, rows, before) = (draw(n_in * n_out), draw(N * n_in), draw(N * n_out));
+            packed.fill(&factor, n_out);
+            assert_eq!(packed.n_in(), n_in);
+            let mut together = before.clone();
+            packed.add_product(Rows::Whole(&rows), &mut together);
+            for (row, numbers) in rows.chunks_exact(n_in).enumerate() {
+                let of_row = row * n_out..(row + 1) * n_out;
+                let mut alone = before[of_row.clone()].to_vec();
+                packed.add_product(Rows::Whole(numbers), &mut alone);
+                assert_eq!(alone, together[of_row.clone()], "{n_in} {n_out}");
+                for (output, sum) in alone.iter().enumerate() {
+                    let term = |(input, number): (usize, &f32)| {
+                        f64::from(*number) * f64::from(factor[input * n_out + output])
+                    };
+                    let exact = numbers.iter().enumerate().map(term).sum::<f64>()
+                        + f64::from(before[row * n_out + output]);
+                    assert!((f64::from(*sum) - exact).abs() < 1e-4, "{n_in} {n_out} {output}");
+                }
+            }
+            let columns: Vec<f32> =
+                (0..n_in).flat_map(|input| rows[input..].iter().step_by(n_in).copied()).collect();
+            let mut transposed = before.clone();
+            packed.add_product(Rows::Transposed(&columns), &mut transposed);
+            assert_eq!(transposed, together);
+            let columns: Vec<f32> = (0..n_out)
+                .flat_map(|output| factor[output..].iter().step_by(n_out).copied())
+                .collect();
+            let mut other = before;
+            Packed::transpose_of(&columns, n_in).add_product(Rows::Whole(&rows), &mut other);
+            assert_eq!(other, together);
+        }
+    }
+}
