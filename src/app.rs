@@ -19,6 +19,7 @@ use self::listener::Listener;
 use self::objects::checkpoint_store;
 use crate::config::Settings;
 use crate::http::access::rates::Rates;
+use crate::http::layers::Slots;
 use crate::http::{self, HttpState, Limits};
 use crate::postgres::{self, PostgresError, PrivatePostgres};
 use crate::services::access::{self, Access};
@@ -321,13 +322,13 @@ fn http_state(
     std::fs::create_dir_all(&spool_dir).map_err(AppError::io(what))?;
     let limits = Limits {
         max_body_bytes: usize::try_from(settings.max_body_bytes).unwrap_or(usize::MAX),
-        max_requests: settings.max_requests as usize,
-        max_predictions: settings.max_requests as usize,
         ..Limits::default()
     };
     Ok(HttpState {
         context: context.clone(),
         limits,
+        requests: Slots::new(settings.max_requests as usize),
+        predictions: Slots::new(settings.max_requests as usize),
         rates: Arc::new(Rates::new(settings.requests_per_minute)),
         metrics,
         shutdown: shutdown.clone(),
