@@ -47,7 +47,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::FromRef;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -57,6 +57,7 @@ use utoipa_axum::routes;
 
 use self::access::rates::Rates;
 use self::layers::Slots;
+use self::observe::Wire;
 use crate::services::Context;
 
 /// What the handlers work with; a clone is a few reference counts.
@@ -116,9 +117,11 @@ pub fn router(state: HttpState) -> Router {
         .layer(RequestDecompressionLayer::new())
         .layer(from_fn_with_state(state.clone(), access::admit))
         .layer(CatchPanicLayer::custom(layers::panicked))
-        .layer(from_fn(observe::observe))
+        .layer(from_fn_with_state(Wire::Http, observe::observe))
         .with_state(state)
 }
+
+pub use self::oip::grpc::router as grpc_router;
 
 /// The document that `openapi.yaml` holds and the service serves.
 pub fn openapi() -> utoipa::openapi::OpenApi {
