@@ -26,7 +26,8 @@ USER perennial
 WORKDIR /var/lib/perennial
 VOLUME /var/lib/perennial
 ENV PERENNIAL_LISTEN=0.0.0.0:8080 PERENNIAL_DATA_DIR=/var/lib/perennial
-EXPOSE 8080
+# gRPC's port is there where PERENNIAL_GRPC_LISTEN says so.
+EXPOSE 8080 8081
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["perennial", "health"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["perennial"]

@@ -7,7 +7,8 @@ export SQLX_OFFLINE = true
 postgres = PERENNIAL_PG_BIN_DIR=$$(scripts/ensure-postgres) && export PERENNIAL_PG_BIN_DIR
 
 .NOTPARALLEL:
-.PHONY: help run demo test chaos fuzz-api s3 bench bench-serving bench-train bench-peers bench-learning ci fmt clippy doc deny sqlx-check sqlx-prepare openapi tools
+.PHONY: help run demo test chaos fuzz-api s3 bench bench-serving bench-train bench-peers bench-learning ci fmt clippy doc deny \
+	sqlx-check sqlx-prepare proto-check proto openapi tools
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 22
@@ -54,7 +55,7 @@ bench-peers: tools ## predictions, beside PyTorch behind FastAPI, which this ins
 bench-learning: tools ## what updates learn and forget, in hours; ARGS='split --seeds 1 --only auto' for less
 	$(postgres) && cargo bench --bench learning -- $(ARGS)
 
-ci: fmt sqlx-check deny clippy doc fuzz-api test ## every check, the tests last
+ci: fmt sqlx-check proto-check deny clippy doc fuzz-api test ## every check, the tests last
 
 fmt: tools ## is the code formatted?
 	cargo fmt --check
@@ -70,6 +71,12 @@ deny: tools ## are the dependencies' licences and sources those that deny.toml a
 
 sqlx-check: tools ## does .sqlx say what the queries and migrations say?
 	scripts/sqlx-prepare --check
+
+proto-check: tools ## do proto/inference.rs and inference.bin say what inference.proto says?
+	scripts/generate-proto --check
+
+proto: tools ## write them anew, after a change of inference.proto
+	scripts/generate-proto
 
 openapi: tools ## write openapi.yaml anew, after a change of the wire
 	cargo run --quiet -- openapi > openapi.yaml.new && mv openapi.yaml.new openapi.yaml

@@ -15,10 +15,11 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::listener::Listener;
 use self::objects::checkpoint_store;
+use self::ports::{Ports, reached_by_others};
 use crate::config::Settings;
 use crate::http::access::rates::Rates;
+use crate::http::layers::Slots;
 use crate::http::{self, HttpState, Limits};
 use crate::postgres::{self, PostgresError, PrivatePostgres};
 use crate::services::access::{self, Access};
@@ -36,6 +37,7 @@ mod keys;
 mod listener;
 mod notices;
 mod objects;
+mod ports;
 mod tls;
 
 pub use health::health;
@@ -74,6 +76,8 @@ impl AppError {
 pub struct Service {
     /// Where it listens, if it does.
     pub address: Option<SocketAddr>,
+    /// Where it answers gRPC, if it does.
+    pub grpc_address: Option<SocketAddr>,
     context: Context,
     shutdown: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -140,26 +144,22 @@ impl Service {
     /// [`AppError`] when a setting cannot be followed or the address is taken.
     pub async fn start(settings: &Settings, listens: bool, works: bool) -> Result<Self, AppError> {
         let metrics = telemetry::start_metrics().map_err(AppError::Settings)?;
-        let listener = match listens {
-            true => Some(Listener::bind(settings).await?),
+        let ports = match listens {
+            true => Some(Ports::bind(settings).await?),
             false => None,
         };
-        let address = listener.as_ref().and_then(Listener::address);
-        let scheme = listener.as_ref().map_or("http", Listener::scheme);
+        let address = ports.as_ref().and_then(Ports::http);
+        let grpc_address = ports.as_ref().and_then(Ports::grpc);
+        let scheme = ports.as_ref().map_or("http", Ports::scheme);
         let checkpoints = checkpoint_store(settings)?;
         let (options, private_postgres) = database(settings).await?;
         let context = context(settings, options.clone(), checkpoints)?;
         let shutdown = CancellationToken::new();
 
         let mut tasks = Vec::new();
-        if let Some(listener) = listener {
+        if let Some(ports) = ports {
             let state = http_state(settings, &context, metrics, &shutdown)?;
-            tasks.extend(listener.keep_certificate(&shutdown));
-            tasks.push(tokio::spawn(listener::answer(
-                listener,
-                http::router(state),
-                shutdown.clone(),
-            )));
+            tasks.extend(ports.answer(state, &shutdown)?);
         }
         if let Err(error) = prepare(&context, settings, listens, &shutdown).await {
             shutdown.cancel();
@@ -191,7 +191,10 @@ impl Service {
         if let Some(address) = address {
             tracing::info!("ready: {scheme}://{address}");
         }
-        Ok(Self { address, context, shutdown, tasks, private_postgres })
+        if let Some(address) = grpc_address {
+            tracing::info!("ready for gRPC: {scheme}://{address}");
+        }
+        Ok(Self { address, grpc_address, context, shutdown, tasks, private_postgres })
     }
 
     /// Stops in order: requests, jobs, what is to be remembered, connections, the private PostgreSQL.
@@ -250,7 +253,7 @@ pub async fn signal() -> Result<(), AppError> {
 
 /// Whether the service may answer anyone while there are no keys.
 fn may_be_open(settings: &Settings) -> bool {
-    settings.listen.ip().is_loopback() || settings.allow_open_access
+    reached_by_others(settings).is_none() || settings.allow_open_access
 }
 
 /// How to reach the database, and the private PostgreSQL where that is it.
@@ -334,13 +337,13 @@ fn http_state(
     std::fs::create_dir_all(&spool_dir).map_err(AppError::io(what))?;
     let limits = Limits {
         max_body_bytes: usize::try_from(settings.max_body_bytes).unwrap_or(usize::MAX),
-        max_requests: settings.max_requests as usize,
-        max_predictions: settings.max_requests as usize,
         ..Limits::default()
     };
     Ok(HttpState {
         context: context.clone(),
         limits,
+        requests: Slots::new(settings.max_requests as usize),
+        predictions: Slots::new(settings.max_requests as usize),
         rates: Arc::new(Rates::new(settings.requests_per_minute)),
         metrics,
         shutdown: shutdown.clone(),
@@ -368,12 +371,14 @@ async fn prepare(
             if listens {
                 events::begin(context).await?;
                 access::refresh(context).await.map_err(keys::refused)?;
-                if !context.access.has_keys() && !may_be_open(settings) {
+                if !context.access.has_keys()
+                    && !settings.allow_open_access
+                    && let Some(address) = reached_by_others(settings)
+                {
                     return Err(AppError::Settings(format!(
-                        "there are no keys, so the service listens on loopback only, and {} is not: \
-                         make one with `perennial key create`, or give --allow-open-access if whoever \
-                         reaches it may do everything",
-                        settings.listen
+                        "there are no keys, so the service listens on loopback only, and {address} is \
+                         not: make one with `perennial key create`, or give --allow-open-access if \
+                         whoever reaches it may do everything"
                     )));
                 }
             }

@@ -108,6 +108,10 @@ pub struct Settings {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, env = "PERENNIAL_LISTEN", default_value = DEFAULT_LISTEN)]
     pub listen: SocketAddr,
+    /// Address to answer gRPC on (the Open Inference Protocol); port 0 takes a free one. Unset: gRPC is not
+    /// answered.
+    #[arg(long, env = "PERENNIAL_GRPC_LISTEN", value_name = "ADDRESS")]
+    pub grpc_listen: Option<SocketAddr>,
     /// Listen on an address that other machines reach even while there are no keys (`perennial key
     /// create` makes them): whoever reaches it may then read, write and delete everything.
     #[arg(long, env = "PERENNIAL_ALLOW_OPEN_ACCESS", num_args = 0..=1, default_missing_value = "true", default_value = "false")]

@@ -31,6 +31,11 @@ const LAYERS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["http", "app.rs", "app"]),
     ("tower_http", &["http"]),
+    ("tonic", &["http"]),
+    ("tonic_health", &["http"]),
+    ("tonic_reflection", &["http"]),
+    ("tonic_types", &["http"]),
+    ("prost", &["http"]),
     ("governor", &["http"]),
     ("multer", &["http"]),
     ("half", &["http"]),

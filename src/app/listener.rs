@@ -5,6 +5,7 @@
 //! theirs in `http`.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -40,6 +41,9 @@ struct Patience {
     write: Duration,
     /// For requests in flight to end, once the service is told to stop.
     drain: Duration,
+    /// For all the calls of one connection, where it has many at a time: one that does not take its answers
+    /// leaves no other sign.
+    age: Duration,
 }
 
 const PATIENCE: Patience = Patience {
@@ -47,38 +51,73 @@ const PATIENCE: Patience = Patience {
     head: Duration::from_secs(60),
     write: Duration::from_secs(30),
     drain: Duration::from_secs(20),
+    age: Duration::from_secs(60 * 60),
 };
 /// How long to wait where the machine has no room for a connection.
 const NO_ROOM: Duration = Duration::from_millis(100);
 /// Files that the rest of the service may have open.
 const OTHER_FILES: u64 = 512;
 
+/// Calls of one connection at a time, where it may have several.
+const MOST_CALLS: u32 = 128;
+
+/// What is spoken on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, which gRPC needs.
+    Http2,
+}
+
+impl Protocol {
+    /// What a client calls it that encrypts.
+    fn name(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"http/1.1",
+            Self::Http2 => b"h2",
+        }
+    }
+}
+
 /// Where connections come from.
 pub(super) struct Listener {
     tcp: TcpListener,
     tls: Option<Arc<Tls>>,
-    max_connections: usize,
+    protocol: Protocol,
+    places: Arc<Semaphore>,
     patience: Patience,
 }
 
+/// Room for as many connections as the settings and the machine allow.
+pub(super) fn places(settings: &Settings) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(connections_within_limits(settings.max_connections)))
+}
+
 impl Listener {
-    /// Listens at the address of the settings.
+    /// Listens at an address, with the certificate of the settings.
     ///
     /// # Errors
     /// [`AppError`] when the address is taken, or the certificate cannot be read.
-    pub(super) async fn bind(settings: &Settings) -> Result<Self, AppError> {
+    pub(super) async fn bind(
+        address: SocketAddr,
+        protocol: Protocol,
+        settings: &Settings,
+        places: &Arc<Semaphore>,
+    ) -> Result<Self, AppError> {
         let tls = match (&settings.tls_cert, &settings.tls_key) {
-            (Some(certificate), Some(key)) => Some(Arc::new(Tls::read(certificate, key)?)),
+            (Some(certificate), Some(key)) => {
+                Some(Arc::new(Tls::read(certificate, key, protocol.name())?))
+            }
             (None, None) => None,
             _ => {
                 let detail = "--tls-cert and --tls-key come together".to_owned();
                 return Err(AppError::Settings(detail));
             }
         };
-        let what = format!("listening on {}", settings.listen);
-        let tcp = TcpListener::bind(settings.listen).await.map_err(AppError::io(what))?;
-        let max_connections = connections_within_limits(settings.max_connections);
-        Ok(Self { tcp, tls, max_connections, patience: PATIENCE })
+        let what = format!("listening on {address}");
+        let tcp = TcpListener::bind(address).await.map_err(AppError::io(what))?;
+        Ok(Self { tcp, tls, protocol, places: Arc::clone(places), patience: PATIENCE })
     }
 
     pub(super) fn address(&self) -> Option<SocketAddr> {
@@ -119,8 +158,7 @@ fn connections_within_limits(asked: u32) -> usize {
 
 /// Answers requests until shutdown, then lets those in flight end.
 pub(super) async fn answer(listener: Listener, router: Router, shutdown: CancellationToken) {
-    let Listener { tcp, tls, max_connections, patience } = listener;
-    let places = Arc::new(Semaphore::new(max_connections));
+    let Listener { tcp, tls, protocol, places, patience } = listener;
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
     let accepting = async {
@@ -135,7 +173,7 @@ pub(super) async fn answer(listener: Listener, router: Router, shutdown: Cancell
                 }
             };
             let (router, shutdown) = (router.clone(), shutdown.clone());
-            let connection = Connection { peer, router, shutdown, patience };
+            let connection = Connection { peer, protocol, router, shutdown, patience };
             let (tls, cut) = (tls.clone(), cut.clone());
             connections.spawn(async move {
                 let _place = place;
@@ -155,6 +193,7 @@ pub(super) async fn answer(listener: Listener, router: Router, shutdown: Cancell
 
 struct Connection {
     peer: SocketAddr,
+    protocol: Protocol,
     router: Router,
     shutdown: CancellationToken,
     patience: Patience,
@@ -174,24 +213,55 @@ impl Connection {
         }
     }
 
-    async fn answer(self, stream: impl AsyncRead + AsyncWrite + Send) {
+    async fn answer(self, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.patience.write));
         let peer = ConnectInfo(self.peer);
-        let service = self.router.map_request(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(peer);
-            request.map(Body::new)
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.patience.head)
-            .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service));
+        let service =
+            self.router.clone().map_request(move |mut request: hyper::Request<Incoming>| {
+                request.extensions_mut().insert(peer);
+                request.map(Body::new)
+            });
+        let service = TowerToHyperService::new(service);
+        match self.protocol {
+            Protocol::Http1 => {
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(self.patience.head)
+                    .serve_connection(TokioIo::new(Box::pin(stream)), service);
+                self.see_to(connection, http1::Connection::graceful_shutdown, Duration::MAX).await;
+            }
+            Protocol::Http2 => {
+                // Who is there answers a ping.
+                stream.set_read_timeout(Some(self.patience.head));
+                let connection = http2::Builder::new(TokioExecutor::new())
+                    .timer(TokioTimer::new())
+                    .keep_alive_interval(self.patience.head / 2)
+                    .max_concurrent_streams(MOST_CALLS)
+                    .serve_connection(TokioIo::new(Box::pin(stream)), service);
+                let age = self.patience.age;
+                self.see_to(connection, http2::Connection::graceful_shutdown, age).await;
+            }
+        }
+    }
+
+    /// Sees a connection to its end, to which it is brought in order at shutdown and at an age.
+    async fn see_to<C: Future<Output = hyper::Result<()>>>(
+        &self,
+        connection: C,
+        end: impl FnOnce(Pin<&mut C>),
+        age: Duration,
+    ) {
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = self.shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
+                end(connection.as_mut());
                 connection.await
+            }
+            () = tokio::time::sleep(age) => {
+                end(connection.as_mut());
+                tokio::time::timeout(self.patience.drain, connection).await.unwrap_or(Ok(()))
             }
         };
         if let Err(error) = ended {
@@ -220,6 +290,10 @@ mod tests {
     /// A listener that has `patience` and room for `max_connections`. `/endless` answers without end,
     /// `/slow` never.
     async fn listen(patience: Patience, max_connections: usize) -> Listening {
+        listen_for(Protocol::Http1, patience, max_connections).await
+    }
+
+    async fn listen_for(protocol: Protocol, patience: Patience, most: usize) -> Listening {
         let piece = || {
             futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>([b'x'; 65_536].to_vec()))
         };
@@ -232,14 +306,15 @@ mod tests {
             .route("/slow", get(async || std::future::pending::<()>().await));
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();
-        let listener = Listener { tcp, tls: None, max_connections, patience };
+        let places = Arc::new(Semaphore::new(most));
+        let listener = Listener { tcp, tls: None, protocol, places, patience };
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(answer(listener, router, shutdown.clone()));
         Listening { address, shutdown, task }
     }
 
     fn patience(head: Duration, write: Duration, drain: Duration) -> Patience {
-        Patience { greeting: LONG, head, write, drain }
+        Patience { greeting: LONG, head, write, drain, age: LONG }
     }
 
     async fn ask(address: SocketAddr, text: &str) -> TcpStream {
@@ -266,6 +341,17 @@ mod tests {
         }
         let answer = rest(ask(listening.address, GET).await).await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("127.0.0.1:"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_of_many_calls_ends_when_it_is_silent_and_when_it_is_old() {
+        // What every client begins with: a word of greeting and no settings.
+        let greeting = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        let old = Patience { age: QUICK, ..patience(LONG, LONG, QUICK) };
+        for (patience, said) in [(patience(QUICK, LONG, LONG), ""), (old, greeting)] {
+            let listening = listen_for(Protocol::Http2, patience, 10).await;
+            rest(ask(listening.address, said).await).await;
+        }
     }
 
     #[tokio::test]

@@ -20,17 +20,25 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct Tls {
     certificate: PathBuf,
     key: PathBuf,
+    /// What is spoken within.
+    protocol: &'static [u8],
     acceptor: RwLock<TlsAcceptor>,
 }
 
 impl Tls {
-    /// Reads a chain of certificates and the key of the first, both PEM.
+    /// Reads a chain of certificates and the key of the first, both PEM, for connections on which `protocol`
+    /// (ALPN) is spoken.
     ///
     /// # Errors
     /// [`AppError::Settings`] when they cannot be read or do not belong together.
-    pub(super) fn read(certificate: &Path, key: &Path) -> Result<Self, AppError> {
-        let acceptor = RwLock::new(acceptor(certificate, key).map_err(AppError::Settings)?);
-        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), acceptor })
+    pub(super) fn read(
+        certificate: &Path,
+        key: &Path,
+        protocol: &'static [u8],
+    ) -> Result<Self, AppError> {
+        let acceptor = acceptor(certificate, key, protocol).map_err(AppError::Settings)?;
+        let (certificate, key) = (certificate.to_owned(), key.to_owned());
+        Ok(Self { certificate, key, protocol, acceptor: RwLock::new(acceptor) })
     }
 
     /// What greets the next connection.
@@ -49,7 +57,7 @@ impl Tls {
                 if changed_at == taken {
                     continue;
                 }
-                match acceptor(&self.certificate, &self.key) {
+                match acceptor(&self.certificate, &self.key, self.protocol) {
                     Ok(new) => {
                         *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = new;
                         taken = changed_at;
@@ -75,7 +83,7 @@ pub fn choose_cryptography() {
     let _ = ring::default_provider().install_default();
 }
 
-fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, String> {
+fn acceptor(certificate: &Path, key: &Path, protocol: &[u8]) -> Result<TlsAcceptor, String> {
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| format!("{}: {error}", certificate.display()))?;
@@ -85,6 +93,6 @@ fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, String> {
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key_of_first))
         .map_err(|error| format!("{} with {}: {error}", certificate.display(), key.display()))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

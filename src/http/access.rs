@@ -6,6 +6,7 @@ pub mod rates;
 pub mod scopes;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::http::request::Parts;
@@ -14,7 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
-use self::rates::Asker;
+use self::rates::{Asker, Counted, Rates};
 use super::HttpState;
 use super::error::{Problem, ProblemCode};
 use super::foreign::{PREDICT, has_verb, model_of};
@@ -35,15 +36,24 @@ pub async fn admit(State(state): State<HttpState>, request: Request, next: Next)
         Ok(caller) => caller,
         Err(stranger) => return refuse(stranger).into_response(),
     };
-    let asker = asker(&caller, &parts);
-    let counted = state.rates.count(asker, own_rate(&caller));
-    let admitted = match (&counted, &caller) {
+    let admitted = Admitted { asker: asker(&caller, &parts), caller, rates: state.rates };
+    let counted = admitted.count();
+    let checked = match (&counted, admitted.key()) {
         (Some(counted), _) if counted.is_refused() => Err(counted.problem()),
-        (_, Caller::Holder(known)) => may(&state.context, &known.key, scopes, &mut parts).await,
-        (_, Caller::Anyone) => Ok(()),
+        // The message tells the model; whoever reads it asks then.
+        (_, Some(key)) if scopes::is_message(route) => may(key, scopes),
+        (_, Some(key)) => match may(key, scopes) {
+            Ok(()) => opens_path(&state.context, key, &mut parts).await,
+            refused => refused,
+        },
+        (_, None) => Ok(()),
     };
-    let mut response = match admitted {
-        Ok(()) => caller.asks(next.run(Request::from_parts(parts, body))).await,
+    let mut response = match checked {
+        Ok(()) => {
+            let caller = admitted.caller.clone();
+            parts.extensions.insert(admitted);
+            caller.asks(next.run(Request::from_parts(parts, body))).await
+        }
         Err(problem) => problem.into_response(),
     };
     if let Some(counted) = counted {
@@ -87,43 +97,80 @@ fn asker(caller: &Caller, parts: &Parts) -> Asker {
     }
 }
 
-fn own_rate(caller: &Caller) -> Option<u32> {
-    match caller {
-        Caller::Holder(known) => known.key.terms.requests_per_minute,
-        Caller::Anyone => None,
+/// Whether the key may do one of `scopes`.
+fn may(key: &Key, scopes: &[Scope]) -> Result<(), Problem> {
+    if key.may(scopes) {
+        return Ok(());
+    }
+    let words: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+    let detail = format!("the key {} lacks the scope {}", key.prefix, words.join(" or "));
+    Err(Problem::new(ProblemCode::Forbidden, detail))
+}
+
+/// Whether the key is for what the path names.
+async fn opens_path(context: &Context, key: &Key, parts: &mut Parts) -> Result<(), Problem> {
+    if key.terms.models.is_none() {
+        return Ok(());
+    }
+    let params = RawPathParams::from_request_parts(parts, &()).await;
+    let params = params.map_err(|_| Problem::of_status(StatusCode::NOT_FOUND))?;
+    let id = params.iter().find(|(name, _)| *name == "id");
+    match (model_of(&params), id.and_then(|(_, id)| Uuid::parse_str(id).ok())) {
+        (None, Some(id)) => match requests::model_of(context, id).await? {
+            Some(model) if key.opens(model.as_str()) => Ok(()),
+            _ => Err(Problem::not_found(format_args!("update {id}"))),
+        },
+        (model, _) => opens(key, model),
     }
 }
 
-/// Whether the key may do one of `scopes` to what the path names.
-async fn may(
-    context: &Context,
-    key: &Key,
-    scopes: &[Scope],
-    parts: &mut Parts,
-) -> Result<(), Problem> {
-    if !key.may(scopes) {
-        let words: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
-        let detail = format!("the key {} lacks the scope {}", key.prefix, words.join(" or "));
-        return Err(Problem::new(ProblemCode::Forbidden, detail));
+/// Whether the key is for this model, or for all.
+fn opens(key: &Key, model: Option<&str>) -> Result<(), Problem> {
+    match (&key.terms.models, model) {
+        (None, _) => Ok(()),
+        (_, Some(model)) if key.opens(model) => Ok(()),
+        // As if it were not there: what else there is, is none of its holder's business.
+        (_, Some(model)) => Err(Problem::not_found(format_args!("model {model}"))),
+        (Some(models), None) => {
+            let models: Vec<&str> = models.iter().map(|model| model.as_str()).collect();
+            let (prefix, models) = (&key.prefix, models.join(", "));
+            let detail = format!("the key {prefix} is for these models alone: {models}");
+            Err(Problem::new(ProblemCode::Forbidden, detail))
+        }
     }
-    let Some(models) = &key.terms.models else { return Ok(()) };
-    let params = RawPathParams::from_request_parts(parts, &()).await;
-    let params = params.map_err(|_| Problem::of_status(StatusCode::NOT_FOUND))?;
-    if let Some(model) = model_of(&params) {
-        return match key.opens(model) {
-            true => Ok(()),
-            // As if it were not there: what else there is, is none of its holder's business.
-            false => Err(Problem::not_found(format_args!("model {model}"))),
-        };
+}
+
+/// Who was let in.
+#[derive(Clone)]
+pub(super) struct Admitted {
+    caller: Caller,
+    asker: Asker,
+    rates: Arc<Rates>,
+}
+
+impl Admitted {
+    /// Whether they may ask about this model, or about all.
+    pub(super) fn opens(&self, model: Option<&str>) -> Result<(), Problem> {
+        self.key().map_or(Ok(()), |key| opens(key, model))
     }
-    let id = params.iter().find(|(name, _)| *name == "id");
-    if let Some(id) = id.and_then(|(_, id)| Uuid::parse_str(id).ok()) {
-        return match requests::model_of(context, id).await? {
-            Some(model) if key.opens(model.as_str()) => Ok(()),
-            _ => Err(Problem::not_found(format_args!("update {id}"))),
-        };
+
+    /// Counts one more request of theirs, and refuses it where it is one too many.
+    pub(super) fn asks_again(&self) -> Result<(), Problem> {
+        match self.count() {
+            Some(counted) if counted.is_refused() => Err(counted.problem()),
+            _ => Ok(()),
+        }
     }
-    let models: Vec<&str> = models.iter().map(|model| model.as_str()).collect();
-    let detail = format!("the key {} is for these models alone: {}", key.prefix, models.join(", "));
-    Err(Problem::new(ProblemCode::Forbidden, detail))
+
+    fn count(&self) -> Option<Counted> {
+        let own = self.key().and_then(|key| key.terms.requests_per_minute);
+        self.rates.count(self.asker, own)
+    }
+
+    fn key(&self) -> Option<&Key> {
+        match &self.caller {
+            Caller::Holder(known) => Some(&known.key),
+            Caller::Anyone => None,
+        }
+    }
 }

@@ -78,7 +78,7 @@ impl ProblemCode {
     }
 
     /// Seconds after which to try again, where that may help.
-    fn retry_after_s(self) -> Option<u16> {
+    pub(super) fn retry_after_s(self) -> Option<u16> {
         match self {
             Self::Overloaded | Self::TooManyRequests => Some(1),
             Self::Unavailable => Some(5),
@@ -248,6 +248,14 @@ pub struct ProblemBody<'a> {
     #[schema(required = false)]
     errors: &'a [FieldError],
 }
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl Error for Problem {}
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {

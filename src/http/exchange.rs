@@ -1,14 +1,13 @@
 //! From a body to an answer: what every way to ask a version shares, whatever the format.
 //!
 //! This path is hot. Invariants: what takes long is done off the runtime's threads, and one version
-//! answers the whole request; `X-Perennial-Version` tells which.
+//! answers the whole request and is told with the answer, over HTTP as `X-Perennial-Version`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::response::Response;
-use bytes::Bytes;
+use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 
 use super::error::Problem;
@@ -50,24 +49,40 @@ pub(super) struct Asked<P> {
     pub(super) remember: bool,
 }
 
-/// Answers a body: `read` makes inputs of it, the version answers them, `write` renders.
-pub(super) async fn exchange<P: Send + 'static>(
+/// What a version says, in the form in which it is sent.
+pub(super) struct Told<T> {
+    /// The version.
+    pub(super) version: i32,
+    /// What it says.
+    pub(super) answer: T,
+}
+
+impl IntoResponse for Told<Response> {
+    fn into_response(self) -> Response {
+        let mut response = self.answer;
+        response.headers_mut().insert(X_PERENNIAL_VERSION, HeaderValue::from(self.version));
+        response
+    }
+}
+
+/// Answers a body of `n_bytes`: `read` makes inputs of it, the version answers them, `write` renders.
+pub(super) async fn exchange<P: Send + 'static, T: Send + 'static>(
     context: &Context,
     model: &ModelName,
     target: &Target,
     client: Option<HeaderValue>,
-    body: Bytes,
-    read: impl FnOnce(&[u8], &ModelSettings, &Chosen) -> Result<Asked<P>, Problem> + Send + 'static,
-    write: impl FnOnce(&Answered, P) -> Result<Response, Problem> + Send + 'static,
-) -> Result<Response, Problem> {
+    n_bytes: usize,
+    read: impl FnOnce(&ModelSettings, &Chosen) -> Result<Asked<P>, Problem> + Send + 'static,
+    write: impl FnOnce(&Answered, P) -> Result<T, Problem> + Send + 'static,
+) -> Result<Told<T>, Problem> {
     let route = context.serving.route(context, model).await?;
     let client = client.as_ref().map(HeaderValue::as_bytes);
     let chosen = Arc::new(serving::choose(context, &route, target, client).await?);
     let counted = chosen.begin();
     let takes_images = route.model.settings.input.image().is_some();
-    let heavy = body.len() >= if takes_images { HEAVY_IMAGE_BYTES } else { HEAVY_BYTES };
+    let heavy = n_bytes >= if takes_images { HEAVY_IMAGE_BYTES } else { HEAVY_BYTES };
     let asked = Arc::clone(&chosen);
-    let read = move || read(&body, &route.model.settings, &asked);
+    let read = move || read(&route.model.settings, &asked);
     let (asked, reading) = read_in_turn(heavy, takes_images, read).await?;
     let Asked { inputs, pairs, plan, remember } = asked?;
     // Before anything is computed for a request that is refused.
@@ -76,10 +91,8 @@ pub(super) async fn exchange<P: Send + 'static>(
         false => None,
     };
     let ready = Ready { inputs, pairs, room, reading, counted };
-    let mut response =
-        respond(context, &chosen, ready, move |answered| write(answered, plan)).await?;
-    response.headers_mut().insert(X_PERENNIAL_VERSION, HeaderValue::from(chosen.version));
-    Ok(response)
+    let answer = respond(context, &chosen, ready, move |answered| write(answered, plan)).await?;
+    Ok(Told { version: chosen.version, answer })
 }
 
 /// Inputs that were read and are to be answered.

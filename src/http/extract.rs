@@ -215,7 +215,7 @@ fn words(error: &serde_json::Error) -> String {
 }
 
 /// A message may quote what the client sent, at any length.
-fn shortened(mut text: String) -> String {
+pub(super) fn shortened(mut text: String) -> String {
     const MOST: usize = 300;
     if text.len() > MOST {
         text.truncate(text.floor_char_boundary(MOST));

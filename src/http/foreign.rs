@@ -38,7 +38,7 @@ pub(super) fn model_of(params: &RawPathParams) -> Option<&str> {
 pub struct Refusal {
     /// What is wrong, and where.
     #[schema(example = "there is no model digits")]
-    error: String,
+    pub(super) error: String,
 }
 
 impl From<&Problem> for Refusal {

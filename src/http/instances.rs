@@ -154,8 +154,9 @@ async fn predict(
 ) -> Result<Response, Problem> {
     let (model, target) = (model?, target()?);
     expect_json(headers)?;
-    let read = |body: &[u8], settings: &ModelSettings, chosen: &Chosen| {
-        let inputs = read(body, settings)?;
+    let (client, n_bytes) = (client_of(headers), body.len());
+    let read = move |settings: &ModelSettings, chosen: &Chosen| {
+        let inputs = read(&body, settings)?;
         let pairs = chosen.labels.len();
         check_pairs(inputs.len(), pairs)?;
         Ok(Asked { inputs, pairs, plan: (), remember: false })
@@ -164,7 +165,8 @@ async fn predict(
         let json = serde_json::to_vec(&render(answered)).map_err(Problem::internal)?;
         Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
     };
-    exchange(context, &model, &target, client_of(headers), body, read, write).await
+    let told = exchange(context, &model, &target, client, n_bytes, read, write).await?;
+    Ok(told.into_response())
 }
 
 fn read(body: &[u8], settings: &ModelSettings) -> Result<Inputs, Problem> {

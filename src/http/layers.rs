@@ -35,35 +35,55 @@ impl Slots {
         Arc::new(Self { free: Semaphore::new(n), of_one_model, taken: Mutex::default() })
     }
 
-    /// A slot for a request about `model`; `None` when there is none.
-    fn take(&self, model: Option<&str>) -> Option<Slot<'_>> {
-        let free = self.free.try_acquire().ok()?;
-        if let Some(model) = model {
-            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-            match taken.get_mut(model) {
-                Some(n) if *n >= self.of_one_model => return None,
-                Some(n) => *n += 1,
-                None => drop(taken.insert(model.to_owned(), 1)),
-            }
+    /// A slot for a request about `model`, where its path tells that.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) fn take(&self, model: Option<&str>) -> Result<Slot<'_>, Problem> {
+        let free = self.free.try_acquire().map_err(|_| too_many())?;
+        let share = model.map(|model| self.share(model)).transpose()?;
+        Ok(Slot { _share: share, _free: free })
+    }
+
+    /// A model's share of the slots, for a request that has one and is now known to be about `model`.
+    ///
+    /// # Errors
+    /// When the model has all that one may have.
+    pub(super) fn share(&self, model: &str) -> Result<Share<'_>, Problem> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        match taken.get_mut(model) {
+            Some(n) if *n >= self.of_one_model => return Err(too_many()),
+            Some(n) => *n += 1,
+            None => drop(taken.insert(model.to_owned(), 1)),
         }
-        Some(Slot { slots: self, model: model.map(str::to_owned), _free: free })
+        Ok(Share { slots: self, model: model.to_owned() })
     }
 }
 
-struct Slot<'a> {
-    slots: &'a Slots,
-    model: Option<String>,
+fn too_many() -> Problem {
+    let detail = "too many requests are being answered; try again shortly";
+    Problem::new(ProblemCode::Overloaded, detail)
+}
+
+/// Room for a request, until it is dropped.
+pub(super) struct Slot<'a> {
+    _share: Option<Share<'a>>,
     _free: SemaphorePermit<'a>,
 }
 
-impl Drop for Slot<'_> {
+/// Room for a request about a model, until it is dropped.
+pub(super) struct Share<'a> {
+    slots: &'a Slots,
+    model: String,
+}
+
+impl Drop for Share<'_> {
     fn drop(&mut self) {
-        let Some(model) = &self.model else { return };
         let mut taken = self.slots.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(n) = taken.get_mut(model) {
+        if let Some(n) = taken.get_mut(&self.model) {
             *n -= 1;
             if *n == 0 {
-                taken.remove(model);
+                taken.remove(&self.model);
             }
         }
     }
@@ -76,11 +96,10 @@ pub async fn shed(
     request: Request,
     next: Next,
 ) -> Response {
-    let Some(_slot) = slots.take(params.as_ref().ok().and_then(model_of)) else {
-        let detail = "too many requests are being answered; try again shortly";
-        return Problem::new(ProblemCode::Overloaded, detail).into_response();
-    };
-    next.run(request).await
+    match slots.take(params.as_ref().ok().and_then(model_of)) {
+        Ok(_slot) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// Gives up on an answer that takes longer than this.
@@ -174,11 +193,14 @@ mod tests {
     #[test]
     fn a_model_that_is_flooded_leaves_room_for_others() {
         let slots = Slots::new(4);
-        let flood: Vec<_> = (0..4).filter_map(|_| slots.take(Some("flooded"))).collect();
+        let flood: Vec<_> = (0..4).filter_map(|_| slots.take(Some("flooded")).ok()).collect();
         assert_eq!(flood.len(), 3);
-        assert!(slots.take(Some("other")).is_some());
-        drop(flood);
-        assert!(slots.take(Some("flooded")).is_some());
+        assert!(slots.take(Some("other")).is_ok());
+        // Also one whose model is known only later.
+        let slot = slots.take(None).unwrap();
+        assert!(slots.share("flooded").is_err() && slots.share("other").is_ok());
+        drop((flood, slot));
+        assert!(slots.take(Some("flooded")).is_ok());
         assert!(slots.taken.lock().unwrap().is_empty());
     }
 

@@ -48,7 +48,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::FromRef;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -57,6 +57,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::access::rates::Rates;
+use self::layers::Slots;
+use self::observe::Wire;
 use crate::services::Context;
 
 /// What the handlers work with; a clone is a few reference counts.
@@ -66,6 +68,10 @@ pub struct HttpState {
     pub context: Context,
     /// What one client may cost.
     pub limits: Limits,
+    /// Requests that are answered at once, predictions apart; more are refused with 503.
+    pub requests: Arc<Slots>,
+    /// Predictions that are answered at once, whatever the protocol; more are refused with 503.
+    pub predictions: Arc<Slots>,
     /// How often one may ask.
     pub rates: Arc<Rates>,
     /// What has been counted so far.
@@ -91,10 +97,6 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// Longest pause between two pieces of a batch's body.
     pub idle_timeout: Duration,
-    /// Requests being answered at once, predictions apart; more are refused with 503.
-    pub max_requests: usize,
-    /// Predictions being answered at once; more are refused with 503.
-    pub max_predictions: usize,
 }
 
 impl Default for Limits {
@@ -103,34 +105,39 @@ impl Default for Limits {
             max_body_bytes: 64 << 20,
             request_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),
-            max_requests: 512,
-            max_predictions: 512,
         }
     }
 }
 
 /// The whole service on the wire.
 pub fn router(state: HttpState) -> Router {
-    Router::from(api(&state.limits))
+    Router::from(api(&state.limits, &state.requests, &state.predictions))
         .merge(pages::routes())
         // From the inside out: a request passes these from the last to the first.
         .layer(from_fn_with_state(state.limits.max_body_bytes, layers::limit_body))
         .layer(RequestDecompressionLayer::new())
         .layer(from_fn_with_state(state.clone(), access::admit))
         .layer(CatchPanicLayer::custom(layers::panicked))
-        .layer(from_fn(observe::observe))
+        .layer(from_fn_with_state(Wire::Http, observe::observe))
         .with_state(state)
 }
 
+pub use self::oip::grpc::router as grpc_router;
+
 /// The document that `openapi.yaml` holds and the service serves.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    openapi::finish(api(&Limits::default()).into_openapi())
+    let nobody = Slots::new(0);
+    openapi::finish(api(&Limits::default(), &nobody, &nobody).into_openapi())
 }
 
-fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
+fn api(
+    limits: &Limits,
+    requests: &Arc<Slots>,
+    predictions: &Arc<Slots>,
+) -> OpenApiRouter<HttpState> {
     let patience = limits.request_timeout * 2;
     let time_out = |most: Duration| from_fn_with_state(most, layers::time_out);
-    let shed = |n: usize| from_fn_with_state(layers::Slots::new(n), layers::shed);
+    let shed = |slots: &Arc<Slots>| from_fn_with_state(Arc::clone(slots), layers::shed);
 
     let operations = OpenApiRouter::new()
         .routes(routes!(health::healthz))
@@ -167,14 +174,14 @@ fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
     // A batch takes as long as its client sends: only pauses are bounded, by the handler itself.
     let uploads = OpenApiRouter::new().routes(routes!(batches::create));
     // Apart from the rest, so that whatever else goes on leaves room for them.
-    let predictions = OpenApiRouter::new()
+    let predicting = OpenApiRouter::new()
         .routes(routes!(predictions::live))
         .routes(routes!(predictions::version))
         .routes(routes!(predictions::alias))
         .merge(oip::infer_routes())
         .merge(instances::routes())
         .layer(time_out(patience))
-        .layer(shed(limits.max_predictions));
+        .layer(shed(predictions));
 
     // Open for as long as their clients listen, and bounded apart from all that is answered: only the
     // beginning of a stream has to come in time.
@@ -183,6 +190,6 @@ fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
         .routes(routes!(events::of_all))
         .layer(time_out(patience));
 
-    let bounded = records.merge(waiting).merge(uploads).layer(shed(limits.max_requests));
-    operations.merge(bounded).merge(predictions).merge(streams)
+    let bounded = records.merge(waiting).merge(uploads).layer(shed(requests));
+    operations.merge(bounded).merge(predicting).merge(streams)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -17,14 +17,32 @@ use uuid::Uuid;
 
 use super::error::Problem;
 use super::foreign::{self, Refusal};
+use super::oip::grpc;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What a refusal is sent as.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Routes that are asked every few seconds.
-const PROBES: [&str; 5] =
-    ["/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"];
+const PROBES: [&str; 8] = [
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/inference.GRPCInferenceService/ServerLive",
+    "/inference.GRPCInferenceService/ServerReady",
+    "/grpc.health.v1.Health/{call}",
+];
+
+/// How refusals are written.
+#[derive(Debug, Clone, Copy)]
+pub enum Wire {
+    /// As a body.
+    Http,
+    /// As a status of gRPC, in headers.
+    Grpc,
+}
 
 /// The id that a request is known by, for a handler that writes problems itself.
 #[derive(Debug, Clone)]
@@ -38,7 +56,7 @@ impl RequestId {
 }
 
 /// The middleware around everything else.
-pub async fn observe(mut request: Request, next: Next) -> Response {
+pub async fn observe(State(wire): State<Wire>, mut request: Request, next: Next) -> Response {
     let started_at = Instant::now();
     let id = request_id(request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
@@ -55,9 +73,12 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
     );
     async move {
         let response = next.run(request).await;
-        let mut response = with_problem_body(response, &path, id.to_str().unwrap_or_default());
+        let (mut response, status) = match wire {
+            Wire::Http => with_problem_body(response, &path, id.to_str().unwrap_or_default()),
+            Wire::Grpc => grpc::refuse(response),
+        };
         response.headers_mut().insert(X_REQUEST_ID, id);
-        seen.record(response.status(), started_at.elapsed());
+        seen.record(status, started_at.elapsed());
         response
     }
     .instrument(span)
@@ -117,23 +138,34 @@ impl Seen {
     }
 }
 
-/// Gives a refusal its body. One that a handler made brings its [`Problem`]; one that a library
-/// made has no body or a line of text, and is told by its status.
-fn with_problem_body(mut response: Response, path: &str, request_id: &str) -> Response {
+/// Logs what a client is not told of a refusal.
+pub(super) fn log_cause(problem: &Problem) {
+    match problem.cause() {
+        Some(cause) if problem.code().status().is_server_error() => {
+            tracing::error!(cause, "the request failed");
+        }
+        Some(cause) => tracing::debug!(cause, "the request was refused"),
+        None => {}
+    }
+}
+
+/// Gives a refusal its body, and tells its status. One that a handler made brings its [`Problem`]; one that
+/// a library made has no body or a line of text, and is told by its status.
+fn with_problem_body(
+    mut response: Response,
+    path: &str,
+    request_id: &str,
+) -> (Response, StatusCode) {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
-        return response;
+        return (response, status);
     }
     let problem = match response.extensions_mut().remove::<Arc<Problem>>() {
         Some(problem) => problem,
         None if is_bare(response.headers()) => Arc::new(Problem::of_status(status)),
-        None => return response,
+        None => return (response, status),
     };
-    match problem.cause() {
-        Some(cause) if status.is_server_error() => tracing::error!(cause, "the request failed"),
-        Some(cause) => tracing::debug!(cause, "the request was refused"),
-        None => {}
-    }
+    log_cause(&problem);
     let (content_type, body) = if foreign::is_foreign(path) {
         *response.status_mut() = foreign::status(status);
         ("application/json", serde_json::to_vec(&Refusal::from(&*problem)))
@@ -144,7 +176,8 @@ fn with_problem_body(mut response: Response, path: &str, request_id: &str) -> Re
     headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     *response.body_mut() = Body::from(body.unwrap_or_default());
-    response
+    let status = response.status();
+    (response, status)
 }
 
 fn is_bare(headers: &HeaderMap) -> bool {
@@ -170,7 +203,7 @@ mod tests {
         let router = Router::new()
             .route("/busy", get(busy))
             .route("/ok", get(|| async { "fine" }))
-            .layer(axum::middleware::from_fn(observe));
+            .layer(axum::middleware::from_fn_with_state(Wire::Http, observe));
         let request = Request::builder().method(method).uri(path).header(X_REQUEST_ID, id);
         let mut response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         let body = std::mem::take(response.body_mut()).collect().await.unwrap().to_bytes();

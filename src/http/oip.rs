@@ -1,5 +1,5 @@
 //! `/v2`: the Open Inference Protocol, version 2, as KServe, Triton and MLServer speak it, with its
-//! extensions for bytes, for classification and for statistics.
+//! extensions for bytes, for classification and for statistics; the same over gRPC is in `grpc`.
 //!
 //! Invariant: only what is here is advertised. Refusals are `{"error": "…"}` ([`super::foreign`]),
 //! words and names are told apart by case, and inputs are read by the rules of `…/predict`.
@@ -7,6 +7,7 @@
 mod answer;
 mod binary;
 mod flat;
+pub(super) mod grpc;
 mod infer;
 mod inputs;
 mod metadata;

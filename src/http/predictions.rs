@@ -188,19 +188,21 @@ async fn predict(
     let client = client_of(headers);
     let Body(body) = Body::from_request(request, state).await?;
     let name = model.clone();
-    let read = move |body: &[u8], settings: &ModelSettings, _: &Chosen| match settings
+    let n_bytes = body.len();
+    let read = move |settings: &ModelSettings, _: &Chosen| match settings
         .input
         .image()
         .filter(|_| is_file)
     {
-        Some(schema) => read_file(body, schema, settings, query),
-        None => read(body, settings, query),
+        Some(schema) => read_file(&body, schema, settings, query),
+        None => read(&body, settings, query),
     };
     let write = move |answered: &Answered, top_k: usize| {
         let json = write(&name, answered, top_k)?;
         Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
     };
-    exchange(context, model, target, client, body, read, write).await
+    let told = exchange(context, model, target, client, n_bytes, read, write).await?;
+    Ok(told.into_response())
 }
 
 /// Whether the body is an image file; of which kind, its first bytes tell.

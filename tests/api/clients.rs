@@ -14,7 +14,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/triton.
 const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/requirements.txt");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tritons_client_works_unchanged() {
+async fn tritons_clients_work_unchanged() {
     let python = match tokio::task::spawn_blocking(environment).await.unwrap() {
         Ok(python) => python,
         Err(why) => {
@@ -23,10 +23,11 @@ async fn tritons_client_works_unchanged() {
             return;
         }
     };
-    let service = TestService::start().await;
+    let service = TestService::start_with(&["--grpc-listen", "127.0.0.1:0"]).await;
     teach_all(&service.api).await;
     let host = service.api.address.trim_start_matches("http://").to_owned();
-    let run = move || Command::new(python).args([SCRIPT, &host]).output().unwrap();
+    let grpc = service.grpc.as_ref().unwrap().trim_start_matches("http://").to_owned();
+    let run = move || Command::new(python).args([SCRIPT, &host, &grpc]).output().unwrap();
     let output = tokio::task::spawn_blocking(run).await.unwrap();
     assert!(output.status.success(), "{}", words(&output));
     service.stop().await;

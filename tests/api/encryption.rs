@@ -24,15 +24,20 @@ fn certify(dir: &Path) -> CertificateDer<'static> {
     cert.der().clone()
 }
 
-/// What `/healthz` answers to a client that trusts this certificate alone.
-async fn ask(address: &str, trusted: &CertificateDer<'static>) -> std::io::Result<String> {
+/// A client's settings that trust this certificate alone.
+fn trusting(trusted: &CertificateDer<'static>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_no_client_auth()
+}
+
+/// What `/healthz` answers to a client that trusts this certificate alone.
+async fn ask(address: &str, trusted: &CertificateDer<'static>) -> std::io::Result<String> {
+    let config = trusting(trusted);
     let tcp = TcpStream::connect(address).await?;
     let name = "localhost".try_into().unwrap();
     let mut stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
@@ -88,4 +93,40 @@ async fn a_certificate_that_cannot_be_used_is_refused_at_the_start() {
     assert!(start(&["--tls-cert", &cert]).await.contains("--tls-key"));
     assert!(start(&["--tls-cert", &key, "--tls-key", &key]).await.contains("key.pem"));
     assert!(start(&["--tls-cert", "/nowhere", "--tls-key", &key]).await.contains("/nowhere"));
+}
+
+#[tokio::test]
+async fn grpc_has_the_same_certificate() {
+    let files = readable_dir();
+    let trusted = certify(files.path());
+    let path = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
+    let (cert, key) = (path("cert.pem"), path("key.pem"));
+    let flags = ["--tls-cert", &cert, "--tls-key", &key, "--grpc-listen", "127.0.0.1:0"];
+    let service = TestService::start_with(&flags).await;
+    let address = service.grpc.clone().unwrap();
+    let mut config = trusting(&trusted);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let config = Arc::new(config);
+    let connect = tower::service_fn(move |to: tonic::transport::Uri| {
+        let config = Arc::clone(&config);
+        async move {
+            let tcp = TcpStream::connect(to.authority().unwrap().as_str()).await?;
+            let name = "localhost".try_into().unwrap();
+            let stream = TlsConnector::from(config).connect(name, tcp).await?;
+            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+            Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
+        }
+    });
+    let endpoint = tonic::transport::Endpoint::from_shared(address.clone()).unwrap();
+    let channel = endpoint.connect_with_connector(connect).await.unwrap();
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    let ask = tonic_health::pb::HealthCheckRequest::default();
+    health.check(ask).await.unwrap();
+    // Without encryption nobody is answered.
+    let plain = tonic::transport::Endpoint::from_shared(address).unwrap().connect().await;
+    if let Ok(channel) = plain {
+        let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+        health.check(tonic_health::pb::HealthCheckRequest::default()).await.unwrap_err();
+    }
+    service.stop().await;
 }

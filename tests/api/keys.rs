@@ -20,14 +20,14 @@ fn key(database: &Database, args: &[&str]) -> Output {
 
 /// Makes a key.
 #[track_caller]
-fn create(database: &Database, args: &[&str]) -> String {
+pub fn create(database: &Database, args: &[&str]) -> String {
     let output = key(database, &[&["create", "test"], args].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// Waits until the service answers `status`: what changes in the database is heard of soon.
-async fn until(api: &Api, path: &str, status: u16) {
+pub async fn until(api: &Api, path: &str, status: u16) {
     for _ in 0..500 {
         if api.get(path).await.status == status {
             return;
@@ -188,6 +188,10 @@ async fn a_key_may_be_for_some_models_alone() {
     let path = |update: &Value| format!("/v1/updates/{}", update["id"].as_str().unwrap());
     api.get("/v1/models/mine").await.expect(200);
     api.get(&path(&mine)).await.expect(200);
+    // An id below a model is none of an update.
+    let batches = api.get("/v1/models/mine/batches").await.expect(200);
+    let batch = batches["items"][0]["id"].as_str().unwrap();
+    api.get(&format!("/v1/models/mine/batches/{batch}")).await.expect(200);
     assert_eq!(api.labels("mine", &[[0.0, 0.0]]).await.len(), 1);
     // What it is not for is not there.
     let audit = api.get("/v1/audit").await.problem(403);

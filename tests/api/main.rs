@@ -13,6 +13,7 @@ mod events;
 mod faults;
 mod forgetting;
 mod feedback;
+mod grpc;
 mod images;
 mod imports;
 mod instances;

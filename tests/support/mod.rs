@@ -105,6 +105,8 @@ pub struct TestService {
     pub api: Api,
     pub database: Database,
     pub dir: TempDir,
+    /// Where gRPC is answered, if it is.
+    pub grpc: Option<String>,
     service: Service,
 }
 
@@ -122,7 +124,8 @@ impl TestService {
         let args = serve_args(&database.url, dir.path(), more);
         let service = Service::start(&args.settings, true, !args.no_worker).await.unwrap();
         let api = Api::new(format!("http://{}", service.address.unwrap()));
-        Self { api, database, dir, service }
+        let grpc = service.grpc_address.map(|address| format!("http://{address}"));
+        Self { api, database, dir, grpc, service }
     }
 
     /// Stops in order, and gives back what it stood on.

@@ -5,11 +5,20 @@ use axum::http::Method;
 
 use crate::domain::key::Scope;
 
+/// What the calls of the Open Inference Protocol over gRPC begin with.
+const INFERENCE: &str = "/inference.GRPCInferenceService/";
+
 /// The scopes of which one is enough for a route; `None` where nobody is asked for a key. Routes that
 /// are not there are public, too: their 404 says nothing.
 pub fn needed(method: &Method, route: &str) -> Option<&'static [Scope]> {
     if is_public(route) {
         return None;
+    }
+    if let Some(call) = route.strip_prefix(INFERENCE) {
+        return Some(match call {
+            "ModelInfer" | "ModelStreamInfer" => &[Scope::Predict],
+            _ => &[Scope::Read, Scope::Predict],
+        });
     }
     let last = route.rsplit(['/', ':']).next().unwrap_or_default();
     let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
@@ -33,4 +42,11 @@ fn is_public(route: &str) -> bool {
         "" | "/" | "/healthz" | "/readyz" | "/openapi.yaml" | "/openapi.json" | "/v2" | "/v2/"
     ) || route.starts_with("/docs")
         || route.starts_with("/v2/health/")
+        || route.starts_with("/grpc.")
+        || route.strip_prefix(INFERENCE).is_some_and(|call| call.starts_with("Server"))
+}
+
+/// Whether a route is a call of gRPC, whose message and not its path tells the model.
+pub fn is_message(route: &str) -> bool {
+    route.starts_with(INFERENCE)
 }

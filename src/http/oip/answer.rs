@@ -128,6 +128,20 @@ pub enum OutputData<'a> {
     Texts(Vec<Cow<'a, str>>),
 }
 
+impl OutputData<'_> {
+    /// Adds the elements to `bytes`, as tensors are as bytes.
+    pub(super) fn push_bytes(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Numbers(numbers) => {
+                bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+            }
+            Self::Texts(texts) => {
+                texts.iter().for_each(|text| push_element(text.as_bytes(), bytes));
+            }
+        }
+    }
+}
+
 fn as_text<S: Serializer>(number: &i32, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(number)
 }
@@ -158,11 +172,28 @@ pub(super) fn write(
 
 /// One output; where it comes as bytes, they are added to `bytes`.
 fn output<'a>(answered: &'a Answered, wanted: Wanted, bytes: &mut Vec<u8>) -> OutputTensor<'a> {
+    let (datatype, shape, data) = elements(answered, wanted);
+    let begin = bytes.len();
+    let (parameters, data) = match wanted.is_binary {
+        false => (None, Some(data)),
+        true => {
+            data.push_bytes(bytes);
+            (Some(BinarySize { binary_data_size: bytes.len() - begin }), None)
+        }
+    };
+    OutputTensor { name: wanted.name, datatype, shape, parameters, data }
+}
+
+/// What one output is made of: what its elements are, its dimensions, and the elements.
+pub(super) fn elements<'a>(
+    answered: &'a Answered,
+    wanted: Wanted,
+) -> (Datatype, Vec<usize>, OutputData<'a>) {
     let Answered { labels, probabilities, .. } = answered;
     let n_labels = labels.len().max(1);
     let rows = probabilities.chunks_exact(n_labels);
     let n = rows.len();
-    let (datatype, shape, data) = match (wanted.name, wanted.classes) {
+    match (wanted.name, wanted.classes) {
         (OutputName::Label, _) => {
             let labels = answered.said().map(|(place, _)| labels[place].as_str().into()).collect();
             (Datatype::Bytes, vec![n], OutputData::Texts(labels))
@@ -179,25 +210,7 @@ fn output<'a>(answered: &'a Answered, wanted: Wanted, bytes: &mut Vec<u8>) -> Ou
             let shape = vec![n, k.min(labels.len())];
             (Datatype::Bytes, shape, OutputData::Texts(classes.collect()))
         }
-    };
-    if !wanted.is_binary {
-        return OutputTensor {
-            name: wanted.name,
-            datatype,
-            shape,
-            parameters: None,
-            data: Some(data),
-        };
     }
-    let begin = bytes.len();
-    match data {
-        OutputData::Numbers(numbers) => {
-            bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
-        }
-        OutputData::Texts(texts) => texts.iter().for_each(|text| push_element(text, bytes)),
-    }
-    let parameters = Some(BinarySize { binary_data_size: bytes.len() - begin });
-    OutputTensor { name: wanted.name, datatype, shape, parameters, data: None }
 }
 
 #[cfg(test)]

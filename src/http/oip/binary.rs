@@ -106,11 +106,11 @@ pub(super) fn each_element<'a>(
 }
 
 /// Adds an element of a tensor of BYTES to `into`.
-pub(super) fn push_element(element: &str, into: &mut Vec<u8>) {
-    // A label is at most 256 bytes long.
+pub(super) fn push_element(element: &[u8], into: &mut Vec<u8>) {
+    // A label is at most 256 bytes long, and a body far below what 32 bits count.
     let length = u32::try_from(element.len()).unwrap_or(u32::MAX);
     into.extend_from_slice(&length.to_le_bytes());
-    into.extend_from_slice(element.as_bytes());
+    into.extend_from_slice(element);
 }
 
 #[cfg(test)]
@@ -189,7 +189,7 @@ mod tests {
         #[test]
         fn what_was_written_is_read(texts in proptest::collection::vec(".{0,20}", 0..20)) {
             let mut bytes = Vec::new();
-            texts.iter().for_each(|text| push_element(text, &mut bytes));
+            texts.iter().for_each(|text| push_element(text.as_bytes(), &mut bytes));
             let read = elements(&bytes, texts.len()).unwrap();
             prop_assert_eq!(read, texts.iter().map(String::as_bytes).collect::<Vec<_>>());
         }

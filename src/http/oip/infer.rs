@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 use super::super::batches::RawFile;
@@ -71,10 +71,11 @@ async fn answer(
     body: Bytes,
 ) -> Result<Response, Problem> {
     request::expect_content_type(&headers)?;
-    let (name, client) = (model.clone(), client_of(&headers));
-    let read = move |body: &[u8], settings: &ModelSettings, chosen: &Chosen| {
-        request::read(&headers, body, settings, chosen.labels.len())
+    let (name, client, n_bytes) = (model.clone(), client_of(&headers), body.len());
+    let read = move |settings: &ModelSettings, chosen: &Chosen| {
+        request::read(&headers, &body, settings, chosen.labels.len())
     };
     let write = move |answered: &Answered, plan: Plan| answer::write(&name, answered, &plan);
-    exchange(context, model, target, client, body, read, write).await
+    let told = exchange(context, model, target, client, n_bytes, read, write).await?;
+    Ok(told.into_response())
 }

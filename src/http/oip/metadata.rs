@@ -13,7 +13,7 @@ use super::answer::OutputName;
 use super::inputs::taken;
 use super::tensor::Datatype;
 use crate::domain::name::ModelName;
-use crate::services::serving::{self, Chosen, Route, Target};
+use crate::services::serving::{self, Target};
 use crate::services::{Context, registry};
 
 /// What the service is.
@@ -21,14 +21,21 @@ use crate::services::{Context, registry};
 pub struct ServerMetadata {
     /// Always `perennial`.
     #[schema(value_type = String)]
-    name: &'static str,
+    pub(super) name: &'static str,
     /// The release.
     #[schema(value_type = String)]
-    version: &'static str,
+    pub(super) version: &'static str,
     /// What is understood beyond the protocol itself.
     #[schema(value_type = Vec<String>)]
-    extensions: [&'static str; 3],
+    pub(super) extensions: [&'static str; 3],
 }
+
+/// What this one is.
+pub(super) const SERVER: ServerMetadata = ServerMetadata {
+    name: "perennial",
+    version: env!("CARGO_PKG_VERSION"),
+    extensions: ["binary_tensor_data", "classification", "statistics"],
+};
 
 /// The service is ready.
 #[derive(Debug, Serialize, ToSchema)]
@@ -52,40 +59,36 @@ pub struct ModelReady {
 pub struct ModelMetadata {
     /// The model's name.
     #[schema(value_type = String, example = "digits")]
-    name: ModelName,
+    pub(super) name: ModelName,
     /// Its versions, oldest first.
     #[schema(example = json!(["1", "2"]))]
-    versions: Vec<String>,
+    pub(super) versions: Vec<String>,
     /// Always `perennial_safetensors`.
     #[schema(value_type = String)]
-    platform: &'static str,
+    pub(super) platform: &'static str,
     /// The tensors that it takes.
-    inputs: Vec<TensorMetadata>,
+    pub(super) inputs: Vec<TensorMetadata>,
     /// The tensors that it answers with.
-    outputs: Vec<TensorMetadata>,
+    pub(super) outputs: Vec<TensorMetadata>,
 }
 
 /// What a tensor looks like.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TensorMetadata {
     /// Its name.
-    name: String,
+    pub(super) name: String,
     /// What its elements are.
-    datatype: Datatype,
+    pub(super) datatype: Datatype,
     /// Its dimensions; -1 where any number goes, or where it is not known yet.
     #[schema(example = json!([-1, 784]))]
-    shape: Vec<i64>,
+    pub(super) shape: Vec<i64>,
 }
 
 /// Tell what this service is, by the Open Inference Protocol.
 #[utoipa::path(get, path = "/v2", operation_id = "serverMetadata", tag = "inference",
     responses((status = 200, description = "What it is.", body = ServerMetadata)))]
 pub async fn server() -> axum::Json<ServerMetadata> {
-    axum::Json(ServerMetadata {
-        name: "perennial",
-        version: env!("CARGO_PKG_VERSION"),
-        extensions: ["binary_tensor_data", "classification", "statistics"],
-    })
+    axum::Json(SERVER)
 }
 
 /// Tell whether the process is alive, by the Open Inference Protocol.
@@ -118,12 +121,7 @@ pub async fn model(
     State(context): State<Context>,
     Path(path): Path<ModelPath>,
 ) -> Result<axum::Json<ModelMetadata>, Problem> {
-    let route = context.serving.route(&context, &path.model).await?;
-    let chosen = match route.live() {
-        Some(live) => Some(serving::choose(&context, &route, &Target::Version(live), None).await?),
-        None => None,
-    };
-    Ok(axum::Json(describe(&context, &route, chosen).await?))
+    describe(&context, &path.model, None).await.map(axum::Json)
 }
 
 /// Tell what a version takes and answers with.
@@ -134,9 +132,7 @@ pub async fn version(
     State(context): State<Context>,
     Path(path): Path<VersionPath>,
 ) -> Result<axum::Json<ModelMetadata>, Problem> {
-    let route = context.serving.route(&context, &path.model).await?;
-    let chosen = serving::choose(&context, &route, &Target::Version(path.n), None).await?;
-    Ok(axum::Json(describe(&context, &route, Some(chosen)).await?))
+    describe(&context, &path.model, Some(path.n)).await.map(axum::Json)
 }
 
 /// Tell whether a model's live version is loaded.
@@ -150,7 +146,8 @@ pub async fn model_ready(
     State(context): State<Context>,
     Path(path): Path<ModelPath>,
 ) -> Result<axum::Json<ModelReady>, Problem> {
-    is_ready(&context, path.model, &live_version()?).await
+    make_ready(&context, &path.model, &live_version()?).await?;
+    Ok(axum::Json(ModelReady { name: path.model, ready: true }))
 }
 
 /// Tell whether a version is loaded.
@@ -161,25 +158,32 @@ pub async fn version_ready(
     State(context): State<Context>,
     Path(path): Path<VersionPath>,
 ) -> Result<axum::Json<ModelReady>, Problem> {
-    is_ready(&context, path.model, &Target::Version(path.n)).await
+    make_ready(&context, &path.model, &Target::Version(path.n)).await?;
+    Ok(axum::Json(ModelReady { name: path.model, ready: true }))
 }
 
-/// A version that was not in memory is loaded to find out.
-async fn is_ready(
+/// A version that was not in memory is loaded to find out whether it is ready; a refusal where it is not.
+pub(super) async fn make_ready(
     context: &Context,
-    name: ModelName,
+    name: &ModelName,
     target: &Target,
-) -> Result<axum::Json<ModelReady>, Problem> {
-    let route = context.serving.route(context, &name).await?;
+) -> Result<(), Problem> {
+    let route = context.serving.route(context, name).await?;
     serving::choose(context, &route, target, None).await?;
-    Ok(axum::Json(ModelReady { name, ready: true }))
+    Ok(())
 }
 
-async fn describe(
+/// What a version, or else the live one, takes and answers with.
+pub(super) async fn describe(
     context: &Context,
-    route: &Route,
-    chosen: Option<Chosen>,
+    name: &ModelName,
+    version: Option<i32>,
 ) -> Result<ModelMetadata, Problem> {
+    let route = context.serving.route(context, name).await?;
+    let chosen = match version.or(route.live()) {
+        Some(n) => Some(serving::choose(context, &route, &Target::Version(n), None).await?),
+        None => None,
+    };
     let versions = registry::version_numbers(context, route.model.id).await?;
     // A network without labels answers nothing: their number is told once there is a version.
     let n_labels = chosen.map_or(-1, |chosen| chosen.labels.len() as i64);

@@ -32,17 +32,17 @@ pub struct IndexRequest {
 pub struct IndexEntry {
     /// Its name.
     #[schema(value_type = String, example = "digits")]
-    name: ModelName,
+    pub(super) name: ModelName,
     /// Its live version.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "3")]
-    version: Option<String>,
+    pub(super) version: Option<String>,
     /// `READY`, or `UNAVAILABLE` before it has a version.
     #[schema(value_type = String)]
-    state: &'static str,
+    pub(super) state: &'static str,
     /// Why it is not ready; empty where it is.
     #[schema(value_type = String)]
-    reason: &'static str,
+    pub(super) reason: &'static str,
 }
 
 impl From<LiveModel> for IndexEntry {
@@ -77,7 +77,12 @@ pub async fn index(
         true => IndexRequest::default(),
         false => parse_object(&body)?,
     };
-    let models = registry::list_live(&context).await?.into_iter();
+    entries(&context, ready).await.map(axum::Json)
+}
+
+/// All models, or those that are ready.
+pub(super) async fn entries(context: &Context, ready: bool) -> Result<Vec<IndexEntry>, Problem> {
+    let models = registry::list_live(context).await?.into_iter();
     let listed = models.filter(|model| !ready || model.live_version.is_some());
-    Ok(axum::Json(listed.map(IndexEntry::from).collect()))
+    Ok(listed.map(IndexEntry::from).collect())
 }

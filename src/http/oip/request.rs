@@ -17,6 +17,7 @@ use super::binary::{HEADER_LENGTH, Parts, take_apart};
 use super::inputs;
 use super::tensor::{Datatype, Tensor, Values};
 use crate::domain::Invalid;
+use crate::domain::input::Inputs;
 use crate::domain::settings::ModelSettings;
 
 /// Tensors to be answered. Members and parameters that are not named here are ignored.
@@ -90,11 +91,11 @@ pub struct TensorParameters<'a> {
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct RequestedOutput {
     /// Its name.
-    name: OutputName,
+    pub(super) name: OutputName,
     /// More about it.
     #[serde(default)]
     #[schema(required = false)]
-    parameters: OutputParameters,
+    pub(super) parameters: OutputParameters,
 }
 
 /// More about an output that the answer is to hold.
@@ -102,11 +103,11 @@ pub struct RequestedOutput {
 pub struct OutputParameters {
     /// Of `probabilities`: as this many texts `value:index:label`, most probable first.
     #[schema(minimum = 1)]
-    classification: Option<usize>,
+    pub(super) classification: Option<usize>,
     /// Whether it comes as bytes behind the JSON.
-    binary_data: Option<bool>,
+    pub(super) binary_data: Option<bool>,
     #[schema(ignore)]
-    shared_memory_region: Option<IgnoredAny>,
+    pub(super) shared_memory_region: Option<IgnoredAny>,
 }
 
 /// Refuses a body of another type.
@@ -141,6 +142,11 @@ pub(super) fn read(
             (inputs::gather(&tensors, settings)?, Plan { id, outputs })
         }
     };
+    asked(inputs, plan, n_labels)
+}
+
+/// What inputs and a plan ask a version that knows `n_labels`.
+pub(super) fn asked(inputs: Inputs, plan: Plan, n_labels: usize) -> Result<Asked<Plan>, Problem> {
     let pairs = plan.pairs(n_labels);
     check_pairs(inputs.len(), pairs)?;
     Ok(Asked { inputs, pairs, plan, remember: false })
@@ -185,7 +191,11 @@ fn tensors<'a>(
     }
 }
 
-fn wanted(requested: Vec<RequestedOutput>, is_binary: bool) -> Result<Vec<Wanted>, Invalid> {
+/// The outputs that are asked for; all, where none is named.
+pub(super) fn wanted(
+    requested: Vec<RequestedOutput>,
+    is_binary: bool,
+) -> Result<Vec<Wanted>, Invalid> {
     if requested.is_empty() {
         return Ok(Wanted::all(is_binary));
     }

@@ -8,7 +8,7 @@ use super::super::error::Problem;
 use super::super::extract::{ModelPath, Path, VersionPath};
 use crate::domain::name::ModelName;
 use crate::services::Context;
-use crate::services::serving::{self, Figures, Tally, Target};
+use crate::services::serving::{self, Figures, Route, Tally, Target};
 
 /// What versions have answered.
 #[derive(Debug, Serialize, ToSchema)]
@@ -23,18 +23,18 @@ pub struct Statistics {
 pub struct VersionStatistics {
     /// The model's name.
     #[schema(value_type = String, example = "digits")]
-    name: ModelName,
+    pub(super) name: ModelName,
     /// The version's number.
     #[schema(example = "3")]
-    version: String,
+    pub(super) version: String,
     /// When the last answer was given, in milliseconds since 1970; 0 when there was none.
-    last_inference: u64,
+    pub(super) last_inference: u64,
     /// Inputs answered.
-    inference_count: u64,
+    pub(super) inference_count: u64,
     /// Requests computed.
-    execution_count: u64,
+    pub(super) execution_count: u64,
     /// What they took.
-    inference_stats: InferenceStatistics,
+    pub(super) inference_stats: InferenceStatistics,
     /// Always empty: a request is computed as it comes.
     #[schema(value_type = Vec<Object>)]
     batch_stats: [(); 0],
@@ -44,17 +44,17 @@ pub struct VersionStatistics {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InferenceStatistics {
     /// Requests answered.
-    success: Took,
+    pub(super) success: Took,
     /// Requests refused or given up once the version was found.
-    fail: Took,
+    pub(super) fail: Took,
     /// Waiting for a turn.
-    queue: Took,
+    pub(super) queue: Took,
     /// Reading inputs.
-    compute_input: Took,
+    pub(super) compute_input: Took,
     /// Computing probabilities.
-    compute_infer: Took,
+    pub(super) compute_infer: Took,
     /// Writing answers.
-    compute_output: Took,
+    pub(super) compute_output: Took,
 }
 
 /// How often, and how long in all.
@@ -62,9 +62,9 @@ pub struct InferenceStatistics {
 #[schema(as = InferenceDuration)]
 pub struct Took {
     /// How often.
-    count: u64,
+    pub(super) count: u64,
     /// Nanoseconds in all.
-    ns: u64,
+    pub(super) ns: u64,
 }
 
 impl From<Tally> for Took {
@@ -92,18 +92,33 @@ fn render(name: &ModelName, version: i32, figures: Figures) -> VersionStatistics
     }
 }
 
+/// What all versions in use have answered.
+pub(super) fn of_all(context: &Context) -> Vec<VersionStatistics> {
+    context.serving.routes().iter().flat_map(|route| of_route(context, route)).collect()
+}
+
+fn of_route(context: &Context, route: &Route) -> Vec<VersionStatistics> {
+    let figures = context.serving.figures(route).into_iter();
+    figures.map(|(version, figures)| render(&route.model.name, version, figures)).collect()
+}
+
+/// What a version of a model has answered, or all of its versions in use.
+pub(super) async fn of(
+    context: &Context,
+    model: &ModelName,
+    version: Option<i32>,
+) -> Result<Vec<VersionStatistics>, Problem> {
+    let route = context.serving.route(context, model).await?;
+    let Some(n) = version else { return Ok(of_route(context, &route)) };
+    serving::choose(context, &route, &Target::Version(n), None).await?;
+    Ok(vec![render(model, n, context.serving.figures_of(&route, n))])
+}
+
 /// Tell what all versions in use have answered.
 #[utoipa::path(get, path = "/v2/models/stats", operation_id = "statistics", tag = "inference",
     responses((status = 200, description = "Live versions, and those that were asked.", body = Statistics)))]
 pub async fn all(State(context): State<Context>) -> axum::Json<Statistics> {
-    let routes = context.serving.routes();
-    let of_route = |route| {
-        let figures = context.serving.figures(route);
-        figures.into_iter().map(|(version, figures)| render(&route.model.name, version, figures))
-    };
-    axum::Json(Statistics {
-        model_stats: routes.iter().map(|route| &**route).flat_map(of_route).collect(),
-    })
+    axum::Json(Statistics { model_stats: of_all(&context) })
 }
 
 /// Tell what a model's versions have answered.
@@ -114,10 +129,7 @@ pub async fn of_model(
     State(context): State<Context>,
     Path(ModelPath { model }): Path<ModelPath>,
 ) -> Result<axum::Json<Statistics>, Problem> {
-    let route = context.serving.route(&context, &model).await?;
-    let figures = context.serving.figures(&route).into_iter();
-    let model_stats = figures.map(|(version, figures)| render(&model, version, figures)).collect();
-    Ok(axum::Json(Statistics { model_stats }))
+    Ok(axum::Json(Statistics { model_stats: of(&context, &model, None).await? }))
 }
 
 /// Tell what a version has answered.
@@ -128,8 +140,5 @@ pub async fn of_version(
     State(context): State<Context>,
     Path(VersionPath { model, n }): Path<VersionPath>,
 ) -> Result<axum::Json<Statistics>, Problem> {
-    let route = context.serving.route(&context, &model).await?;
-    serving::choose(&context, &route, &Target::Version(n), None).await?;
-    let figures = context.serving.figures_of(&route, n);
-    Ok(axum::Json(Statistics { model_stats: vec![render(&model, n, figures)] }))
+    Ok(axum::Json(Statistics { model_stats: of(&context, &model, Some(n)).await? }))
 }

@@ -1,0 +1,103 @@
+//! The Open Inference Protocol over gRPC (proto/inference.proto), for which there is a port of its own, beside
+//! gRPC's own services for health and for reflection.
+//!
+//! Calls are routes and pass what every request passes. Invariants: a call is answered as the same request is
+//! over HTTP, of which only the reading of messages and the writing of answers is told anew here; a model is
+//! asked about only by [`named`], which looks at the caller's key.
+
+mod calls;
+mod contents;
+mod infer;
+mod operations;
+mod proto;
+mod refusal;
+mod stream;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::Extensions;
+use axum::middleware::from_fn_with_state;
+use tonic::codec::CompressionEncoding;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use self::calls::Calls;
+use self::proto::grpc_inference_service_server::{GrpcInferenceServiceServer, SERVICE_NAME};
+pub(in crate::http) use self::refusal::refuse;
+use super::super::HttpState;
+use super::super::access::{self, Admitted};
+use super::super::error::{Problem, ProblemCode};
+use super::super::exchange::live_version;
+use super::super::layers::{self, Slots};
+use super::super::observe::{self, Wire};
+use crate::domain::name::ModelName;
+use crate::services::serving::Target;
+
+/// All that is answered over gRPC.
+///
+/// # Errors
+/// When what clients are told of the calls cannot be read.
+pub fn router(state: HttpState) -> Result<Router, tonic_reflection::server::Error> {
+    let patience = state.limits.request_timeout * 2;
+    let shed = |slots: &Arc<Slots>| from_fn_with_state(Arc::clone(slots), layers::shed);
+    let service = GrpcInferenceServiceServer::new(Calls(state.clone()))
+        .max_decoding_message_size(state.limits.max_body_bytes)
+        .accept_compressed(CompressionEncoding::Gzip);
+    let calls = |names: &[&str]| {
+        let path = |name: &&str| format!("/{SERVICE_NAME}/{name}");
+        names
+            .iter()
+            .map(path)
+            .fold(Router::new(), |router, path| router.route_service(&path, service.clone()))
+    };
+    let operations = calls(&["ServerLive", "ServerReady", "ServerMetadata"]);
+    let records = calls(&["ModelReady", "ModelMetadata", "ModelStatistics", "RepositoryIndex"]);
+    let predictions = calls(&["ModelInfer"]);
+    // Each of its requests takes a slot by itself.
+    let streams = calls(&["ModelStreamInfer"]);
+    Ok(operations
+        .merge(operations::routes(&state)?)
+        .merge(records.layer(shed(&state.requests)))
+        .merge(predictions.layer(shed(&state.predictions)))
+        .merge(streams)
+        .layer(from_fn_with_state(patience, layers::time_out))
+        .fallback(unknown)
+        .layer(from_fn_with_state(state, access::admit))
+        .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(from_fn_with_state(Wire::Grpc, observe::observe)))
+}
+
+async fn unknown() -> Problem {
+    Problem::new(ProblemCode::MethodNotAllowed, "this service does not know this call")
+}
+
+/// Who was let in with a call.
+fn admitted(extensions: &Extensions) -> Result<&Admitted, Problem> {
+    let admitted = extensions.get();
+    admitted.ok_or_else(|| Problem::internal("a call that is open to all asks about models"))
+}
+
+/// The model that a message names, where its caller may ask about it.
+fn named(extensions: &Extensions, name: &str) -> Result<ModelName, Problem> {
+    let admitted = admitted(extensions)?;
+    let model = ModelName::parse(name).map_err(|_| Problem::not_found("model of this name"))?;
+    admitted.opens(Some(model.as_str()))?;
+    Ok(model)
+}
+
+/// The number of the version that a message names; `None` where it names none.
+fn number(version: &str) -> Result<Option<i32>, Problem> {
+    if version.is_empty() {
+        return Ok(None);
+    }
+    let number = version.parse().map_err(|_| Problem::not_found("version of this number"));
+    number.map(Some)
+}
+
+/// The version that is to answer.
+fn target(version: &str) -> Result<Target, Problem> {
+    match number(version)? {
+        Some(n) => Ok(Target::Version(n)),
+        None => Ok(live_version()?),
+    }
+}
