@@ -314,8 +314,7 @@ fn context(
     })
 }
 
-/// Lets requests go first: a thread that trains takes the time that they leave, and a tenth of it where
-/// they leave none. What cannot be had is done without.
+/// Lets requests go first: a thread that trains takes what they leave, and a tenth where that is nothing.
 fn give_way(thread: usize) {
     /// Between 0, as all begin, and 19.
     const NICE: i32 = 10;
