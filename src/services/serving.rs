@@ -83,7 +83,7 @@ pub struct Serving {
     statistics: Statistics,
     shadows: Shadows,
     /// Bounds the heavy answers that are computed at a time.
-    heavy: Semaphore,
+    heavy: Arc<Semaphore>,
     /// Whether the live versions were loaded once.
     is_warm: AtomicBool,
 }
@@ -99,7 +99,7 @@ impl Serving {
             loaded: Cache::with_weighter(EXPECTED_VERSIONS, capacity_bytes, BySize),
             statistics: Statistics::new(),
             shadows: Shadows::new(),
-            heavy: Semaphore::new(threads.max(1)),
+            heavy: Arc::new(Semaphore::new(threads.max(1))),
             is_warm: AtomicBool::new(false),
         }
     }
