@@ -19,6 +19,7 @@ use self::listener::Listener;
 use self::objects::checkpoint_store;
 use crate::config::Settings;
 use crate::http::access::rates::Rates;
+use crate::http::slots::Slots;
 use crate::http::{self, HttpState, Limits};
 use crate::postgres::{self, PostgresError, PrivatePostgres};
 use crate::services::access::{self, Access};
@@ -329,6 +330,7 @@ fn http_state(
         context: context.clone(),
         limits,
         rates: Arc::new(Rates::new(settings.requests_per_minute)),
+        streams: Slots::new(limits.max_streams),
         metrics,
         shutdown: shutdown.clone(),
         spool_dir: spool_dir.into(),

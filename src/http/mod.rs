@@ -35,6 +35,7 @@ pub mod predictions;
 mod samples;
 pub mod retention;
 pub mod settings;
+pub mod slots;
 mod spool;
 mod stream;
 pub mod updates;
@@ -56,6 +57,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::access::rates::Rates;
+use self::slots::Slots;
 use crate::services::Context;
 
 /// What the handlers work with; a clone is a few reference counts.
@@ -67,6 +69,8 @@ pub struct HttpState {
     pub limits: Limits,
     /// How often one may ask.
     pub rates: Arc<Rates>,
+    /// Streams of predictions that are answered at once: each holds a line or a few.
+    pub streams: Arc<Slots>,
     /// What has been counted so far.
     pub metrics: PrometheusHandle,
     /// Cancelled when the service begins to stop: it is no longer ready from then on.
@@ -94,6 +98,8 @@ pub struct Limits {
     pub max_requests: usize,
     /// Predictions being answered at once; more are refused with 503.
     pub max_predictions: usize,
+    /// Streams of predictions among these.
+    pub max_streams: usize,
 }
 
 impl Default for Limits {
@@ -104,6 +110,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(30),
             max_requests: 512,
             max_predictions: 512,
+            max_streams: 64,
         }
     }
 }
@@ -129,7 +136,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 fn api(limits: &Limits) -> OpenApiRouter<HttpState> {
     let patience = limits.request_timeout * 2;
     let time_out = |most: Duration| from_fn_with_state(most, layers::time_out);
-    let shed = |n: usize| from_fn_with_state(layers::Slots::new(n), layers::shed);
+    let shed = |n: usize| from_fn_with_state(Slots::new(n), slots::shed);
 
     let operations = OpenApiRouter::new()
         .routes(routes!(health::healthz))
