@@ -25,7 +25,7 @@ use super::extract::essence_of;
 use super::format::JSON_LINES;
 use super::observe::RequestId;
 use super::parse::parse_input;
-use super::predictions::{PredictQuery, TOP_K_OF_QUERY, check_top_k, rank};
+use super::predictions::{PredictQuery, rank};
 use super::samples::MAX_SAMPLE_BYTES;
 use super::slots::Slot;
 use super::spool::next_piece;
@@ -56,8 +56,7 @@ pub(super) async fn answer(
     query: PredictQuery,
     request: Request,
 ) -> Result<Response, Problem> {
-    check_top_k(query.top_k, 1, TOP_K_OF_QUERY)?;
-    let Ok(place) = STREAMS.try_acquire() else {
+    let Some(place) = state.streams.take(Some(model.as_str())) else {
         let detail = "too many streams are being answered; try again shortly";
         return Err(Problem::new(ProblemCode::Overloaded, detail));
     };
