@@ -72,6 +72,11 @@ impl StorageError {
     pub fn is_unique_violation(&self) -> bool {
         matches!(self, Self::Database(sqlx::Error::Database(error)) if error.is_unique_violation())
     }
+    /// Whether the database refused because a row is not as it must be, or has no partition to go to.
+    pub fn is_check_violation(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(error)) if error.is_check_violation())
+    }
+
 }
 
 /// A word or value that the database holds and the domain no longer knows.

@@ -20,14 +20,14 @@ fn key(database: &Database, args: &[&str]) -> Output {
 
 /// Makes a key.
 #[track_caller]
-fn create(database: &Database, args: &[&str]) -> String {
+pub fn create(database: &Database, args: &[&str]) -> String {
     let output = key(database, &[&["create", "test"], args].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// Waits until the service answers `status`: what changes in the database is heard of soon.
-async fn until(api: &Api, path: &str, status: u16) {
+pub async fn until(api: &Api, path: &str, status: u16) {
     for _ in 0..500 {
         if api.get(path).await.status == status {
             return;

@@ -8,6 +8,7 @@ mod support;
 mod batches;
 mod canaries;
 mod clients;
+mod clocks;
 mod departures;
 mod encryption;
 mod events;
