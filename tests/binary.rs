@@ -1,5 +1,6 @@
 //! The built binary, killed: what was accepted is learnt, what was published answers the same, and
-//! an update whose worker dies between any two of its steps is done once by the next.
+//! an update whose worker dies between any two of its steps is done once by the next. And what it needs to
+//! start, to run and to end.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -212,6 +213,34 @@ async fn a_service_waits_for_its_database_and_says_so() {
     api.get("/v1/models").await.problem(503);
     database.allow_connections(true).await;
     ready(&address).await.create_model("m", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_store_stalls_can_be_stopped() {
+    let dir = readable_dir();
+    let address = free_address();
+    let flags = ["--listen", &address, "--store-timeout-s", "1"];
+    let start = || Process::start(&mut perennial("serve", dir.path(), &flags));
+    let service = start();
+    let api = ready(&address).await;
+    api.create_model("m", 4).await;
+    api.send_samples("m", &blobs(&["a", "b"], 40, 4, 1)).await;
+    assert_eq!(api.update("m").await["outcome"], "published");
+    let version = api.get("/v1/models/m/versions/1").await.expect(200);
+    assert!(service.stop().success());
+
+    // Opening a pipe that nobody writes to takes forever.
+    let sha256 = version["checkpoint"]["sha256"].as_str().unwrap();
+    let file = dir.path().join(format!("checkpoints/models/1/{sha256}.safetensors"));
+    std::fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let service = start();
+    let api = ready(&address).await;
+    let inputs = json!({"inputs": [[0.0, 0.0, 0.0, 0.0]]});
+    api.post("/v1/models/m/predict", inputs).await.problem(503);
+    let stopping = tokio::task::spawn_blocking(|| service.stop());
+    let stopped = tokio::time::timeout(Duration::from_secs(60), stopping).await;
+    assert!(stopped.expect("it does not end").unwrap().success());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
@@ -339,10 +340,24 @@ pub async fn warm_all(context: &Context) -> Result<(), ServiceError> {
     const MODELS: i64 = 1_000;
     let mut db = context.pool.acquire().await?;
     let models = models::list(&mut db, None, MODELS).await?;
+/// Models that are read anew at a time: what one of them waits for holds few others back.
+const AT_ONCE: usize = 8;
+
+/// Reads the routes to these models anew, and logs what cannot be.
+pub async fn refresh_all(context: &Context, names: Vec<ModelName>) {
+    let refresh = |name: ModelName| async move {
+        if let Err(error) = context.serving.refresh(context, &name).await {
+            tracing::debug!(%error, model = %name, "a route could not be refreshed");
+        }
+    };
+    stream::iter(names).for_each_concurrent(AT_ONCE, refresh).await;
+}
+
     drop(db);
-    for model in models {
-        context.serving.route(context, &model.name).await?;
-    }
+    let models = stream::iter(models.into_iter().map(Ok));
+    let load =
+        |model: Model| async move { context.serving.route(context, &model.name).await.map(drop) };
+    models.try_for_each_concurrent(AT_ONCE, load).await?;
     context.serving.is_warm.store(true, Ordering::Release);
     Ok(())
 }

@@ -25,6 +25,7 @@ mod operations;
 mod predictions;
 mod retention;
 mod selection;
+mod stalls;
 mod story;
 mod streams;
 mod texts;

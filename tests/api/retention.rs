@@ -134,7 +134,8 @@ async fn files_that_nothing_names_go_once_they_are_old() {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, "x").unwrap();
     }
-    let store = Checkpoints::new(Arc::new(LocalFileSystem::new_with_prefix(&root).unwrap()));
+    let store = Arc::new(LocalFileSystem::new_with_prefix(&root).unwrap());
+    let store = Checkpoints::new(store, Duration::from_secs(60));
     assert_eq!(store.older_than(Duration::from_secs(3600)).await.unwrap(), []);
     assert_eq!(store.older_than(Duration::ZERO).await.unwrap().len(), 4);
 
