@@ -25,9 +25,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use self::leftover::Arriving;
 use super::AppError;
 use super::tls::Tls;
 use crate::config::Settings;
+
+mod leftover;
 
 /// How long the other end of a connection may take.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +41,8 @@ struct Patience {
     head: Duration,
     /// For a piece of an answer to be taken.
     write: Duration,
+    /// For what nobody has read of a body to arrive.
+    leftover: Duration,
     /// For requests in flight to end, once the service is told to stop.
     drain: Duration,
 }
@@ -46,6 +51,7 @@ const PATIENCE: Patience = Patience {
     greeting: Duration::from_secs(10),
     head: Duration::from_secs(60),
     write: Duration::from_secs(30),
+    leftover: Duration::from_secs(5),
     drain: Duration::from_secs(20),
 };
 /// How long to wait where the machine has no room for a connection.
@@ -177,10 +183,10 @@ impl Connection {
     async fn answer(self, stream: impl AsyncRead + AsyncWrite + Send) {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.patience.write));
-        let peer = ConnectInfo(self.peer);
+        let (peer, leftover) = (ConnectInfo(self.peer), self.patience.leftover);
         let service = self.router.map_request(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(peer);
-            request.map(Body::new)
+            Arriving::of(request, leftover).map(Body::new)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -218,7 +224,7 @@ mod tests {
     }
 
     /// A listener that has `patience` and room for `max_connections`. `/endless` answers without end,
-    /// `/slow` never.
+    /// `/slow` never; neither reads a body, nor does `/`.
     async fn listen(patience: Patience, max_connections: usize) -> Listening {
         let piece = || {
             futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>([b'x'; 65_536].to_vec()))
@@ -239,7 +245,7 @@ mod tests {
     }
 
     fn patience(head: Duration, write: Duration, drain: Duration) -> Patience {
-        Patience { greeting: LONG, head, write, drain }
+        Patience { greeting: LONG, head, write, leftover: QUICK, drain }
     }
 
     async fn ask(address: SocketAddr, text: &str) -> TcpStream {
@@ -276,6 +282,32 @@ mod tests {
         let next = ask(listening.address, GET).await;
         assert!(rest(next).await.starts_with("HTTP/1.1 200"));
         drop(stuck);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_nobody_reads_is_taken_for_a_while_and_its_client_reads_the_answer() {
+        let listening = listen(patience(LONG, LONG, LONG), 10).await;
+        let head = "GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 40000000\r\n\r\n";
+        let mut whole = ask(listening.address, head).await;
+        whole.write_all(&vec![b'x'; 40_000_000]).await.unwrap();
+        // It goes on to be of use.
+        whole.write_all(GET.as_bytes()).await.unwrap();
+        assert_eq!(rest(whole).await.matches("HTTP/1.1 200").count(), 2);
+        // What does not come is not waited for, nor is what does not end.
+        assert!(rest(ask(listening.address, head).await).await.starts_with("HTTP/1.1 200"));
+        let endless = "GET / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+        let mut endless = ask(listening.address, endless).await;
+        let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+        let sending = async { while endless.write_all(chunk.as_bytes()).await.is_ok() {} };
+        timeout(LONG, sending).await.expect("it is cut off");
+    }
+
+    #[tokio::test]
+    async fn who_waits_to_be_asked_for_a_body_is_answered_and_not_asked() {
+        let listening = listen(patience(LONG, LONG, LONG), 10).await;
+        let head = "GET / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
+        let answer = rest(ask(listening.address, head).await).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@ mod models;
 mod oip;
 mod operations;
 mod predictions;
+mod refusals;
 mod retention;
 mod selection;
 mod stalls;
