@@ -3,7 +3,7 @@
 //! Invariants: a prediction never waits for training, and one answer never mixes two versions. A
 //! request takes one route (which version is `live`) and one predictor and keeps both to its end;
 //! a new version is loaded before the route to it is exchanged. While the database is away,
-//! whatever is loaded goes on answering.
+//! whatever is loaded goes on answering. A version that was removed answers nobody, in any process.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -55,6 +55,8 @@ pub struct Route {
     aliases: HashMap<AliasName, Pointing>,
     /// The newest published version; 0 when there is none.
     newest: i32,
+    /// Versions that retention has removed, in order: what is left of one in memory answers nobody.
+    removed: Vec<i32>,
 }
 
 /// A version in memory.
@@ -226,9 +228,13 @@ impl Serving {
         let model = registry::find_in(&mut db, name).await?;
         let aliases = aliases::list(&mut db, model.id).await?;
         let newest = versions::published(&mut db, model.id).await?.last().copied().unwrap_or(0);
+        let removed = versions::removed(&mut db, model.id).await?;
         drop(db);
         let aliases: HashMap<_, _> = aliases.into_iter().map(|a| (a.alias, a.pointing)).collect();
-        let route = Arc::new(Route { model, aliases, newest });
+        let route = Arc::new(Route { model, aliases, newest, removed });
+        for version in &route.removed {
+            self.loaded.remove(&(route.model.id, *version));
+        }
         for version in route.live_pointing().iter().flat_map(Pointing::versions) {
             if let Err(error) = self.warm(context, &route.model, version).await {
                 tracing::error!(%error, model = %name, version, "a live version cannot be loaded");
@@ -284,6 +290,9 @@ impl Route {
         client: Option<&[u8]>,
     ) -> Result<(i32, Option<i32>), ServiceError> {
         match target {
+            Target::Version(version) if self.removed.binary_search(version).is_ok() => {
+                Err(registry::no_version(&self.model, *version))
+            }
             Target::Version(version) => Ok((*version, None)),
             Target::Alias(alias) => match self.aliases.get(alias) {
                 Some(pointing) => Ok(match canary::of_client(pointing, self.model.id, client) {
@@ -331,15 +340,6 @@ fn damaged(version: i32, why: impl std::fmt::Display) -> ServiceError {
     ServiceError::VersionDamaged { version, why: why.to_string() }
 }
 
-/// Loads the `live` version of every model, newest models first, as far as memory goes.
-///
-/// # Errors
-/// When the database cannot be asked. A version that cannot be loaded is logged and passed over.
-pub async fn warm_all(context: &Context) -> Result<(), ServiceError> {
-    /// More are loaded when first asked for.
-    const MODELS: i64 = 1_000;
-    let mut db = context.pool.acquire().await?;
-    let models = models::list(&mut db, None, MODELS).await?;
 /// Models that are read anew at a time: what one of them waits for holds few others back.
 const AT_ONCE: usize = 8;
 
@@ -353,6 +353,15 @@ pub async fn refresh_all(context: &Context, names: Vec<ModelName>) {
     stream::iter(names).for_each_concurrent(AT_ONCE, refresh).await;
 }
 
+/// Loads the `live` version of every model, newest models first, as far as memory goes.
+///
+/// # Errors
+/// When the database cannot be asked. A version that cannot be loaded is logged and passed over.
+pub async fn warm_all(context: &Context) -> Result<(), ServiceError> {
+    /// More are loaded when first asked for.
+    const MODELS: i64 = 1_000;
+    let mut db = context.pool.acquire().await?;
+    let models = models::list(&mut db, None, MODELS).await?;
     drop(db);
     let models = stream::iter(models.into_iter().map(Ok));
     let load =
