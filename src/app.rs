@@ -19,7 +19,7 @@ use self::objects::checkpoint_store;
 use self::ports::{Ports, reached_by_others};
 use crate::config::Settings;
 use crate::http::access::rates::Rates;
-use crate::http::layers::Slots;
+use crate::http::slots::Slots;
 use crate::http::{self, HttpState, Limits};
 use crate::postgres::{self, PostgresError, PrivatePostgres};
 use crate::services::access::{self, Access};
@@ -316,9 +316,8 @@ fn context(
 
 /// Lets requests go first: a thread that trains takes what they leave, and a tenth where that is nothing.
 fn give_way(thread: usize) {
-    /// Between 0, as all begin, and 19.
     const NICE: i32 = 10;
-    // Linux keeps this for each thread; elsewhere it is the whole process's.
+    // Elsewhere it would be the whole process's.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::warn!(%error, thread, "training goes at the priority of requests");
@@ -344,6 +343,7 @@ fn http_state(
         requests: Slots::new(settings.max_requests as usize),
         predictions: Slots::new(settings.max_requests as usize),
         rates: Arc::new(Rates::new(settings.requests_per_minute)),
+        streams: Slots::new(limits.max_streams),
         metrics,
         shutdown: shutdown.clone(),
         spool_dir: spool_dir.into(),

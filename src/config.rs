@@ -140,6 +140,10 @@ pub struct Settings {
     /// data directory. All processes on one database must have the same.
     #[arg(long, env = "PERENNIAL_CHECKPOINT_URL", value_name = "URL")]
     pub checkpoint_url: Option<String>,
+    /// Seconds, and one more for every MiB, after which a checkpoint store that does not answer is given up: what
+    /// needs it fails, and is tried again later.
+    #[arg(long, env = "PERENNIAL_STORE_TIMEOUT_S", default_value_t = 20, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub store_timeout_s: u32,
     /// Longest body of a request, after decompression. A batch costs that much disk under the data
     /// directory while it is read, and little memory (JSON: as much memory too).
     #[arg(long, env = "PERENNIAL_MAX_BODY_BYTES", default_value_t = 64 << 20, value_name = "BYTES")]

@@ -26,6 +26,8 @@ fn main() -> ExitCode {
             Command::Health(args) => app::health(args.listen).await,
         }
     });
+    // All that is to end in order has: what is left waits for a disk that may never answer.
+    runtime.shutdown_background();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),

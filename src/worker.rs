@@ -20,7 +20,7 @@ use crate::services::update::{self, Run, Stop, UpdateError};
 use crate::services::{
     Context, ServiceError, events as told, remember, requests, retention, rollback,
 };
-use crate::storage::jobs::{self, Claim, Ending, horizon};
+use crate::storage::jobs::{self, Claim, Ending, clock, horizon};
 use crate::storage::notices::{self, Notice};
 use crate::storage::{StorageError, events, idempotency};
 
@@ -252,8 +252,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Once a second: queues what the schedules call for, takes back what dead workers held. Once a
-    /// minute, and while there is some left: removes what models do not keep. And now and then returns to
+    /// Once a second: queues what the schedules call for, takes back what dead workers held, and what a clock
+    /// that was set back holds. Once a minute, and while there is some left: removes what models do not keep. And now and then returns to
     /// better versions.
     async fn tidy(&self) {
         let mut rounds: u32 = 0;
@@ -261,6 +261,7 @@ impl Worker {
         while !self.shutdown.is_cancelled() {
             let tidied = async {
                 requests::queue_due(&self.context).await?;
+                self.follow_clock().await?;
                 self.reclaim().await?;
                 if rounds.is_multiple_of(5) {
                     rollback::roll_back(&self.context).await?;
@@ -285,6 +286,17 @@ impl Worker {
             }
             self.pause(TIDY).await;
         }
+    }
+
+    /// Lets no job wait for the time that it was before the database's clock was set back.
+    async fn follow_clock(&self) -> Result<(), StorageError> {
+        let mut db = self.context.pool.acquire().await?;
+        let n_leases = clock::shorten_leases(&mut db).await?;
+        let n_waits = clock::shorten_waits(&mut db, MAX_BACK_OFF_S).await?;
+        if n_leases + n_waits > 0 {
+            tracing::warn!(n_leases, n_waits, "the database's clock was set back");
+        }
+        Ok(())
     }
 
     /// Takes back the jobs whose workers gave no sign of life for a whole lease.

@@ -1,10 +1,12 @@
 //! The built binary, killed: what was accepted is learnt, what was published answers the same, and
-//! an update whose worker dies between any two of its steps is done once by the next.
+//! an update whose worker dies between any two of its steps is done once by the next. And what it needs to
+//! start, to run and to end.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -212,6 +214,94 @@ async fn a_service_waits_for_its_database_and_says_so() {
     api.get("/v1/models").await.problem(503);
     database.allow_connections(true).await;
     ready(&address).await.create_model("m", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_store_stalls_can_be_stopped() {
+    let dir = readable_dir();
+    let address = free_address();
+    let flags = ["--listen", &address, "--store-timeout-s", "1"];
+    let start = || Process::start(&mut perennial("serve", dir.path(), &flags));
+    let service = start();
+    let api = ready(&address).await;
+    api.create_model("m", 4).await;
+    api.send_samples("m", &blobs(&["a", "b"], 40, 4, 1)).await;
+    assert_eq!(api.update("m").await["outcome"], "published");
+    let version = api.get("/v1/models/m/versions/1").await.expect(200);
+    assert!(service.stop().success());
+
+    // Opening a pipe that nobody writes to takes forever.
+    let sha256 = version["checkpoint"]["sha256"].as_str().unwrap();
+    let file = dir.path().join(format!("checkpoints/models/1/{sha256}.safetensors"));
+    std::fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let service = start();
+    let api = ready(&address).await;
+    let inputs = json!({"inputs": [[0.0, 0.0, 0.0, 0.0]]});
+    api.post("/v1/models/m/predict", inputs).await.problem(503);
+    let stopping = tokio::task::spawn_blocking(|| service.stop());
+    let stopped = tokio::time::timeout(Duration::from_secs(60), stopping).await;
+    assert!(stopped.expect("it does not end").unwrap().success());
+}
+
+/// `perennial serve` as it runs in its image: as nobody, with no right to more, and with nothing to write to
+/// but its data directory. `None` where this user may not set that up.
+fn confined(data_dir: &Path, flags: &[&str]) -> Option<Command> {
+    let mounts = "for place in / /tmp /var/tmp /dev/shm; do
+                      mountpoint -q $place || mount --bind $place $place || exit 1
+                      mount -o remount,bind,ro $place || exit 1
+                  done
+                  data=$1 && shift
+                  mount --bind $data $data && mount -o remount,bind,rw $data";
+    let unprivileged = "setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs \
+                        --inh-caps=-all --bounding-set=-all";
+    let in_place = |then: &str| {
+        let mut command = Command::new("unshare");
+        command.args([
+            "--mount",
+            "sh",
+            "-c",
+            &format!("{mounts} && exec {unprivileged} {then}"),
+            "sh",
+        ]);
+        command.arg(data_dir).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    // Writes where it may, and nowhere else.
+    let test = "sh -c 'touch $0/probe && ! touch /tmp/probe && ! touch /probe' $data";
+    if !in_place(test).status().is_ok_and(|status| status.success()) {
+        return None;
+    }
+    let mut command = in_place("\"$@\"");
+    command.arg(env!("CARGO_BIN_EXE_perennial")).args(flags);
+    Some(command)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_can_run_it_with_nothing_to_write_to_but_its_data_directory() {
+    let dir = readable_dir();
+    let data_dir = dir.path().join("data");
+    std::fs::create_dir(&data_dir).unwrap();
+    std::os::unix::fs::chown(&data_dir, Some(65534), Some(65534)).unwrap_or_default();
+    let (database, address) = (Database::create().await, free_address());
+    let place = data_dir.to_str().unwrap();
+    let flags =
+        ["serve", "--database-url", &database.url, "--listen", &address, "--data-dir", place];
+    let Some(mut command) = confined(&data_dir, &flags) else {
+        println!("SKIPPED: only root may take the right to write away");
+        return;
+    };
+    let service = Process::start(command.env_remove("DATABASE_URL"));
+    let api = ready(&address).await;
+    api.create_model("m", 4).await;
+    // Too large for memory: it waits on the disk.
+    let line = format!("{}\n", json!({"input": [1, 2, 3, 4], "label": "a"}));
+    let large = line.repeat((4 << 20) / line.len());
+    api.post_text("/v1/models/m/batches", "application/x-ndjson", large).await.expect(202);
+    api.send_samples("m", &blobs(&["a", "b"], 40, 4, 1)).await;
+    assert_eq!(api.update("m").await["outcome"], "published");
+    assert_eq!(api.labels("m", &[[0.0; 4]]).await.len(), 1);
+    assert!(service.stop().success());
 }
 
 #[test]

@@ -26,9 +26,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use self::leftover::Arriving;
 use super::AppError;
 use super::tls::Tls;
 use crate::config::Settings;
+
+mod leftover;
 
 /// How long the other end of a connection may take.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +42,8 @@ struct Patience {
     head: Duration,
     /// For a piece of an answer to be taken.
     write: Duration,
+    /// For what nobody has read of a body to arrive.
+    leftover: Duration,
     /// For requests in flight to end, once the service is told to stop.
     drain: Duration,
     /// For all the calls of one connection, where it has many at a time: one that does not take its answers
@@ -50,6 +55,7 @@ const PATIENCE: Patience = Patience {
     greeting: Duration::from_secs(10),
     head: Duration::from_secs(60),
     write: Duration::from_secs(30),
+    leftover: Duration::from_secs(5),
     drain: Duration::from_secs(20),
     age: Duration::from_secs(60 * 60),
 };
@@ -216,11 +222,16 @@ impl Connection {
     async fn answer(self, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.patience.write));
-        let peer = ConnectInfo(self.peer);
+        let (peer, leftover) = (ConnectInfo(self.peer), self.patience.leftover);
+        let protocol = self.protocol;
         let service =
             self.router.clone().map_request(move |mut request: hyper::Request<Incoming>| {
                 request.extensions_mut().insert(peer);
-                request.map(Body::new)
+                match protocol {
+                    Protocol::Http1 => Arriving::of(request, leftover).map(Body::new),
+                    // Who is refused reads that, whatever is left of a body.
+                    Protocol::Http2 => request.map(Body::new),
+                }
             });
         let service = TowerToHyperService::new(service);
         match self.protocol {
@@ -271,122 +282,4 @@ impl Connection {
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::routing::get;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::time::{Instant, timeout};
-
-    use super::*;
-
-    const QUICK: Duration = Duration::from_millis(300);
-    const LONG: Duration = Duration::from_secs(20);
-
-    struct Listening {
-        address: SocketAddr,
-        shutdown: CancellationToken,
-        task: JoinHandle<()>,
-    }
-
-    /// A listener that has `patience` and room for `max_connections`. `/endless` answers without end,
-    /// `/slow` never.
-    async fn listen(patience: Patience, max_connections: usize) -> Listening {
-        listen_for(Protocol::Http1, patience, max_connections).await
-    }
-
-    async fn listen_for(protocol: Protocol, patience: Patience, most: usize) -> Listening {
-        let piece = || {
-            futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>([b'x'; 65_536].to_vec()))
-        };
-        let router = Router::new()
-            .route(
-                "/",
-                get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }),
-            )
-            .route("/endless", get(async move || Body::from_stream(piece())))
-            .route("/slow", get(async || std::future::pending::<()>().await));
-        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = tcp.local_addr().unwrap();
-        let places = Arc::new(Semaphore::new(most));
-        let listener = Listener { tcp, tls: None, protocol, places, patience };
-        let shutdown = CancellationToken::new();
-        let task = tokio::spawn(answer(listener, router, shutdown.clone()));
-        Listening { address, shutdown, task }
-    }
-
-    fn patience(head: Duration, write: Duration, drain: Duration) -> Patience {
-        Patience { greeting: LONG, head, write, drain, age: LONG }
-    }
-
-    async fn ask(address: SocketAddr, text: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(text.as_bytes()).await.unwrap();
-        stream
-    }
-
-    /// What comes until the other end closes.
-    async fn rest(mut stream: TcpStream) -> String {
-        let mut text = Vec::new();
-        let read = timeout(LONG, stream.read_to_end(&mut text)).await.expect("it is closed");
-        let _ = read;
-        String::from_utf8_lossy(&text).into_owned()
-    }
-
-    const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-
-    #[tokio::test]
-    async fn a_head_that_does_not_come_is_not_waited_for() {
-        let listening = listen(patience(QUICK, LONG, LONG), 10).await;
-        for half in ["", "GET / HT", "GET / HTTP/1.1\r\nhost: x\r\nx-a: "] {
-            assert!(!rest(ask(listening.address, half).await).await.starts_with("HTTP/1.1 200"));
-        }
-        let answer = rest(ask(listening.address, GET).await).await;
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("127.0.0.1:"), "{answer}");
-    }
-
-    #[tokio::test]
-    async fn a_connection_of_many_calls_ends_when_it_is_silent_and_when_it_is_old() {
-        // What every client begins with: a word of greeting and no settings.
-        let greeting = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-        let old = Patience { age: QUICK, ..patience(LONG, LONG, QUICK) };
-        for (patience, said) in [(patience(QUICK, LONG, LONG), ""), (old, greeting)] {
-            let listening = listen_for(Protocol::Http2, patience, 10).await;
-            rest(ask(listening.address, said).await).await;
-        }
-    }
-
-    #[tokio::test]
-    async fn an_answer_that_nobody_takes_is_broken_off() {
-        let listening = listen(patience(LONG, QUICK, LONG), 1).await;
-        let stuck = ask(listening.address, "GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await;
-        // There is room for one: this one is answered once the other is given up.
-        let next = ask(listening.address, GET).await;
-        assert!(rest(next).await.starts_with("HTTP/1.1 200"));
-        drop(stuck);
-    }
-
-    #[tokio::test]
-    async fn one_connection_too_many_waits_for_another_to_end() {
-        let listening = listen(patience(LONG, LONG, LONG), 1).await;
-        let first = ask(listening.address, "").await;
-        // The first has been taken once a second one is not answered.
-        let mut second = ask(listening.address, GET).await;
-        let mut byte = [0];
-        assert!(timeout(QUICK, second.read(&mut byte)).await.is_err());
-        drop(first);
-        assert!(rest(second).await.starts_with("HTTP/1.1 200"));
-    }
-
-    #[tokio::test]
-    async fn shutdown_ends_idle_connections_at_once_and_cuts_those_that_do_not_end() {
-        let listening = listen(patience(LONG, LONG, QUICK), 10).await;
-        let idle = ask(listening.address, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
-        let slow = ask(listening.address, "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
-        idle.readable().await.unwrap();
-        let told_at = Instant::now();
-        listening.shutdown.cancel();
-        assert!(rest(idle).await.starts_with("HTTP/1.1 200"));
-        assert_eq!(rest(slow).await, "");
-        listening.task.await.unwrap();
-        assert!(told_at.elapsed() < LONG);
-    }
-}
+mod connection_tests;

@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 
 use super::TRY_AGAIN;
-use crate::services::{Context, access, events};
+use crate::services::{Context, access, events, serving};
 use crate::storage::notices::{self, Listener, Notice};
 
 /// Backstop for notices that were lost: how often routes are read anew.
@@ -48,13 +48,9 @@ pub(super) async fn follow(context: Context, shutdown: CancellationToken) {
                 Ok(Ok(Notice::Reconnected) | Err(_)) | Err(_) => None,
                 Ok(Ok(_)) => continue,
             };
-            for (name, id) in context.serving.routed() {
-                if changed.is_none_or(|changed| changed == id.0)
-                    && let Err(error) = context.serving.refresh(&context, &name).await
-                {
-                    tracing::debug!(%error, model = %name, "a route could not be refreshed");
-                }
-            }
+            let routed = context.serving.routed().into_iter();
+            let old = routed.filter(|(_, id)| changed.is_none_or(|changed| changed == id.0));
+            serving::refresh_all(&context, old.map(|(name, _)| name).collect()).await;
         }
     };
     shutdown.run_until_cancelled(following).await;

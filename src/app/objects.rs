@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
@@ -25,7 +26,7 @@ pub(super) fn checkpoint_store(settings: &Settings) -> Result<Checkpoints, AppEr
             }
         },
     };
-    Ok(Checkpoints::new(store))
+    Ok(Checkpoints::new(store, Duration::from_secs(u64::from(settings.store_timeout_s))))
 }
 
 fn directory(dir: &Path) -> Result<Arc<dyn ObjectStore>, AppError> {
@@ -39,8 +40,6 @@ fn directory(dir: &Path) -> Result<Arc<dyn ObjectStore>, AppError> {
 /// programs have it: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL and so on.
 #[cfg(feature = "s3")]
 fn bucket(place: &str) -> Result<Arc<dyn ObjectStore>, AppError> {
-    use std::time::Duration;
-
     use object_store::RetryConfig;
     use object_store::aws::AmazonS3Builder;
     use object_store::prefix::PrefixStore;

@@ -1,106 +1,17 @@
-//! What bounds a request: how many at once, how long, how large; and what a panic becomes.
+//! What bounds a request: how long, how large; and what a panic becomes.
 
 use std::any::Any;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{MatchedPath, RawPathParams, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::Limited;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::{Problem, ProblemCode};
-use super::foreign::model_of;
 use super::stream::is_lines;
-
-/// Requests that may be answered at once.
-#[derive(Debug)]
-pub struct Slots {
-    free: Semaphore,
-    /// The most of one model, so that one that is flooded leaves room for the others.
-    of_one_model: usize,
-    /// Requests being answered, by model.
-    taken: Mutex<HashMap<String, usize>>,
-}
-
-impl Slots {
-    /// `n` slots, three quarters of them at most for one model.
-    pub fn new(n: usize) -> Arc<Self> {
-        let of_one_model = (n - n / 4).max(1);
-        Arc::new(Self { free: Semaphore::new(n), of_one_model, taken: Mutex::default() })
-    }
-
-    /// A slot for a request about `model`, where its path tells that.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub(super) fn take(&self, model: Option<&str>) -> Result<Slot<'_>, Problem> {
-        let free = self.free.try_acquire().map_err(|_| too_many())?;
-        let share = model.map(|model| self.share(model)).transpose()?;
-        Ok(Slot { _share: share, _free: free })
-    }
-
-    /// A model's share of the slots, for a request that has one and is now known to be about `model`.
-    ///
-    /// # Errors
-    /// When the model has all that one may have.
-    pub(super) fn share(&self, model: &str) -> Result<Share<'_>, Problem> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        match taken.get_mut(model) {
-            Some(n) if *n >= self.of_one_model => return Err(too_many()),
-            Some(n) => *n += 1,
-            None => drop(taken.insert(model.to_owned(), 1)),
-        }
-        Ok(Share { slots: self, model: model.to_owned() })
-    }
-}
-
-fn too_many() -> Problem {
-    let detail = "too many requests are being answered; try again shortly";
-    Problem::new(ProblemCode::Overloaded, detail)
-}
-
-/// Room for a request, until it is dropped.
-pub(super) struct Slot<'a> {
-    _share: Option<Share<'a>>,
-    _free: SemaphorePermit<'a>,
-}
-
-/// Room for a request about a model, until it is dropped.
-pub(super) struct Share<'a> {
-    slots: &'a Slots,
-    model: String,
-}
-
-impl Drop for Share<'_> {
-    fn drop(&mut self) {
-        let mut taken = self.slots.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(n) = taken.get_mut(&self.model) {
-            *n -= 1;
-            if *n == 0 {
-                taken.remove(&self.model);
-            }
-        }
-    }
-}
-
-/// Answers a request when there is a slot for it, and refuses it at once when there is none.
-pub async fn shed(
-    State(slots): State<Arc<Slots>>,
-    params: Result<RawPathParams, RawPathParamsRejection>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match slots.take(params.as_ref().ok().and_then(model_of)) {
-        Ok(_slot) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    }
-}
 
 /// Gives up on an answer that takes longer than this.
 pub async fn time_out(State(most): State<Duration>, request: Request, next: Next) -> Response {
@@ -174,34 +85,6 @@ mod tests {
         told.headers_mut().insert(header::CONTENT_LENGTH, 11.into());
         let response = router.clone().oneshot(told).await.unwrap();
         assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
-    }
-
-    #[tokio::test]
-    async fn no_slot_no_answer() {
-        let slots = Slots::new(1);
-        let router =
-            Router::new().route("/", post(count)).layer(from_fn_with_state(slots.clone(), shed));
-        let status =
-            async || router.clone().oneshot(post_of(Body::empty())).await.unwrap().status();
-        assert_eq!(status().await, StatusCode::OK);
-        let taken = slots.take(None).unwrap();
-        assert_eq!(status().await, StatusCode::SERVICE_UNAVAILABLE);
-        drop(taken);
-        assert_eq!(status().await, StatusCode::OK);
-    }
-
-    #[test]
-    fn a_model_that_is_flooded_leaves_room_for_others() {
-        let slots = Slots::new(4);
-        let flood: Vec<_> = (0..4).filter_map(|_| slots.take(Some("flooded")).ok()).collect();
-        assert_eq!(flood.len(), 3);
-        assert!(slots.take(Some("other")).is_ok());
-        // Also one whose model is known only later.
-        let slot = slots.take(None).unwrap();
-        assert!(slots.share("flooded").is_err() && slots.share("other").is_ok());
-        drop((flood, slot));
-        assert!(slots.take(Some("flooded")).is_ok());
-        assert!(slots.taken.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

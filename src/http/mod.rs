@@ -36,6 +36,7 @@ pub mod predictions;
 mod samples;
 pub mod retention;
 pub mod settings;
+pub mod slots;
 mod spool;
 mod stream;
 pub mod updates;
@@ -57,8 +58,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::access::rates::Rates;
-use self::layers::Slots;
 use self::observe::Wire;
+use self::slots::Slots;
 use crate::services::Context;
 
 /// What the handlers work with; a clone is a few reference counts.
@@ -74,6 +75,8 @@ pub struct HttpState {
     pub predictions: Arc<Slots>,
     /// How often one may ask.
     pub rates: Arc<Rates>,
+    /// Streams of predictions that are answered at once: each holds a line or a few.
+    pub streams: Arc<Slots>,
     /// What has been counted so far.
     pub metrics: PrometheusHandle,
     /// Cancelled when the service begins to stop: it is no longer ready from then on.
@@ -97,6 +100,8 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// Longest pause between two pieces of a batch's body.
     pub idle_timeout: Duration,
+    /// Streams of predictions that are answered at once.
+    pub max_streams: usize,
 }
 
 impl Default for Limits {
@@ -105,6 +110,7 @@ impl Default for Limits {
             max_body_bytes: 64 << 20,
             request_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),
+            max_streams: 64,
         }
     }
 }
@@ -137,7 +143,7 @@ fn api(
 ) -> OpenApiRouter<HttpState> {
     let patience = limits.request_timeout * 2;
     let time_out = |most: Duration| from_fn_with_state(most, layers::time_out);
-    let shed = |slots: &Arc<Slots>| from_fn_with_state(Arc::clone(slots), layers::shed);
+    let shed = |slots: &Arc<Slots>| from_fn_with_state(Arc::clone(slots), slots::shed);
 
     let operations = OpenApiRouter::new()
         .routes(routes!(health::healthz))

@@ -176,6 +176,8 @@ async fn predict(
     query: PredictQuery,
     request: Request,
 ) -> Result<Response, Problem> {
+    // Also where the body says another.
+    check_top_k(query.top_k, 1, TOP_K_OF_QUERY)?;
     let (context, headers) = (&state.context, request.headers());
     if is_lines(headers) {
         return stream::answer(state, model, target, query, request).await;
@@ -246,9 +248,9 @@ fn read(
 }
 
 /// Where the query's `top_k` is, for refusals.
-pub(super) const TOP_K_OF_QUERY: &str = "/query/top_k";
+const TOP_K_OF_QUERY: &str = "/query/top_k";
 
-pub(super) fn check_top_k(top_k: usize, n_inputs: usize, said_at: &str) -> Result<(), Invalid> {
+fn check_top_k(top_k: usize, n_inputs: usize, said_at: &str) -> Result<(), Invalid> {
     if top_k < 1 || n_inputs.saturating_mul(top_k) > MAX_PAIRS {
         let detail = format!("top_k is at least 1, and top_k times inputs at most {MAX_PAIRS}");
         return Err(Invalid::at(said_at, detail));
@@ -263,7 +265,6 @@ fn read_file(
     settings: &ModelSettings,
     PredictQuery { top_k, remember }: PredictQuery,
 ) -> Result<Asked<usize>, Problem> {
-    check_top_k(top_k, 1, TOP_K_OF_QUERY)?;
     let mut inputs = Inputs::new(&settings.input);
     inputs.push(&image::decode(file, schema)?, &[]);
     Ok(Asked { inputs, pairs: top_k, plan: top_k, remember })

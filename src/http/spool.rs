@@ -80,13 +80,7 @@ pub(super) async fn spool(
     loop {
         let Some(piece) = next_piece(&mut body, patience).await? else { break };
         if spool.buffer.len() + piece.len() > BUFFER_BYTES {
-            spool = match spool.write_out(dir).await {
-                Ok(spool) => spool,
-                Err(problem) => {
-                    pass_over(body, patience).await;
-                    return Err(problem);
-                }
-            };
+            spool = spool.write_out(dir).await?;
         }
         spool.buffer.extend_from_slice(&piece);
     }
@@ -113,13 +107,6 @@ pub(super) async fn next_piece(
     let Some(frame) = frame else { return Ok(None) };
     let frame = frame.map_err(|error| Problem::unread_body(&error))?;
     Ok(Some(frame.into_data().unwrap_or_default()))
-}
-
-/// Takes what is left of a body and keeps none of it: a client whose connection is closed while it sends may
-/// never read why.
-async fn pass_over(mut body: Body, patience: Duration) {
-    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
-    let _ = tokio::time::timeout(patience, rest).await;
 }
 
 /// A body on its way in: what is in the buffer comes after what is in the file.

@@ -17,7 +17,6 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::HttpState;
 use super::error::{Problem, ProblemBody, ProblemCode};
@@ -26,8 +25,9 @@ use super::extract::essence_of;
 use super::format::JSON_LINES;
 use super::observe::RequestId;
 use super::parse::parse_input;
-use super::predictions::{PredictQuery, TOP_K_OF_QUERY, check_top_k, rank};
+use super::predictions::{PredictQuery, rank};
 use super::samples::MAX_SAMPLE_BYTES;
+use super::slots::Slot;
 use super::spool::next_piece;
 use super::walk;
 use crate::domain::Invalid;
@@ -39,10 +39,6 @@ use crate::services::serving::{self, Answered, Chosen, Route, Target};
 
 /// The most lines that are answered at once.
 const MOST_LINES: usize = 64;
-/// Streams that are answered at a time; each holds a line or a few.
-const MOST_STREAMS: usize = 64;
-
-static STREAMS: Semaphore = Semaphore::const_new(MOST_STREAMS);
 
 /// Whether the body is an input a line.
 pub(super) fn is_lines(headers: &HeaderMap) -> bool {
@@ -60,11 +56,7 @@ pub(super) async fn answer(
     query: PredictQuery,
     request: Request,
 ) -> Result<Response, Problem> {
-    check_top_k(query.top_k, 1, TOP_K_OF_QUERY)?;
-    let Ok(place) = STREAMS.try_acquire() else {
-        let detail = "too many streams are being answered; try again shortly";
-        return Err(Problem::new(ProblemCode::Overloaded, detail));
-    };
+    let place = state.streams.take(Some(model.as_str()))?;
     let context = state.context.clone();
     let route = context.serving.route(&context, model).await?;
     let client = client_of(request.headers());
@@ -116,7 +108,7 @@ struct Answering {
     n_answered: usize,
     /// Why the line after those answered last cannot be answered.
     refusal: Option<Problem>,
-    _place: SemaphorePermit<'static>,
+    _place: Slot,
 }
 
 /// The last line of an answer that breaks off.

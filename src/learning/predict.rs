@@ -45,6 +45,9 @@ pub enum PredictError {
     /// The network's answer left the finite numbers.
     #[error("the network's answer is not finite")]
     NotFinite,
+    /// Nobody wants the answer any more.
+    #[error("nobody waits for the answer any more")]
+    Unwanted,
 }
 
 impl Predictor {
@@ -89,7 +92,19 @@ impl Predictor {
     /// # Errors
     /// [`PredictError`] when the inputs have another shape, or a probability is not a number.
     pub fn predict(&self, inputs: &Inputs) -> Result<Vec<f32>, PredictError> {
-        let mut probabilities = self.logits(inputs)?;
+        self.predict_while(inputs, || true)
+    }
+
+    /// The same for as long as the answer `is_wanted`, which is asked now and then.
+    ///
+    /// # Errors
+    /// As [`Self::predict`], and [`PredictError::Unwanted`].
+    pub fn predict_while(
+        &self,
+        inputs: &Inputs,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<Vec<f32>, PredictError> {
+        let mut probabilities = self.logits(inputs, is_wanted)?;
         for row in probabilities.chunks_exact_mut(self.labels.len()) {
             row.iter_mut().for_each(|logit| *logit /= self.temperature);
             softmax(row);
@@ -106,13 +121,20 @@ impl Predictor {
     }
 
     /// What the network says before temperature and softmax, `[n, labels]` row-major.
-    fn logits(&self, inputs: &Inputs) -> Result<Vec<f32>, PredictError> {
+    fn logits(
+        &self,
+        inputs: &Inputs,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<Vec<f32>, PredictError> {
         if !self.featurizer.fits(inputs) {
             let (n_numeric, n_categorical) = (inputs.n_numeric(), inputs.n_categorical());
             return Err(PredictError::Shape { n_numeric, n_categorical });
         }
         let mut logits = Vec::with_capacity(inputs.len() * self.labels.len());
         for start in (0..inputs.len()).step_by(CHUNK) {
+            if !is_wanted() {
+                return Err(PredictError::Unwanted);
+            }
             let range = start..inputs.len().min(start + CHUNK);
             logits.extend(match (&self.closed_form, self.answered_by) {
                 (Some(closed_form), AnsweredBy::Analytic) => closed_form.logits(inputs, range),
@@ -129,7 +151,7 @@ impl Predictor {
 
     /// The same for inputs whose shape was checked: there is none to be wrong.
     pub(super) fn logits_of_checked(&self, inputs: &Inputs) -> Vec<f32> {
-        self.logits(inputs).unwrap_or_default()
+        self.logits(inputs, || true).unwrap_or_default()
     }
 
     fn network(&self, inputs: &Inputs, range: Range<usize>) -> Vec<f32> {

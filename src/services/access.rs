@@ -2,11 +2,13 @@
 //!
 //! Invariants: no request waits for the database to be let in, so that predictions go on while it is
 //! away; until the keys have been read once nobody is let in. A service that has had a key stays
-//! closed, even when all are revoked: only one that never had any is open.
+//! closed, even when all are revoked: only one that never had any is open. Keys expire by the database's
+//! clock, so that processes agree, and by none that is set meanwhile.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,7 +22,7 @@ use uuid::Uuid;
 use super::{Context, ServiceError};
 use crate::domain::Invalid;
 use crate::domain::key::{Key, NewKey};
-use crate::storage::keys;
+use crate::storage::keys::{self, StoredKey};
 use crate::storage::notices::{self, Notice};
 
 /// What every key begins with, so that scanners for leaked secrets know one.
@@ -45,8 +47,23 @@ type Known = HashMap<Vec<u8>, Arc<KnownKey>>;
 pub struct KnownKey {
     /// The key.
     pub key: Key,
+    /// When it expires; `None`: never, or not before it is read anew.
+    expires_at: Option<Instant>,
     /// Seconds since 1970; 0 when not since it was last written down.
     used_at: AtomicI64,
+}
+
+impl KnownKey {
+    /// The key as it was read at `read_at`.
+    fn new(key: Key, expires_in_s: Option<f64>, read_at: Instant) -> Self {
+        let left = |seconds: f64| Duration::try_from_secs_f64(seconds.max(0.0)).ok();
+        let expires_at = expires_in_s.and_then(left).and_then(|left| read_at.checked_add(left));
+        Self { key, expires_at, used_at: AtomicI64::new(0) }
+    }
+
+    fn is_good(&self) -> bool {
+        self.key.revoked_at.is_none() && self.expires_at.is_none_or(|end| Instant::now() < end)
+    }
 }
 
 /// Who asks.
@@ -107,11 +124,10 @@ impl Access {
         let key = key.ok_or(Stranger::NoKey)?;
         // Found by digest, so that the time it takes tells nothing of keys that are near.
         let found = known.get(digest(key).as_slice()).ok_or(Stranger::WrongKey)?;
-        let now = OffsetDateTime::now_utc();
-        if !found.key.is_valid(now) {
+        if !found.is_good() {
             return Err(Stranger::WrongKey);
         }
-        found.used_at.store(now.unix_timestamp(), Ordering::Relaxed);
+        found.used_at.store(OffsetDateTime::now_utc().unix_timestamp(), Ordering::Relaxed);
         Ok(Caller::Holder(Arc::clone(found)))
     }
 
@@ -144,10 +160,11 @@ pub async fn refresh(context: &Context) -> Result<(), ServiceError> {
     if !ids.is_empty() {
         keys::touch(&mut db, &ids, &used_at).await?;
     }
-    let known = keys::list(&mut db)
-        .await?
-        .into_iter()
-        .map(|(digest, key)| (digest, Arc::new(KnownKey { key, used_at: AtomicI64::new(0) })));
+    let read_at = Instant::now();
+    let known = keys::list(&mut db).await?.into_iter().map(|stored| {
+        let StoredKey { digest, key, expires_in_s } = stored;
+        (digest, Arc::new(KnownKey::new(key, expires_in_s, read_at)))
+    });
     let known = Some(Arc::new(known.collect()));
     *context.access.known.write().unwrap_or_else(PoisonError::into_inner) = known;
     Ok(())
@@ -180,7 +197,7 @@ pub async fn create(pool: &PgPool, terms: &NewKey) -> Result<String, ServiceErro
 /// When the database is away.
 pub async fn list(pool: &PgPool) -> Result<Vec<Key>, ServiceError> {
     let keys = keys::list(&mut *pool.acquire().await?).await?;
-    Ok(keys.into_iter().map(|(_, key)| key).collect())
+    Ok(keys.into_iter().map(|stored| stored.key).collect())
 }
 
 /// Ends the key of this prefix, everywhere and at once.
@@ -214,5 +231,32 @@ mod tests {
         let access = Access::new(false);
         *access.known.write().unwrap() = Some(Arc::default());
         assert_eq!(access.identify(None).unwrap_err(), Stranger::NoKey);
+    }
+
+    #[test]
+    fn a_key_is_good_until_its_time_is_over_or_it_is_revoked() {
+        let is_good = |expires_in_s, revoked_at| {
+            let terms = NewKey {
+                name: "ci".to_owned(),
+                scopes: Vec::new(),
+                models: None,
+                requests_per_minute: None,
+                expires_at: None,
+            };
+            let created_at = OffsetDateTime::UNIX_EPOCH;
+            let (id, prefix, last_used_at) = (Uuid::nil(), String::new(), None);
+            let key = Key { id, prefix, terms, created_at, revoked_at, last_used_at };
+            KnownKey::new(key, expires_in_s, Instant::now()).is_good()
+        };
+        for (expires_in_s, expected) in [
+            (None, true),
+            (Some(3600.0), true),
+            (Some(1e300), true),
+            (Some(0.0), false),
+            (Some(-1.0), false),
+        ] {
+            assert_eq!(is_good(expires_in_s, None), expected, "{expires_in_s:?}");
+        }
+        assert!(!is_good(None, Some(OffsetDateTime::UNIX_EPOCH)));
     }
 }

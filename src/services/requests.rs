@@ -119,8 +119,9 @@ pub async fn queue_due(context: &Context) -> Result<usize, ServiceError> {
         let mut tx = sqlx::Connection::begin(&mut *db).await?;
         let Some(model) = models::lock(&mut tx, id).await? else { continue };
         let schedule = &model.settings.schedule;
-        let is_due =
-            count >= i64::from(schedule.min_samples) || waited_s >= f64::from(schedule.max_delay_s);
+        // What comes later than now came before the clock was set back.
+        let may_wait = (0.0..f64::from(schedule.max_delay_s)).contains(&waited_s);
+        let is_due = count >= i64::from(schedule.min_samples) || !may_wait;
         if schedule.paused || !is_due || jobs::has_active(&mut tx, id).await? {
             continue;
         }

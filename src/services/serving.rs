@@ -3,13 +3,14 @@
 //! Invariants: a prediction never waits for training, and one answer never mixes two versions. A
 //! request takes one route (which version is `live`) and one predictor and keeps both to its end;
 //! a new version is loaded before the route to it is exchanged. While the database is away,
-//! whatever is loaded goes on answering.
+//! whatever is loaded goes on answering. A version that was removed answers nobody, in any process.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
@@ -54,6 +55,8 @@ pub struct Route {
     aliases: HashMap<AliasName, Pointing>,
     /// The newest published version; 0 when there is none.
     newest: i32,
+    /// Versions that retention has removed, in order: what is left of one in memory answers nobody.
+    removed: Vec<i32>,
 }
 
 /// A version in memory.
@@ -83,7 +86,7 @@ pub struct Serving {
     statistics: Statistics,
     shadows: Shadows,
     /// Bounds the heavy answers that are computed at a time.
-    heavy: Semaphore,
+    heavy: Arc<Semaphore>,
     /// Whether the live versions were loaded once.
     is_warm: AtomicBool,
 }
@@ -99,7 +102,7 @@ impl Serving {
             loaded: Cache::with_weighter(EXPECTED_VERSIONS, capacity_bytes, BySize),
             statistics: Statistics::new(),
             shadows: Shadows::new(),
-            heavy: Semaphore::new(threads.max(1)),
+            heavy: Arc::new(Semaphore::new(threads.max(1))),
             is_warm: AtomicBool::new(false),
         }
     }
@@ -225,9 +228,13 @@ impl Serving {
         let model = registry::find_in(&mut db, name).await?;
         let aliases = aliases::list(&mut db, model.id).await?;
         let newest = versions::published(&mut db, model.id).await?.last().copied().unwrap_or(0);
+        let removed = versions::removed(&mut db, model.id).await?;
         drop(db);
         let aliases: HashMap<_, _> = aliases.into_iter().map(|a| (a.alias, a.pointing)).collect();
-        let route = Arc::new(Route { model, aliases, newest });
+        let route = Arc::new(Route { model, aliases, newest, removed });
+        for version in &route.removed {
+            self.loaded.remove(&(route.model.id, *version));
+        }
         for version in route.live_pointing().iter().flat_map(Pointing::versions) {
             if let Err(error) = self.warm(context, &route.model, version).await {
                 tracing::error!(%error, model = %name, version, "a live version cannot be loaded");
@@ -283,6 +290,9 @@ impl Route {
         client: Option<&[u8]>,
     ) -> Result<(i32, Option<i32>), ServiceError> {
         match target {
+            Target::Version(version) if self.removed.binary_search(version).is_ok() => {
+                Err(registry::no_version(&self.model, *version))
+            }
             Target::Version(version) => Ok((*version, None)),
             Target::Alias(alias) => match self.aliases.get(alias) {
                 Some(pointing) => Ok(match canary::of_client(pointing, self.model.id, client) {
@@ -330,6 +340,19 @@ fn damaged(version: i32, why: impl std::fmt::Display) -> ServiceError {
     ServiceError::VersionDamaged { version, why: why.to_string() }
 }
 
+/// Models that are read anew at a time: what one of them waits for holds few others back.
+const AT_ONCE: usize = 8;
+
+/// Reads the routes to these models anew, and logs what cannot be.
+pub async fn refresh_all(context: &Context, names: Vec<ModelName>) {
+    let refresh = |name: ModelName| async move {
+        if let Err(error) = context.serving.refresh(context, &name).await {
+            tracing::debug!(%error, model = %name, "a route could not be refreshed");
+        }
+    };
+    stream::iter(names).for_each_concurrent(AT_ONCE, refresh).await;
+}
+
 /// Loads the `live` version of every model, newest models first, as far as memory goes.
 ///
 /// # Errors
@@ -340,9 +363,10 @@ pub async fn warm_all(context: &Context) -> Result<(), ServiceError> {
     let mut db = context.pool.acquire().await?;
     let models = models::list(&mut db, None, MODELS).await?;
     drop(db);
-    for model in models {
-        context.serving.route(context, &model.name).await?;
-    }
+    let models = stream::iter(models.into_iter().map(Ok));
+    let load =
+        |model: Model| async move { context.serving.route(context, &model.name).await.map(drop) };
+    models.try_for_each_concurrent(AT_ONCE, load).await?;
     context.serving.is_warm.store(true, Ordering::Release);
     Ok(())
 }

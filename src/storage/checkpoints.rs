@@ -1,22 +1,28 @@
 //! Checkpoint files in the object store, each named by its digest and never modified.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{TryStreamExt, future};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
 use sha2::{Digest, Sha256};
 
 use super::StorageError;
 use super::models::ModelId;
+use super::patience::Patience;
 
 /// Larger files go in parts of this length: stores bound what they take at once.
 const PART_BYTES: usize = 64 << 20;
+/// What a list of a large store's objects is as long as: it takes minutes.
+const LISTING_BYTES: u64 = 600 << 20;
 
 /// Where checkpoints are kept.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
-    pub(super) store: Arc<dyn ObjectStore>,
+    store: Arc<dyn ObjectStore>,
+    patience: Patience,
 }
 
 /// A checkpoint that was written, or is to be read.
@@ -31,9 +37,10 @@ pub struct CheckpointRef {
 }
 
 impl Checkpoints {
-    /// Checkpoints in `store`, whose `put` returns only once the object is durable.
-    pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store }
+    /// Checkpoints in `store`, whose `put` returns only once the object is durable. Whatever takes longer than
+    /// `patience`, and a second more for every MiB, fails.
+    pub fn new(store: Arc<dyn ObjectStore>, patience: Duration) -> Self {
+        Self { store, patience: Patience::new(patience) }
     }
 
     /// Writes a checkpoint; it is complete and durable when this returns.
@@ -48,15 +55,7 @@ impl Checkpoints {
         let sha256 = sha256_hex(&file);
         let bytes = file.len() as i64;
         let path = format!("models/{}/{sha256}.safetensors", model.0);
-        let location = Path::from(path.as_str());
-        if file.len() <= PART_BYTES {
-            self.store.put(&location, PutPayload::from(file)).await?;
-        } else {
-            let upload = self.store.put_multipart(&location).await?;
-            let mut parts = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
-            parts.put(Bytes::from(file));
-            parts.finish().await?;
-        }
+        self.put(Path::from(path.as_str()), file).await?;
         Ok(CheckpointRef { path, bytes, sha256 })
     }
 
@@ -67,10 +66,8 @@ impl Checkpoints {
     pub async fn read(&self, checkpoint: &CheckpointRef) -> Result<Bytes, StorageError> {
         let damaged =
             |why| Err(StorageError::damaged(format!("checkpoint {}", checkpoint.sha256), why));
-        let file = match self.store.get(&Path::from(checkpoint.path.as_str())).await {
-            Ok(found) => found.bytes().await?,
-            Err(object_store::Error::NotFound { .. }) => return damaged("the file is missing"),
-            Err(error) => return Err(error.into()),
+        let Some(file) = self.get(Path::from(checkpoint.path.as_str())).await? else {
+            return damaged("the file is missing");
         };
         if sha256_hex(&file) != checkpoint.sha256 {
             return damaged("the file is corrupt: its digest is another one");
@@ -83,10 +80,65 @@ impl Checkpoints {
     /// # Errors
     /// When the object store fails.
     pub async fn remove(&self, path: &str) -> Result<(), StorageError> {
-        match self.store.delete(&Path::from(path)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        let (store, place) = (Arc::clone(&self.store), Path::from(path));
+        let at = place.clone();
+        let removed = self.patience.with(&at, 0, async move { store.delete(&place).await });
+        found(removed.await).map(drop)
+    }
+
+    /// Writes an object, in parts where it is large.
+    pub(super) async fn put(&self, place: Path, object: Vec<u8>) -> Result<(), StorageError> {
+        let (store, bytes, at) = (Arc::clone(&self.store), object.len() as u64, place.clone());
+        let put = async move {
+            if object.len() <= PART_BYTES {
+                return store.put(&place, PutPayload::from(object)).await.map(drop);
+            }
+            let upload = store.put_multipart(&place).await?;
+            let mut parts = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+            parts.put(Bytes::from(object));
+            parts.finish().await.map(drop)
+        };
+        self.patience.with(&at, bytes, put).await
+    }
+
+    /// Reads an object, if there is one.
+    pub(super) async fn get(&self, place: Path) -> Result<Option<Bytes>, StorageError> {
+        let (store, at) = (Arc::clone(&self.store), place.clone());
+        let opened = self.patience.with(&at, 0, async move { store.get(&place).await });
+        let Some(object) = found(opened.await)? else { return Ok(None) };
+        let bytes = object.meta.size;
+        self.patience.with(&at, bytes, object.bytes()).await.map(Some)
+    }
+
+    /// What is known of an object, if there is one.
+    pub(super) async fn head(&self, place: Path) -> Result<Option<ObjectMeta>, StorageError> {
+        let (store, at) = (Arc::clone(&self.store), place.clone());
+        found(self.patience.with(&at, 0, async move { store.head(&place).await }).await)
+    }
+
+    /// The objects below `place` that are `wanted`, each made into something.
+    pub(super) async fn list<T: Send + 'static>(
+        &self,
+        place: Path,
+        wanted: impl Fn(&ObjectMeta) -> Option<T> + Send + 'static,
+    ) -> Result<Vec<T>, StorageError> {
+        let (store, at) = (Arc::clone(&self.store), place.clone());
+        let listed = async move {
+            let objects = store.list(Some(&place));
+            objects
+                .try_filter_map(move |object| future::ready(Ok(wanted(&object))))
+                .try_collect()
+                .await
+        };
+        self.patience.with(&at, LISTING_BYTES, listed).await
+    }
+}
+
+/// What was done, unless there was nothing to do it with.
+fn found<T>(done: Result<T, StorageError>) -> Result<Option<T>, StorageError> {
+    match done {
+        Err(StorageError::Objects(object_store::Error::NotFound { .. })) => Ok(None),
+        done => done.map(Some),
     }
 }
 

@@ -3,6 +3,7 @@
 //! `attempt` is the fencing token: what a run writes names the attempt it was given, and touches
 //! no row once another run has the job. One running job a model is kept by a unique index.
 
+pub mod clock;
 pub mod horizon;
 mod status;
 
@@ -236,12 +237,13 @@ pub async fn hurry(db: &mut PgConnection, id: Uuid, forced: bool) -> Result<(), 
 pub async fn claim(db: &mut PgConnection, lease_s: f64) -> Result<Option<Claim>, StorageError> {
     let claimed = sqlx::query!(
         "UPDATE updates SET status = 'running', attempt = attempt + 1, started_at = now(),
-                leased_until = now() + make_interval(secs => $1), phase = 'preprocess', progress = 0
+                leased_until = now() + make_interval(secs => $1), lease_s = $1,
+                phase = 'preprocess', progress = 0
          WHERE id = (SELECT u.id FROM updates u
                      WHERE u.status = 'queued' AND u.run_after <= now()
                            AND NOT EXISTS (SELECT FROM updates r
                                            WHERE r.model_id = u.model_id AND r.status = 'running')
-                     ORDER BY u.created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+                     ORDER BY least(u.created_at, u.run_after) LIMIT 1 FOR UPDATE SKIP LOCKED)
          RETURNING id, model_id, attempt",
         lease_s,
     )

@@ -40,12 +40,23 @@ pub async fn insert(
     Ok(())
 }
 
-/// All keys with their digests, also those that are no longer good, newest first.
-pub async fn list(db: &mut PgConnection) -> Result<Vec<(Vec<u8>, Key)>, StorageError> {
+/// A key as it is kept.
+#[derive(Debug)]
+pub struct StoredKey {
+    /// Its digest.
+    pub digest: Vec<u8>,
+    /// All else.
+    pub key: Key,
+    /// Seconds until it expires by the database's clock, fewer than 0 once it has; `None` when it never does.
+    pub expires_in_s: Option<f64>,
+}
+
+/// All keys, also those that are no longer good, newest first.
+pub async fn list(db: &mut PgConnection) -> Result<Vec<StoredKey>, StorageError> {
     let rows = sqlx::query!(
-        "SELECT id, name, prefix, digest, scopes, models, requests_per_minute, created_at, expires_at,
-                revoked_at, last_used_at
-         FROM keys ORDER BY id DESC"
+        r#"SELECT id, name, prefix, digest, scopes, models, requests_per_minute, created_at, expires_at,
+                  revoked_at, last_used_at, extract(epoch FROM expires_at - now())::float8 AS expires_in_s
+           FROM keys ORDER BY id DESC"#
     )
     .fetch_all(db)
     .await?;
@@ -67,7 +78,7 @@ pub async fn list(db: &mut PgConnection) -> Result<Vec<(Vec<u8>, Key)>, StorageE
             revoked_at: row.revoked_at,
             last_used_at: row.last_used_at,
         };
-        keys.push((row.digest, key));
+        keys.push(StoredKey { digest: row.digest, key, expires_in_s: row.expires_in_s });
     }
     Ok(keys)
 }

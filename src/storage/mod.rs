@@ -17,6 +17,7 @@ pub mod keys;
 pub mod models;
 pub mod notices;
 pub mod orphans;
+mod patience;
 pub mod retention;
 pub mod predictions;
 pub mod samples;
@@ -43,6 +44,9 @@ pub enum StorageError {
     /// The object store refused, broke off, or could not be reached.
     #[error("object store: {0}")]
     Objects(#[from] object_store::Error),
+    /// The object store took too long, or what was asked of it did before.
+    #[error("object store: it does not answer")]
+    Stalled,
     /// A stored value is not what was stored: the row named was damaged or written by another hand.
     #[error("stored {what} is damaged: {why}")]
     Damaged {
@@ -63,9 +67,14 @@ impl StorageError {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Database(error) => database::is_unavailable(error),
-            Self::Objects(object_store::Error::Generic { .. }) => true,
+            Self::Objects(object_store::Error::Generic { .. }) | Self::Stalled => true,
             _ => false,
         }
+    }
+
+    /// Whether the database refused because a row is not as it must be, or has no partition to go to.
+    pub fn is_check_violation(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(error)) if error.is_check_violation())
     }
 
     /// Whether the database refused because a row of this key is there already.

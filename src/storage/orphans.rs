@@ -3,9 +3,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use futures_util::{StreamExt, TryStreamExt, future};
+use object_store::ObjectMeta;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStoreExt};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -31,9 +30,7 @@ impl Checkpoints {
     /// When the object store fails.
     pub async fn older_than(&self, age: Duration) -> Result<Vec<File>, StorageError> {
         let Some(before) = SystemTime::now().checked_sub(age) else { return Ok(Vec::new()) };
-        let listed = self.store.list(Some(&Path::from("models")));
-        let files = listed.try_filter_map(|meta| future::ready(Ok(old_file(&meta, before))));
-        Ok(files.boxed().try_collect().await?)
+        self.list(Path::from("models"), move |found| old_file(found, before)).await
     }
 
     /// Whether there is such a file.
@@ -41,11 +38,7 @@ impl Checkpoints {
     /// # Errors
     /// When the object store fails.
     pub async fn exists(&self, path: &str) -> Result<bool, StorageError> {
-        match self.store.head(&Path::from(path)).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.head(Path::from(path)).await?.is_some())
     }
 }
 

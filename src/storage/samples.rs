@@ -366,7 +366,7 @@ pub async fn mark_offered(
 }
 
 /// Models with samples that no update has been offered yet: how many, and for how many seconds
-/// the oldest has waited.
+/// the oldest has waited; fewer than 0 where the clock was set back since.
 pub async fn fresh_by_model(
     db: &mut PgConnection,
 ) -> Result<Vec<(ModelId, i64, f64)>, StorageError> {

@@ -3,9 +3,7 @@
 //! They lie beside the checkpoints. A snapshot is replaced whole or not at all.
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutPayload};
 use uuid::Uuid;
 
 use super::StorageError;
@@ -23,8 +21,7 @@ impl Checkpoints {
         job: Uuid,
         snapshot: Vec<u8>,
     ) -> Result<(), StorageError> {
-        self.store.put(&path(model, job), PutPayload::from(snapshot)).await?;
-        Ok(())
+        self.put(path(model, job), snapshot).await
     }
 
     /// The snapshot of a job, if there is one.
@@ -36,11 +33,7 @@ impl Checkpoints {
         model: ModelId,
         job: Uuid,
     ) -> Result<Option<Bytes>, StorageError> {
-        match self.store.get(&path(model, job)).await {
-            Ok(found) => Ok(Some(found.bytes().await?)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        self.get(path(model, job)).await
     }
 
     /// Removes the snapshot of a job, if there is one.
@@ -56,9 +49,8 @@ impl Checkpoints {
     /// # Errors
     /// When the object store fails.
     pub async fn remove_snapshots(&self, model: ModelId) -> Result<(), StorageError> {
-        let left: Vec<_> = self.store.list(Some(&directory(model))).try_collect().await?;
-        for snapshot in left {
-            self.remove(snapshot.location.as_ref()).await?;
+        for left in self.list(directory(model), |found| Some(found.location.clone())).await? {
+            self.remove(left.as_ref()).await?;
         }
         Ok(())
     }

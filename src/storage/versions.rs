@@ -174,6 +174,17 @@ pub async fn numbers(db: &mut PgConnection, model: ModelId) -> Result<Vec<i32>, 
     .await?)
 }
 
+/// The numbers of a model's versions that are removed, in order.
+pub async fn removed(db: &mut PgConnection, model: ModelId) -> Result<Vec<i32>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT version FROM versions
+         WHERE model_id = $1 AND removed_at IS NOT NULL ORDER BY version",
+        model.0,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
 /// The versions that may have learnt a sample of this block or a later one, oldest first: those whose
 /// updates had it at hand.
 pub async fn that_learnt(

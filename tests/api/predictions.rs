@@ -54,6 +54,14 @@ async fn an_answer_ranks_labels_by_probability() {
         let found = problem["errors"][0]["pointer"].as_str().unwrap();
         assert!(found.starts_with(pointer), "{found} is not below {pointer}: {problem}");
     }
+    // The query's is refused as the body's is, also where the body says another.
+    for top_k in ["0", "1000001"] {
+        let path = format!("/v1/models/m/predict?top_k={top_k}");
+        for request in [json!({"inputs": [input]}), json!({"inputs": [input], "top_k": 2})] {
+            let problem = api.post(&path, request).await.problem(422);
+            assert_eq!(problem["errors"][0]["pointer"], "/query/top_k", "{problem}");
+        }
+    }
     service.stop().await;
 }
 

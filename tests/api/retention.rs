@@ -8,7 +8,7 @@ use object_store::local::LocalFileSystem;
 use perennial::storage::checkpoints::Checkpoints;
 use serde_json::{Value, json};
 
-use crate::support::{Api, TestService, blobs};
+use crate::support::{Api, Database, TestService, blobs, readable_dir};
 
 fn checkpoints(data_dir: &Path) -> usize {
     let mut n = 0;
@@ -116,6 +116,46 @@ async fn what_a_model_does_not_keep_goes_and_it_goes_on_learning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_one_process_removes_answers_in_no_other() {
+    let first = TestService::start().await;
+    let api = &first.api;
+    api.create_model("m", 4).await;
+    api.patch("/v1/models/m", json!({"gate": {"max_drop": null}})).await.expect(200);
+    for seed in 1..=4 {
+        api.send_samples("m", &blobs(&["a", "b"], 30, 4, seed)).await;
+        assert_eq!(api.update("m").await["version"], seed);
+    }
+    let shared = Database { url: first.database.url.clone() };
+    let store = format!("file://{}", first.dir.path().join("checkpoints").to_str().unwrap());
+    let flags = ["--no-worker", "--checkpoint-url", &store];
+    let second = TestService::start_on(shared, readable_dir(), &flags).await;
+    let inputs = json!({"inputs": [[0.0, 0.0, 0.0, 0.0]]});
+    let ask = async |version: i32| {
+        let path = format!("/v1/models/m/versions/{version}/predict");
+        second.api.post(&path, inputs.clone()).await
+    };
+    // It has both in memory from here on.
+    for version in [1, 3] {
+        ask(version).await.expect(200);
+    }
+    api.patch("/v1/models/m", json!({"retention": {"versions": 1}})).await.expect(200);
+    // A worker that begins sweeps at once.
+    let (database, dir) = first.stop().await;
+    let first = TestService::start_on(database, dir, &[]).await;
+    let began = Instant::now();
+    while ask(1).await.status == 200 {
+        assert!(began.elapsed() < Duration::from_secs(90), "it answers by what is removed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    ask(1).await.problem(404);
+    second.api.get("/v2/models/m/versions/1/ready").await.expect(404);
+    // What live was trained from is kept.
+    ask(3).await.expect(200);
+    second.stop().await;
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_that_nothing_names_go_once_they_are_old() {
     let service = TestService::start().await;
     service.api.create_model("m", 4).await;
@@ -134,7 +174,8 @@ async fn files_that_nothing_names_go_once_they_are_old() {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, "x").unwrap();
     }
-    let store = Checkpoints::new(Arc::new(LocalFileSystem::new_with_prefix(&root).unwrap()));
+    let store = Arc::new(LocalFileSystem::new_with_prefix(&root).unwrap());
+    let store = Checkpoints::new(store, Duration::from_secs(60));
     assert_eq!(store.older_than(Duration::from_secs(3600)).await.unwrap(), []);
     assert_eq!(store.older_than(Duration::ZERO).await.unwrap().len(), 4);
 

@@ -187,3 +187,45 @@ async fn no_more_is_read_than_answers_are_taken() {
     drop(answer);
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_one_model_leave_room_for_those_of_another() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    for model in ["m", "other"] {
+        api.create_model(model, 2).await;
+        api.send_samples(model, &blobs(&["a", "b"], 40, 2, 1)).await;
+        assert_eq!(api.update(model).await["outcome"], "published");
+    }
+    // Each is begun and never ends.
+    let open = async |model: &str| {
+        let (sender, receiver) = mpsc::channel(1);
+        sender.send("[0,0]\n".to_owned()).await.unwrap();
+        let path = format!("/v1/models/{model}/predict");
+        (post(api, &path, body_of(receiver)).await, sender)
+    };
+    let mut opened = Vec::new();
+    let refused = loop {
+        let (answer, sender) = open("m").await;
+        if answer.status() != 200 {
+            break answer;
+        }
+        opened.push((answer, sender));
+        assert!(opened.len() < 1_000, "there is no bound");
+    };
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["retry-after"]),
+        (503, &"1".parse().unwrap())
+    );
+    assert_eq!(open("other").await.0.status(), 200);
+    // No stream keeps a request out.
+    api.post("/v1/models/m/predict", json!({"inputs": [[0, 0]]})).await.expect(200);
+    drop(opened);
+    for _ in 0..500 {
+        if open("m").await.0.status() == 200 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the streams' places stay taken");
+}

@@ -1,10 +1,11 @@
 //! Predictors and checkpoints.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use perennial::domain::input::{Feature, FeatureKind, Inputs, TabularSchema};
 use perennial::domain::sample::Samples;
-use perennial::learning::{Device, Predictor, checkpoint, update};
+use perennial::learning::{Device, PredictError, Predictor, checkpoint, update};
 use proptest::prelude::*;
 
 use crate::life::*;
@@ -27,6 +28,26 @@ fn answers_do_not_depend_on_the_device_or_on_company() {
     }
     assert!(predictor.predict(&Inputs::with_shape(63, 0)).is_err());
     assert!(predictor.predict(&Inputs::with_shape(64, 0)).unwrap().is_empty());
+}
+
+#[test]
+fn an_answer_that_nobody_wants_any_more_is_not_computed_to_its_end() {
+    let mut life = Life::new(plain(64, &[16]));
+    life.learn(&of_labels(&given(), &["0", "1"]));
+    let mut inputs = Inputs::with_shape(64, 0);
+    (0..5_000).for_each(|i| inputs.push(&[i as f32; 64], &[]));
+    let n_asked = Cell::new(0);
+    let is_wanted = |so_long: usize| {
+        n_asked.set(n_asked.get() + 1);
+        n_asked.get() <= so_long
+    };
+    let predictor = life.predictor();
+    let stopped = predictor.predict_while(&inputs, || is_wanted(2));
+    assert!(matches!(stopped, Err(PredictError::Unwanted)));
+    assert_eq!(n_asked.take(), 3);
+    let whole = predictor.predict_while(&inputs, || is_wanted(usize::MAX)).unwrap();
+    assert_eq!(whole.len(), 10_000);
+    assert!(n_asked.get() > 3, "it is asked too seldom");
 }
 
 #[test]

@@ -28,8 +28,9 @@ use super::super::HttpState;
 use super::super::access::{self, Admitted};
 use super::super::error::{Problem, ProblemCode};
 use super::super::exchange::live_version;
-use super::super::layers::{self, Slots};
+use super::super::layers;
 use super::super::observe::{self, Wire};
+use super::super::slots::{self, Slots};
 use crate::domain::name::ModelName;
 use crate::services::serving::Target;
 
@@ -39,7 +40,7 @@ use crate::services::serving::Target;
 /// When what clients are told of the calls cannot be read.
 pub fn router(state: HttpState) -> Result<Router, tonic_reflection::server::Error> {
     let patience = state.limits.request_timeout * 2;
-    let shed = |slots: &Arc<Slots>| from_fn_with_state(Arc::clone(slots), layers::shed);
+    let shed = |slots: &Arc<Slots>| from_fn_with_state(Arc::clone(slots), slots::shed);
     let service = GrpcInferenceServiceServer::new(Calls(state.clone()))
         .max_decoding_message_size(state.limits.max_body_bytes)
         .accept_compressed(CompressionEncoding::Gzip);

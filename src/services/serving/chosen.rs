@@ -123,11 +123,19 @@ impl Chosen {
         let (probabilities, began_at) = if is_light {
             (self.predictor.predict(&inputs), asked_at)
         } else {
-            let _turn = context.serving.heavy.acquire().await.map_err(|e| broken(e.to_string()))?;
+            let turn = Arc::clone(&context.serving.heavy).acquire_owned().await;
+            let turn = turn.map_err(|error| broken(error.to_string()))?;
             let (predictor, began_at) = (Arc::clone(&self.predictor), Instant::now());
-            let probabilities = tokio::task::spawn_blocking(move || predictor.predict(&inputs))
-                .await
-                .map_err(|error| broken(error.to_string()))?;
+            // Gone once whoever asked has gone.
+            let waiting = Arc::new(());
+            let wanted = Arc::downgrade(&waiting);
+            let predicting = tokio::task::spawn_blocking(move || {
+                // Until the work is over, also where nobody waits for it any more.
+                let _turn = turn;
+                predictor.predict_while(&inputs, || wanted.strong_count() > 0)
+            });
+            let probabilities = predicting.await.map_err(|error| broken(error.to_string()))?;
+            drop(waiting);
             (probabilities, began_at)
         };
         let probabilities = probabilities.map_err(|error| broken(error.to_string()))?;
