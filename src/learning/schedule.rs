@@ -30,7 +30,8 @@ pub(super) const RATE: f32 = 1e-3;
 const TEXT_RATE: f32 = 3e-3;
 /// More passes over exemplars than this are many,
 const MANY_PASSES: usize = 20;
-/// and the peak rate is multiplied by this.
+/// and where new labels come the peak rate is multiplied by this: old labels that look different have to be
+/// learnt from the new samples all the same.
 const MANY_PASSES_RATE: f32 = 0.3;
 /// The share of the peak rate that the cosine ends at.
 const FINAL_RATE: f32 = 0.02;
@@ -74,7 +75,8 @@ impl Schedule {
         let epochs = settings.epochs.map_or(fitting, |epochs| epochs as usize);
         let steps = epochs * steps_per_epoch;
         let many = task.exemplars && steps * HALF > MANY_PASSES * task.n_replayed;
-        let lowered = if many && !task.texts { MANY_PASSES_RATE } else { 1.0 };
+        let lowers = many && task.new_labels && !task.texts;
+        let lowered = if lowers { MANY_PASSES_RATE } else { 1.0 };
         let rate = peak(task.texts) * lowered;
         Self {
             epochs,
@@ -192,6 +194,7 @@ mod tests {
         assert_eq!((steps(beside(200)), steps(beside(2_000))), (169, 507));
         let rate = |task| Schedule::of(&LearningSettings::default(), task).rate;
         assert_eq!(rate(beside(1_000)), RATE * MANY_PASSES_RATE);
+        assert_eq!(rate(Task { new_labels: false, ..beside(1_000) }), RATE);
         assert_eq!(rate(beside(2_000)), RATE);
         assert_eq!(rate(task(10_800, 10_800)), RATE);
         let settings = LearningSettings { learning_rate: Some(0.1), ..LearningSettings::default() };
