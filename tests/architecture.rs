@@ -51,7 +51,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper_util", &["app"]),
     ("tokio_rustls", &["app"]),
     ("nix", &["postgres", "postgres.rs", "app"]),
-    ("rustix", &["app"]),
+    ("rustix", &["app.rs"]),
     ("reqwest", &["app", "demo"]),
     ("indicatif", &["demo"]),
 ];

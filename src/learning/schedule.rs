@@ -11,10 +11,10 @@ use super::minibatch::HALF;
 
 /// Passes over all that is trained on, new and replayed,
 const PASSES: usize = 5;
-/// but at least this many steps of a first update,
+/// but at least this many steps of a first update, and of a mixture, whose experts share them,
 const LEAST_STEPS: usize = 500;
-/// this many of a later one, which begins with what the parent knows,
-const LEAST_LATER_STEPS: usize = 250;
+/// this many of another later one, which begins with what the parent knows,
+const LEAST_LATER_STEPS: usize = 300;
 /// and where there is something to forget about this many at most.
 const MOST_STEPS: usize = 700;
 /// The most passes over exemplars: they are few, and always the same.
@@ -64,6 +64,8 @@ pub(super) struct Task {
     pub(super) first: bool,
     /// Whether they are texts.
     pub(super) texts: bool,
+    /// Whether experts learn them.
+    pub(super) mixture: bool,
 }
 
 impl Schedule {
@@ -136,10 +138,12 @@ impl Task {
         if self.exemplars {
             return (EXEMPLAR_PASSES * self.n_replayed / HALF).clamp(EXEMPLAR_STEPS, LEAST_STEPS);
         }
+        let fewest = if self.mixture { LEAST_STEPS } else { LEAST_LATER_STEPS };
         match self.first {
             true => (PASSES * self.n_new / HALF).max(LEAST_STEPS),
-            false => (PASSES * (self.n_new + self.n_replayed) / (2 * HALF))
-                .clamp(LEAST_LATER_STEPS, MOST_STEPS),
+            false => {
+                (PASSES * (self.n_new + self.n_replayed) / (2 * HALF)).clamp(fewest, MOST_STEPS)
+            }
         }
     }
 
@@ -157,7 +161,15 @@ mod tests {
     use super::*;
 
     fn task(n_new: usize, n_replayed: usize) -> Task {
-        Task { n_new, n_replayed, exemplars: false, new_labels: true, first: false, texts: false }
+        Task {
+            n_new,
+            n_replayed,
+            exemplars: false,
+            new_labels: true,
+            first: false,
+            texts: false,
+            mixture: false,
+        }
     }
 
     fn steps(task: Task) -> usize {
@@ -167,10 +179,11 @@ mod tests {
     #[test]
     fn new_labels_take_as_many_steps_however_few_samples_bring_them() {
         for (n_new, n_replayed, expected) in
-            [(1, 2_000, 250), (1_000, 2_000, 256), (10_800, 10_800, 676), (20_000, 20_000, 626)]
+            [(1, 2_000, 300), (1_000, 2_000, 304), (10_800, 10_800, 676), (20_000, 20_000, 626)]
         {
             assert_eq!(steps(task(n_new, n_replayed)), expected, "{n_new}");
         }
+        assert_eq!(steps(Task { mixture: true, ..task(1, 2_000) }), 500);
         let first = |n_new| Task { first: true, ..task(n_new, 0) };
         assert_eq!((steps(first(100)), steps(first(54_000))), (500, 4_220));
         let settings = LearningSettings { epochs: Some(3), ..LearningSettings::default() };

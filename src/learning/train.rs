@@ -65,6 +65,7 @@ impl<'a> Material<'a> {
             new_labels,
             first: teacher.is_none(),
             texts: lesson.settings.input.is_text(),
+            mixture: state.shape.experts.is_some(),
         };
         let schedule = Schedule::of(settings, task);
         let distillation = if teacher.is_some() { recipe.distillation(&schedule) } else { 0.0 };

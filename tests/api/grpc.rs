@@ -23,7 +23,6 @@ use self::proto::{
 use super::oip::{pixels, png, teach, teach_all};
 use super::support::{Api, TestService, blobs};
 
-#[expect(dead_code, reason = "the half that answers is the service's")]
 mod proto {
     include!(concat!(env!("CARGO_MANIFEST_DIR"), "/proto/inference.rs"));
 }
@@ -280,13 +279,21 @@ async fn the_service_and_its_models_are_described_as_over_http() {
         assert_eq!((stats.success.unwrap().count, stats.fail.unwrap().count), (2, 1));
         assert!(stats.compute_infer.unwrap().ns > 0 && said.last_inference > 0);
     }
-    // And is measured and logged by its call.
-    let metrics = api.send(api.request(Method::GET, "/metrics")).await;
-    let metrics = metrics.body.as_str().unwrap().to_owned();
+    // And is measured by its call, once its answer has left.
     for status in [200, 422] {
         let line =
             format!("route=\"/inference.GRPCInferenceService/ModelInfer\",status=\"{status}\"");
-        assert!(metrics.contains(&line), "{line}");
+        let is_measured = async || {
+            let metrics = api.send(api.request(Method::GET, "/metrics")).await;
+            metrics.body.as_str().unwrap().contains(&line)
+        };
+        timeout(Duration::from_secs(60), async {
+            while !is_measured().await {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await
+        .expect(&line);
     }
     service.stop().await;
 }

@@ -41,7 +41,7 @@ async fn listen_for(protocol: Protocol, patience: Patience, most: usize) -> List
 }
 
 fn patience(head: Duration, write: Duration, drain: Duration) -> Patience {
-    Patience { greeting: LONG, head, write, leftover: QUICK, drain, age: LONG }
+    Patience { greeting: LONG, head, write, leftover: LONG, drain, age: LONG }
 }
 
 async fn ask(address: SocketAddr, text: &str) -> TcpStream {
@@ -101,6 +101,8 @@ async fn a_body_that_nobody_reads_is_taken_for_a_while_and_its_client_reads_the_
     whole.write_all(GET.as_bytes()).await.unwrap();
     assert_eq!(rest(whole).await.matches("HTTP/1.1 200").count(), 2);
     // What does not come is not waited for, nor is what does not end.
+    let brief = Patience { leftover: QUICK, ..patience(LONG, LONG, LONG) };
+    let listening = listen(brief, 10).await;
     assert!(rest(ask(listening.address, head).await).await.starts_with("HTTP/1.1 200"));
     let endless = "GET / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
     let mut endless = ask(listening.address, endless).await;

@@ -104,11 +104,13 @@ async fn serving(state: &HttpState) -> ServingStatus {
 /// What it is once that is no longer `last`; none when the service ends.
 async fn change(state: &HttpState, last: Option<ServingStatus>) -> Option<ServingStatus> {
     loop {
+        // Looked at first: what ends meanwhile is still to be told.
+        let ends = state.shutdown.is_cancelled();
         let now = serving(state).await;
         if last != Some(now) {
             return Some(now);
         }
-        if state.shutdown.is_cancelled() {
+        if ends {
             return None;
         }
         state.shutdown.run_until_cancelled(tokio::time::sleep(LOOK)).await;
