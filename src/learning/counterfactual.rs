@@ -18,7 +18,7 @@ use super::train::{self, Material};
 use super::{Event, LearningError, Lesson, Watch, begin};
 
 /// One of its steps for so many of the update's, which are of twice as many samples: about an eighth
-/// of the update's time.
+/// of the update's time;
 const SHARE: usize = 4;
 /// How much of the update is done meanwhile.
 const PROGRESS: f32 = 0.9;
@@ -40,7 +40,7 @@ pub(super) fn fine_tune(
     watch: &mut Watch<'_>,
 ) -> Result<Option<Naive>, LearningError> {
     let settings = &lesson.settings.learning;
-    let n_steps = training.steps / SHARE;
+    let n_steps = (training.steps / SHARE).max(FEWEST_STEPS.min(training.steps / 3));
     let is_wanted = settings.counterfactual && training.strategy != Strategy::Naive && n_steps > 0;
     if !is_wanted || !lesson.parent.is_some_and(LearnerState::has_trained) {
         return Ok(None);
