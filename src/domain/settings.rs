@@ -124,7 +124,7 @@ pub struct LearningSettings {
     /// twentieth of an update's time.
     pub compensation: bool,
     /// Whether the report tells what plain fine-tuning would have come to on the same held-out
-    /// samples. Takes about an eighth of an update.
+    /// samples. Takes about an eighth of an update, of a short one up to a sixth.
     pub counterfactual: bool,
     /// How many of the first hidden layers stay as the first version has them, as where a model begins
     /// with weights that know more than its samples tell. A stage of convolutions is one; of `moe`,

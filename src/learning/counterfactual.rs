@@ -20,6 +20,8 @@ use super::{Event, LearningError, Lesson, Watch, begin};
 /// One of its steps for so many of the update's, which are of twice as many samples: about an eighth
 /// of the update's time;
 const SHARE: usize = 4;
+/// but as many as this, up to a third of the update's: what is forgotten is forgotten step by step.
+const FEWEST_STEPS: usize = 125;
 /// How much of the update is done meanwhile.
 const PROGRESS: f32 = 0.9;
 
