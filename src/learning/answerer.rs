@@ -18,7 +18,7 @@ pub(super) enum Answerer {
     /// One after another, behind what reads texts or images.
     Layers(Option<Front<'static>>, Vec<Layer>),
     /// A mixture of experts, whose gate leads each row another way.
-    Mixture(Network<'static>),
+    Mixture(Box<Network<'static>>),
 }
 
 /// A dense layer.
@@ -45,7 +45,8 @@ impl Answerer {
     /// One of `layers`, which hang together as `shape` says; a mixture computes on `device`.
     pub(super) fn new(shape: &Shape, layers: &[Dense], device: Device) -> Self {
         if shape.experts.is_some() {
-            return Self::Mixture(Network::new(shape, layers, device).into_owned());
+            let network = Network::new(shape, layers, device).into_owned();
+            return Self::Mixture(Box::new(network));
         }
         let (front, layers) = Front::of(shape, layers);
         Self::Layers(front.map(Front::into_owned), layers.iter().map(Layer::new).collect())

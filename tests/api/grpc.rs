@@ -4,10 +4,13 @@
 mod refusals;
 mod streams;
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Channel;
 
@@ -23,6 +26,7 @@ use self::proto::{
 use super::oip::{pixels, png, teach, teach_all};
 use super::support::{Api, TestService, blobs};
 
+#[expect(clippy::enum_variant_names, reason = "they are called as the protocol calls its fields")]
 mod proto {
     include!(concat!(env!("CARGO_MANIFEST_DIR"), "/proto/inference.rs"));
 }
@@ -68,7 +72,7 @@ fn floats(numbers: &[f32]) -> Vec<u8> {
 }
 
 fn elements(elements: &[&[u8]]) -> Vec<u8> {
-    let element = |element: &&[u8]| [&(element.len() as u32).to_le_bytes()[..], element].concat();
+    let element = |element: &&[u8]| [&(element.len() as u32).to_le_bytes()[..], *element].concat();
     elements.iter().flat_map(element).collect()
 }
 

@@ -9,6 +9,7 @@ mod calls;
 mod contents;
 mod infer;
 mod operations;
+#[expect(clippy::enum_variant_names, reason = "they are called as the protocol calls its fields")]
 mod proto;
 mod refusal;
 mod stream;
