@@ -37,7 +37,8 @@ pub async fn measure() {
         for _ in 0..3 {
             let (a, b) = (speed(&served.address, &ours).await, speed(&theirs, &baseline).await);
             println!("{what}: {a:.0} requests/s; constant handler {b:.0}; ratio {:.2}", a / b);
-            (ratios.push(a / b), speeds.push(a));
+            ratios.push(a / b);
+            speeds.push(a);
         }
         println!("{what} / constant, median: {:.2} ({goal})\n", median(ratios));
         median(speeds)
