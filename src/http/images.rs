@@ -6,7 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{DecodeError, Engine, alphabet};
 
 use super::parse::{Cell, json_cell};
-use super::walk::{self, count_elements, each_element};
+use super::walk::{self, between_commas, count_elements, each_element};
 use crate::domain::Invalid;
 use crate::domain::image;
 use crate::domain::input::{ImageSchema, Inputs};
@@ -148,7 +148,7 @@ fn read_numbers(
         return expect(0, takes, of, place);
     }
     let mut given = 0;
-    for text in inside.split(',') {
+    for text in between_commas(inside) {
         if given == takes {
             return expect(count_elements(json), takes, of, place);
         }

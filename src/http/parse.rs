@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::images::push_image;
-use super::walk::{self, count_elements, each_element, each_member};
+use super::walk::{self, between_commas, count_elements, each_element, each_member};
 use crate::domain::Invalid;
 use crate::domain::input::{
     Category, Feature, FeatureKind, InputSchema, Inputs, MAX_CATEGORY_BYTES,
@@ -129,7 +129,7 @@ impl Row {
         if inside.is_empty() {
             return self.expect_numbers(0);
         }
-        for text in inside.split(',') {
+        for text in between_commas(inside) {
             if self.numbers.len() == self.n_numeric {
                 return self.expect_numbers(count_elements(json));
             }

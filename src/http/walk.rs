@@ -52,6 +52,18 @@ pub(super) fn count_elements(json: &str) -> usize {
     count
 }
 
+/// The pieces of `text` between commas. They are short, so that a comma is found byte by byte before a
+/// search for it has begun.
+pub(super) fn between_commas(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let left = rest?;
+        let comma = left.bytes().position(|byte| byte == b',');
+        rest = comma.map(|comma| &left[comma + 1..]);
+        Some(&left[..comma.unwrap_or(left.len())])
+    })
+}
+
 /// Walks through an object as part of a larger walk.
 pub(super) struct EachMember<F>(pub(super) F);
 

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::ArrayView2;
 
 use crate::domain::input::{InputSchema, Inputs};
 use crate::domain::settings::Strategy;
@@ -19,6 +19,7 @@ use super::feature_map::{self, FeatureMap};
 use super::judges::Judges;
 use super::minibatch::places;
 use super::network::Dense;
+use super::network::packed::{Packed, Rows};
 use super::normalize::Moments;
 use super::patches;
 use super::ridge::Sums;
@@ -164,26 +165,55 @@ impl Analytic {
 #[derive(Debug, Clone)]
 pub(super) struct ClosedForm {
     map: FeatureMap,
-    /// `[features, labels]`.
-    weights: Array2<f32>,
+    n_labels: usize,
+    weights: Weights,
+}
+
+/// `[features, labels]`.
+#[derive(Debug, Clone)]
+enum Weights {
+    /// Row by row: those of texts, most of whose features are 0.
+    Rows(Vec<f32>),
+    /// Those of what has all features.
+    Packed(Packed),
 }
 
 impl ClosedForm {
     /// That of `analytic`.
     pub(super) fn new(analytic: &Analytic, schema: &InputSchema) -> Self {
-        let shape = analytic.sums.targets.dim();
-        let weights = Array2::from_shape_vec(shape, analytic.weights.clone());
-        let weights = weights.expect("as many weights as sums");
-        Self { map: FeatureMap::of(analytic, schema), weights }
+        let map = FeatureMap::of(analytic, schema);
+        let n_labels = analytic.sums.targets.ncols();
+        let weights = match map.is_of_texts() {
+            true => Weights::Rows(analytic.weights.clone()),
+            false => Weights::Packed(Packed::of(&analytic.weights, n_labels)),
+        };
+        Self { map, n_labels, weights }
     }
 
     /// Numbers that it keeps.
     pub(super) fn n_parameters(&self) -> usize {
-        self.map.n_parameters() + self.weights.len()
+        self.map.n_parameters() + self.map.n_features() * self.n_labels
     }
 
     /// Logits of the inputs in `range`, `[range, labels]` row-major.
     pub(super) fn logits(&self, inputs: &Inputs, range: Range<usize>) -> Vec<f32> {
-        self.map.features(inputs, range).dot(&self.weights).into_iter().collect()
+        let mut logits = vec![0.0; range.len() * self.n_labels];
+        let features = self.map.features(inputs, range).into_raw_vec_and_offset().0;
+        match &self.weights {
+            Weights::Packed(weights) => weights.add_product(Rows::Whole(&features), &mut logits),
+            Weights::Rows(weights) => {
+                let rows = features.chunks_exact(self.map.n_features());
+                for (features, logits) in rows.zip(logits.chunks_exact_mut(self.n_labels)) {
+                    let weights = weights.chunks_exact(self.n_labels);
+                    for (feature, weights) in features.iter().zip(weights) {
+                        if *feature != 0.0 {
+                            let sums = logits.iter_mut().zip(weights);
+                            sums.for_each(|(sum, weight)| *sum += feature * weight);
+                        }
+                    }
+                }
+            }
+        }
+        logits
     }
 }

@@ -101,6 +101,11 @@ impl FeatureMap {
         matches!(self.kind, Kind::Buckets)
     }
 
+    /// How many there are, with the constant.
+    pub(super) fn n_features(&self) -> usize {
+        self.width + 1
+    }
+
     /// What 1 is counted as: the value of the last feature, which is constant.
     pub(super) fn one(&self) -> f32 {
         match self.kind {
@@ -116,7 +121,7 @@ impl FeatureMap {
         inputs: &Inputs,
         indices: impl ExactSizeIterator<Item = usize>,
     ) -> Array2<f32> {
-        let shape = (indices.len(), self.width + 1);
+        let shape = (indices.len(), self.n_features());
         let mut all = Vec::with_capacity(shape.0 * shape.1);
         let mut row = Vec::with_capacity(self.featurizer.width());
         for index in indices {
