@@ -76,6 +76,7 @@ fn rate(input: &InputSchema) -> f64 {
         parent_matrix: &vec![],
         history: samples.empty_like(),
         recent: samples.empty_like(),
+        relearns: false,
         experience: samples,
         held_out: vec![],
         seed: 1,

@@ -142,9 +142,11 @@ pub struct GateCheck {
     pub label: Option<String>,
     /// What the setting allows.
     pub limit: f64,
-    /// The figure; null where there was nothing to measure.
+    /// The figure; null where there was nothing to measure. What is taken for a new label falls away from a
+    /// known one only beyond what the new label's own samples are taken for that.
     pub value: Option<f64>,
-    /// How far beyond the limit chance alone may carry the figure.
+    /// How far beyond the limit chance alone may carry the figure, 19 times in 20: Wilson's interval of a
+    /// share, a paired test of a fall (Agresti & Min 2005), and of many labels with Holm's correction.
     pub margin: Option<f64>,
     /// Whether the figure is within limit and margin.
     pub passed: bool,

@@ -33,9 +33,11 @@ pub(super) fn begin(lesson: &Lesson<'_>, given: &Given<'_>, recipe: &Recipe) -> 
         state.learn_categories(&given.history);
         state.count_documents(&given.history);
     }
-    state.normalize(&given.new.good, recipe.follows);
-    state.learn_categories(&given.new.good);
-    state.count_documents(&given.new.good);
+    if !given.was_learnt {
+        state.normalize(&given.new.good, recipe.follows);
+        state.learn_categories(&given.new.good);
+        state.count_documents(&given.new.good);
+    }
     if state.layers.is_empty() {
         state.layers = hidden_layers(&state, &state.shape, &mut stream(lesson.seed, Draw::Layers));
     }

@@ -21,7 +21,7 @@ use super::analytic::Analytic;
 use super::categories::Dictionary;
 use super::drift::Evidence;
 use super::features;
-use super::normalize::Moments;
+use super::moments::Moments;
 use super::patches::Grid;
 use super::predict::TEMPERATURES;
 use super::ridge::Sums;

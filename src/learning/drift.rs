@@ -20,8 +20,8 @@ use super::space::{Points, describe};
 use super::state::LearnerState;
 use super::subset::Subset;
 
-/// What is left of earlier wins after an update.
-const MEMORY: f64 = 0.95;
+/// New samples after which half of earlier wins are left: a stream in small pieces is no other stream.
+const HALF_LIFE: f64 = 6_000.0;
 /// Standard errors that the lead must exceed for meanings to be held to move.
 const BEGINS: f64 = 1.5;
 /// And to still be held to.
@@ -64,10 +64,11 @@ impl Evidence {
         new: &Subset<'a>,
         (recent, history): (&Subset<'a>, &Subset<'a>),
     ) -> Self {
+        let left = 0.5_f64.powf(new.len() as f64 / HALF_LIFE);
         let mut next = Self {
-            recent: MEMORY * self.recent,
-            history: MEMORY * self.history,
-            answered: MEMORY * self.answered,
+            recent: left * self.recent,
+            history: left * self.history,
+            answered: left * self.answered,
             moves: self.moves,
         };
         let (recent, history) = (recent.up_to(MAX_LOOKED_AT), history.up_to(MAX_LOOKED_AT));

@@ -8,7 +8,8 @@
 use crate::domain::input::{InputSchema, Inputs, TextSchema};
 
 use super::categories::Dictionary;
-use super::normalize::{Moments, Scale};
+use super::moments::Moments;
+use super::normalize::Scale;
 use super::rows::{Rows, SparseRows};
 use super::text::{Documents, TextReader};
 

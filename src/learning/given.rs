@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::domain::label::Label;
 use crate::domain::sample::Samples;
+use crate::domain::settings::Strategy;
 
 use super::Lesson;
 use super::clean::{Cleaned, clean, clean_replay};
@@ -21,6 +22,8 @@ pub(super) struct Given<'a> {
     pub(super) recent: Subset<'a>,
     /// Whether meanings move.
     pub(super) drift: Evidence,
+    /// Whether the parent has learnt the new ones before: they are in its statistics already.
+    pub(super) was_learnt: bool,
 }
 
 impl<'a> Given<'a> {
@@ -34,7 +37,8 @@ impl<'a> Given<'a> {
             Some(parent) => parent.drift.follow(lesson, parent, &new.good, (&recent, &history)),
             None => Evidence::default(),
         };
-        Self { new, history, recent, drift }
+        let begins = lesson.parent.is_none() || settings.strategy == Strategy::Retrain;
+        Self { new, history, recent, drift, was_learnt: lesson.relearns && !begins }
     }
 
     /// The old samples that are replayed.
@@ -62,4 +66,59 @@ pub(super) fn pooled(new: &Subset<'_>, old: &Subset<'_>) -> Samples {
     let mut pool = new.to_samples();
     old.indices.iter().for_each(|&index| pool.push_from(old.samples, index));
     pool
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow::Continue;
+
+    use super::*;
+    use crate::domain::input::{InputSchema, Inputs, TabularSchema};
+    use crate::domain::sample::ContentHash;
+    use crate::domain::settings::ModelSettings;
+    use crate::learning::{Device, update};
+
+    #[test]
+    fn what_is_learnt_again_is_not_counted_again() {
+        let input = InputSchema::Tabular(TabularSchema { dim: Some(2), features: None });
+        let mut settings = ModelSettings::new(input);
+        // With sums for the closed form.
+        settings.learning.memory = Some(100);
+        let mut experience = Samples { inputs: Inputs::new(&settings.input), ..Samples::default() };
+        for index in 0..80 {
+            let row = [index as f32 % 2.0, index as f32 * 0.1];
+            experience.inputs.push(&row, &[]);
+            experience.labels.push(Label::parse(["a", "b"][index % 2]).unwrap());
+            experience.weights.push(1.0);
+            experience.hashes.push(ContentHash::of_input(&row, &[]));
+            experience.arrived.push(0);
+        }
+        let mut lesson = Lesson {
+            settings: &settings,
+            device: Device::Flex,
+            parent: None,
+            body: None,
+            parent_digest: None,
+            parent_matrix: &vec![],
+            history: experience.empty_like(),
+            recent: experience.empty_like(),
+            experience,
+            relearns: false,
+            held_out: vec![],
+            seed: 1,
+            most_bytes: u64::MAX,
+            resume: None,
+        };
+        let learn = |lesson: &Lesson<'_>| update(lesson, &mut |_| Continue(())).unwrap();
+        let parent = learn(&lesson).state.unwrap();
+        (lesson.parent, lesson.relearns) = (Some(&parent), true);
+        let again = learn(&lesson).state.unwrap();
+        assert_ne!(again.layers, parent.layers);
+        assert_eq!(again.moments, parent.moments);
+        assert_eq!(again.frequencies, parent.frequencies);
+        assert_eq!(again.analytic.unwrap().sums, parent.analytic.as_ref().unwrap().sums);
+        lesson.relearns = false;
+        let twice = learn(&lesson).state.unwrap();
+        assert_eq!(twice.frequencies, [80.0, 80.0]);
+    }
 }

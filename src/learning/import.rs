@@ -16,8 +16,9 @@ use crate::domain::label::{Label, MAX_LABELS};
 use crate::domain::settings::{ModelSettings, NetworkSettings};
 
 use super::checkpoint::{floats, manifest_of};
+use super::moments::Moments;
 use super::network::Dense;
-use super::normalize::{Moments, Scale, compensate};
+use super::normalize::{Scale, compensate};
 use super::shape::Shape;
 use super::state::LearnerState;
 

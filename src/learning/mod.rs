@@ -32,6 +32,7 @@ mod import;
 mod judges;
 mod loss;
 mod minibatch;
+mod moments;
 mod network;
 pub mod noise;
 mod normalize;
@@ -55,6 +56,7 @@ mod stopping;
 mod subset;
 mod text;
 mod train;
+mod wanted;
 pub mod checkpoint;
 
 use std::collections::BTreeSet;
@@ -80,6 +82,7 @@ pub use predict::{PredictError, Predictor};
 pub use snapshot::Snapshot;
 pub use state::LearnerState;
 pub use text::TextReader;
+pub use wanted::{MIN_REPLAY, Wanted};
 
 words! {
     /// What computes: a setting of the process, not of a model. A checkpoint trained on one device
@@ -89,43 +92,6 @@ words! {
         Flex = "flex",
         /// The older one on ndarray, several times slower to train.
         NdArray = "ndarray",
-    }
-}
-
-/// The fewest old samples that an update replays where there are so many: a step costs the same
-/// whatever it draws from, and a small update must not rest on a handful of old samples.
-pub const MIN_REPLAY: usize = 2_000;
-
-/// Old samples that an update wants beside the new ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Wanted {
-    /// How many from the whole history, the same number of each label.
-    pub history: usize,
-    /// Whether these are exemplars, the same ones each time, or drawn anew.
-    pub exemplars: bool,
-    /// How many of the newest.
-    pub recent: usize,
-}
-
-impl Wanted {
-    /// By an update of `n_new` new samples that goes on from `parent`.
-    pub fn by(settings: &ModelSettings, parent: Option<&LearnerState>, n_new: usize) -> Self {
-        let as_many = n_new.clamp(MIN_REPLAY, select::FULL_BUDGET.max(MIN_REPLAY));
-        let memory = settings.learning.memory.map(|memory| memory as usize);
-        let (history, recent) = match settings.learning.strategy {
-            // Sums that were not kept are made up for once.
-            Strategy::Analytic if parent.is_some_and(|parent| !parent.keeps_sums()) => {
-                (usize::MAX, 0)
-            }
-            Strategy::Naive | Strategy::Ewc | Strategy::Analytic => (0, 0),
-            Strategy::Replay | Strategy::Distill => (as_many, 0),
-            Strategy::Retrain => (usize::MAX, 0),
-            // What is not kept cannot tell whether meanings move either.
-            Strategy::Auto if memory.is_some() => (as_many, 0),
-            Strategy::Auto => (as_many, as_many),
-        };
-        let history = history.min(memory.unwrap_or(usize::MAX));
-        Self { history, exemplars: memory.is_some(), recent }
     }
 }
 
@@ -152,6 +118,8 @@ pub struct Lesson<'a> {
     pub history: Samples,
     /// The newest old samples, as [`Wanted`], in any order.
     pub recent: Samples,
+    /// Whether the experience was learnt before: nothing of it is counted a second time.
+    pub relearns: bool,
     /// Held-out samples, a set an experience in order, which may be empty; the last belongs to
     /// this experience. [`held_out_per_label`] of each label are evaluated on, those with the
     /// lowest content hashes.

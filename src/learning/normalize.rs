@@ -4,8 +4,9 @@
 //! label. When they move, the first layer is changed so that the network's answers to raw inputs
 //! stay as they were; only then does training begin.
 
-use crate::domain::input::{InputSchema, Inputs};
+use crate::domain::input::InputSchema;
 
+use super::moments::Moments;
 use super::network::Dense;
 
 /// Normalised numbers stay within plus and minus this.
@@ -16,81 +17,12 @@ const FLOOR_OF_ONE_KIND: f64 = 0.25;
 /// Features of a plain vector are of one kind where their median deviation is at least this share
 /// of the largest; where it is not, columns of different units were put side by side.
 const ONE_KIND_MEDIAN: f64 = 0.1;
+/// Fewer features than this are no pixels, and each may be all that tells two labels apart.
+const LEAST_OF_ONE_KIND: usize = 64;
 /// Least deviation of any feature, of its own mean: below it there is only rounding in 32 bits.
 const FLOOR_OF_ROUNDING: f64 = 1e-6;
 
-/// Count, mean and sum of squared deviations of each numeric feature; missing numbers are skipped.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Moments {
-    /// Numbers seen.
-    pub(super) count: Vec<f64>,
-    /// Their mean.
-    pub(super) mean: Vec<f64>,
-    /// Sum of their squared distances to the mean.
-    pub(super) m2: Vec<f64>,
-}
-
 impl Moments {
-    /// Of no number yet, for `n_features` features.
-    pub(super) fn none(n_features: usize) -> Self {
-        let zeros = vec![0.0; n_features];
-        Self { count: zeros.clone(), mean: zeros.clone(), m2: zeros }
-    }
-
-    /// Of the inputs at `indices`, whose numbers are those of `n_features` features again and again
-    /// (channels of one pixel after another), in two passes: exact for a feature that never varies.
-    pub(super) fn of(inputs: &Inputs, indices: &[usize], n_features: usize) -> Self {
-        let mut moments = Self::none(n_features);
-        let of_input = |&index: &usize| inputs.numbers(index).chunks_exact(n_features.max(1));
-        let rows = || indices.iter().flat_map(of_input);
-        let mut first = vec![f32::NAN; n_features];
-        for row in rows() {
-            for (j, &number) in row.iter().enumerate().filter(|(_, number)| number.is_finite()) {
-                if first[j].is_nan() {
-                    first[j] = number;
-                }
-                moments.count[j] += 1.0;
-                moments.mean[j] += f64::from(number) - f64::from(first[j]);
-            }
-        }
-        for (j, mean) in moments.mean.iter_mut().enumerate() {
-            let shift = if first[j].is_nan() { 0.0 } else { f64::from(first[j]) };
-            *mean = shift + *mean / moments.count[j].max(1.0);
-        }
-        for row in rows() {
-            for (j, &number) in row.iter().enumerate().filter(|(_, number)| number.is_finite()) {
-                moments.m2[j] += (f64::from(number) - moments.mean[j]).powi(2);
-            }
-        }
-        moments
-    }
-
-    /// Takes in `other`, of further samples (Chan, Golub and LeVeque 1979).
-    pub(super) fn merge(&mut self, other: &Self) {
-        for j in 0..self.count.len() {
-            let (n_a, n_b) = (self.count[j], other.count[j]);
-            if n_b == 0.0 {
-                continue;
-            }
-            let n = n_a + n_b;
-            let delta = other.mean[j] - self.mean[j];
-            self.mean[j] = if n_a == 0.0 { other.mean[j] } else { self.mean[j] + delta * n_b / n };
-            self.m2[j] += other.m2[j] + delta * delta * (n_a * n_b / n);
-            self.count[j] = n;
-        }
-    }
-
-    /// Lets what was seen count no more than what comes next: an exponential average whose half-life
-    /// is one update.
-    pub(super) fn fade(&mut self, next: &Self) {
-        for j in 0..self.count.len() {
-            if self.count[j] > next.count[j] && next.count[j] > 0.0 {
-                self.m2[j] *= next.count[j] / self.count[j];
-                self.count[j] = next.count[j];
-            }
-        }
-    }
-
     /// Mean and deviation to normalise by, the deviation never 0 nor too small to divide by.
     pub(super) fn scale(&self, schema: &InputSchema) -> Scale {
         let raw: Vec<f64> = self
@@ -101,7 +33,8 @@ impl Moments {
             .collect();
         let largest = raw.iter().copied().fold(0.0, f64::max);
         // Named columns have units of their own, so none says anything about another.
-        let shared_floor = match schema.features().is_empty() && are_of_one_kind(&raw, largest) {
+        let may_be_pixels = schema.features().is_empty() && schema.n_numeric() >= LEAST_OF_ONE_KIND;
+        let shared_floor = match may_be_pixels && are_of_one_kind(&raw, largest) {
             true => FLOOR_OF_ONE_KIND * largest,
             false => 0.0,
         };
@@ -195,33 +128,7 @@ pub(super) fn compensate_importance(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::input::TabularSchema;
-
-    fn plain(dim: usize) -> InputSchema {
-        InputSchema::Tabular(TabularSchema { dim: Some(dim), features: None })
-    }
-
-    fn of(rows: &[&[f32]]) -> Moments {
-        let mut inputs = Inputs::with_shape(rows[0].len(), 0);
-        rows.iter().for_each(|row| inputs.push(row, &[]));
-        Moments::of(&inputs, &(0..rows.len()).collect::<Vec<_>>(), rows[0].len())
-    }
-
-    #[test]
-    fn merged_moments_are_those_of_the_whole() {
-        let rows: Vec<[f32; 2]> = (0..100)
-            .map(|i| [1e6 + i as f32, if i % 7 == 0 { f32::NAN } else { (i * i) as f32 }])
-            .collect();
-        let rows: Vec<&[f32]> = rows.iter().map(|row| row.as_slice()).collect();
-        let whole = of(&rows);
-        let mut merged = of(&rows[..13]);
-        merged.merge(&of(&rows[13..]));
-        assert_eq!(merged.count, whole.count);
-        for j in 0..2 {
-            assert!((merged.mean[j] / whole.mean[j] - 1.0).abs() < 1e-12);
-            assert!((merged.m2[j] / whole.m2[j] - 1.0).abs() < 1e-10);
-        }
-    }
+    use crate::learning::moments::tests::{of, plain};
 
     #[test]
     fn scales_are_finite_and_over_zero_whatever_comes() {
@@ -243,11 +150,17 @@ mod tests {
 
     #[test]
     fn the_floor_is_shared_only_by_features_of_one_kind() {
-        let pixels =
-            Moments { count: vec![1.0; 3], mean: vec![0.0; 3], m2: vec![100.0, 64.0, 0.01] };
-        assert_eq!(pixels.scale(&plain(3)).deviation, [10.0, 8.0, 2.5]);
-        let units = Moments { count: vec![1.0; 3], mean: vec![0.0; 3], m2: vec![1e8, 1.0, 1e-4] };
-        assert_eq!(units.scale(&plain(3)).deviation, [1e4, 1.0, 1e-2]);
+        let scale = |m2: [f64; 64]| {
+            let m2 = m2.to_vec();
+            let moments = Moments { count: vec![1.0; 64], mean: vec![0.0; 64], m2 };
+            moments.scale(&plain(64)).deviation
+        };
+        let pixels = scale(std::array::from_fn(|j| [100.0, 64.0, 0.01][j % 3]));
+        assert_eq!(pixels[..3], [10.0, 8.0, 2.5]);
+        let units = scale(std::array::from_fn(|j| [1e8, 1.0, 1e-4][j % 3]));
+        assert_eq!(units[..3], [1e4, 1.0, 1e-2]);
+        let few = Moments { count: vec![1.0; 3], mean: vec![0.0; 3], m2: vec![100.0, 64.0, 0.01] };
+        assert_eq!(few.scale(&plain(3)).deviation, [10.0, 8.0, 0.1]);
     }
 
     #[test]

@@ -5,8 +5,6 @@ use crate::domain::settings::{ModelSettings, Normalize, Strategy};
 
 use super::schedule::Schedule;
 
-/// What the new samples count beside the replayed ones.
-const NEW_SHARE: f32 = 0.5;
 /// λ, what agreement with the parent counts.
 const DISTILLATION: f32 = 1.0;
 /// The same where exemplars are passed over many times.
@@ -32,8 +30,8 @@ pub(super) struct Recipe {
     pub(super) replay: Replay,
     /// Whether old numbers count no more than new ones in the normaliser.
     pub(super) follows: bool,
-    /// What the new samples count where old ones are replayed.
-    pub(super) new_share: f32,
+    /// What the new samples count where old ones are replayed; unset: by how many they are.
+    pub(super) new_share: Option<f32>,
     /// λ; unset: by the schedule.
     distillation: Option<f32>,
     /// Whether the closed form learns beside the network, or alone.
@@ -76,8 +74,7 @@ impl Recipe {
             Strategy::Auto => settings.memory.is_some() || model.input.image().is_some(),
             _ => false,
         };
-        let new_share = settings.new_share.unwrap_or(NEW_SHARE);
-        let distillation = settings.distillation;
+        let (new_share, distillation) = (settings.new_share, settings.distillation);
         Self { strategy, replay, follows, new_share, distillation, keeps_sums, reason }
     }
 
@@ -91,11 +88,12 @@ impl Recipe {
         !matches!(self.strategy, Strategy::Naive | Strategy::Ewc)
     }
 
-    /// λ; 0 where the parent is not to be agreed with.
-    pub(super) fn distillation(&self, schedule: &Schedule) -> f32 {
+    /// λ; 0 where the parent is not to be agreed with. By itself the less, the less the parent is worth to
+    /// be trusted: 0 to 1.
+    pub(super) fn distillation(&self, schedule: &Schedule, trust: f32) -> f32 {
         let fitting = if schedule.many { MANY_PASSES_DISTILLATION } else { DISTILLATION };
         match self.strategy {
-            Strategy::Distill => self.distillation.unwrap_or(fitting),
+            Strategy::Distill => self.distillation.unwrap_or(trust * fitting),
             _ => 0.0,
         }
     }

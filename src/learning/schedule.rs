@@ -15,8 +15,10 @@ const PASSES: usize = 5;
 const LEAST_STEPS: usize = 500;
 /// this many of another later one, which begins with what the parent knows,
 const LEAST_LATER_STEPS: usize = 300;
-/// and where there is something to forget about this many at most.
+/// and where much is known that may be forgotten, about this many at most.
 const MOST_STEPS: usize = 700;
+/// Much is known where the new samples are at most so many times as many as those that were learnt.
+const MUCH: f64 = 2.0;
 /// The most passes over exemplars: they are few, and always the same.
 const EXEMPLAR_PASSES: usize = 30;
 /// The fewest steps beside exemplars.
@@ -24,6 +26,8 @@ const EXEMPLAR_STEPS: usize = 150;
 /// The fewest steps over new samples of known labels, of which there are else no more than as many
 /// passes: more of them learn the newest by heart, which in a stream that drifts costs a point.
 const KNOWN_STEPS: usize = 30;
+/// What new samples count beside the replayed ones.
+const NEW_SHARE: f32 = 0.5;
 /// Peak learning rate where the settings give none,
 pub(super) const RATE: f32 = 1e-3;
 /// and of texts, whose every bucket is read seldom: lower ones do not learn it.
@@ -60,8 +64,8 @@ pub(super) struct Task {
     pub(super) exemplars: bool,
     /// Whether labels come that are not known.
     pub(super) new_labels: bool,
-    /// Whether there is nothing to forget.
-    pub(super) first: bool,
+    /// What the samples weigh that were learnt before; none where there is nothing to forget.
+    pub(super) n_learnt: Option<f64>,
     /// Whether they are texts.
     pub(super) texts: bool,
     /// Whether experts learn them.
@@ -133,18 +137,30 @@ fn peak(texts: bool) -> f32 {
 }
 
 impl Task {
+    /// How much of what is known beforehand is worth keeping, 0 to 1: all of it but where many more samples
+    /// are new than were ever learnt, as after a first version of a handful.
+    pub(super) fn trust(&self) -> f64 {
+        let n_learnt = self.n_learnt.unwrap_or_default();
+        (MUCH * n_learnt / self.n_new as f64).min(1.0)
+    }
+
+    /// What the new samples count beside replayed ones: as much as these. Of known labels a handful counts
+    /// by their number: one sample is not to be learnt by heart at the cost of all others.
+    pub(super) fn new_share(&self) -> f32 {
+        let whole = if self.new_labels { HALF } else { self.n_new.min(HALF) };
+        NEW_SHARE * whole as f32 / HALF as f32
+    }
+
     /// Steps to aim at.
     fn steps(&self) -> usize {
         if self.exemplars {
             return (EXEMPLAR_PASSES * self.n_replayed / HALF).clamp(EXEMPLAR_STEPS, LEAST_STEPS);
         }
+        let anew = (PASSES * self.n_new / HALF).max(LEAST_STEPS);
         let fewest = if self.mixture { LEAST_STEPS } else { LEAST_LATER_STEPS };
-        match self.first {
-            true => (PASSES * self.n_new / HALF).max(LEAST_STEPS),
-            false => {
-                (PASSES * (self.n_new + self.n_replayed) / (2 * HALF)).clamp(fewest, MOST_STEPS)
-            }
-        }
+        let later =
+            (PASSES * (self.n_new + self.n_replayed) / (2 * HALF)).clamp(fewest, MOST_STEPS);
+        later + (anew.saturating_sub(later) as f64 * (1.0 - self.trust())) as usize
     }
 
     /// The most passes over the new samples, where `passes` takes a number of steps.
@@ -166,7 +182,7 @@ mod tests {
             n_replayed,
             exemplars: false,
             new_labels: true,
-            first: false,
+            n_learnt: Some(10_000.0),
             texts: false,
             mixture: false,
         }
@@ -184,8 +200,13 @@ mod tests {
             assert_eq!(steps(task(n_new, n_replayed)), expected, "{n_new}");
         }
         assert_eq!(steps(Task { mixture: true, ..task(1, 2_000) }), 500);
-        let first = |n_new| Task { first: true, ..task(n_new, 0) };
+        let first = |n_new| Task { n_learnt: None, ..task(n_new, 0) };
         assert_eq!((steps(first(100)), steps(first(54_000))), (500, 4_220));
+        // After a first version of 50 samples nearly as many as if there were none.
+        let after = |n_learnt| Task { n_learnt: Some(n_learnt), ..task(54_000, 50) };
+        assert_eq!((steps(after(50.0)), steps(after(13_500.0))), (4_220, 2_532));
+        assert_eq!((steps(after(27_000.0)), steps(after(1e6))), (844, 844));
+        assert!(after(50.0).trust() < 0.01 && after(27_000.0).trust() == 1.0);
         let settings = LearningSettings { epochs: Some(3), ..LearningSettings::default() };
         assert_eq!(Schedule::of(&settings, task(640, 640)).steps(), 30);
     }
@@ -199,6 +220,13 @@ mod tests {
                 "{n_new}"
             );
         }
+    }
+
+    #[test]
+    fn a_handful_of_known_labels_counts_by_its_number() {
+        let known = |n_new| Task { new_labels: false, ..task(n_new, 2_000) }.new_share();
+        assert_eq!((known(1), known(32), known(64), known(5_000)), (0.5 / 64.0, 0.25, 0.5, 0.5));
+        assert_eq!(task(1, 2_000).new_share(), 0.5);
     }
 
     #[test]

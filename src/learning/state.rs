@@ -14,8 +14,9 @@ use super::features::Featurizer;
 use super::given::Given;
 use super::judges::Judges;
 use super::minibatch::places;
+use super::moments::{LEAST_REMEMBERED, Moments};
 use super::network::Dense;
-use super::normalize::{Moments, compensate, compensate_importance};
+use super::normalize::{compensate, compensate_importance};
 use super::recipe::Recipe;
 use super::seed::{Draw, stream};
 use super::shape::{Shape, insert_expert};
@@ -207,10 +208,18 @@ impl LearnerState {
         layers
     }
 
+    /// What the samples weigh that were learnt so far.
+    pub(super) fn n_learnt(&self) -> f64 {
+        self.frequencies.iter().sum()
+    }
+
     /// Takes in how often labels come; where the recipe follows the newest, those before count no
     /// more than they do.
     pub(super) fn count(&mut self, given: &Given<'_>, recipe: &Recipe) {
         self.levelled = recipe.levels();
+        if given.was_learnt {
+            return;
+        }
         let samples = &given.new.good;
         let mut new = vec![0.0; self.labels.len()];
         let places = places(self);
@@ -220,7 +229,9 @@ impl LearnerState {
             }
         }
         let (before, now) = (self.frequencies.iter().sum::<f64>(), new.iter().sum::<f64>());
-        let fading = if recipe.follows && before > now { now / before } else { 1.0 };
+        // A few samples more do not turn over how often labels come.
+        let most = now.max(LEAST_REMEMBERED);
+        let fading = if recipe.follows && before > most { most / before } else { 1.0 };
         let frequencies = self.frequencies.iter_mut().zip(new);
         frequencies.for_each(|(frequency, new)| *frequency = *frequency * fading + new);
     }
@@ -240,6 +251,7 @@ impl LearnerState {
             consolidate::accumulate(self.importance.take(), new)
         });
         self.analytic = recipe.keeps_sums.then(|| match self.analytic.take() {
+            Some(learner) if given.was_learnt => learner,
             Some(learner) => learner.learnt(self, &[new], judges),
             None => {
                 self.answered_by = AnsweredBy::Both;
@@ -296,7 +308,7 @@ impl LearnerState {
     pub(super) fn normalize(&mut self, samples: &Subset<'_>, follows: bool) {
         let before = self.moments.scale(&self.input);
         let inputs = &samples.samples.inputs;
-        let new = Moments::of(inputs, &samples.indices, self.input.n_scales());
+        let new = self.moments.of_next(inputs, &samples.indices);
         if follows {
             self.moments.fade(&new);
         }

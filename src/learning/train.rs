@@ -39,6 +39,8 @@ pub(super) struct Material<'a> {
     pub(super) distillation: f32,
     /// Weights to hold on to.
     anchor: Option<Anchor>,
+    /// What the new samples count where old ones are replayed.
+    new_share: f32,
     /// How many of the first layers stay as they are.
     n_frozen: usize,
     recipe: &'a Recipe,
@@ -63,19 +65,21 @@ impl<'a> Material<'a> {
             n_replayed: replay.len(),
             exemplars: settings.memory.is_some() && !replay.is_empty(),
             new_labels,
-            first: teacher.is_none(),
+            n_learnt: teacher.map(LearnerState::n_learnt),
             texts: lesson.settings.input.is_text(),
             mixture: state.shape.experts.is_some(),
         };
         let schedule = Schedule::of(settings, task);
-        let distillation = if teacher.is_some() { recipe.distillation(&schedule) } else { 0.0 };
+        let trust = task.trust() as f32;
+        let distillation = teacher.map_or(0.0, |_| recipe.distillation(&schedule, trust));
+        let new_share = recipe.new_share.unwrap_or_else(|| task.new_share());
         let anchor = match (&state.importance, recipe.strategy) {
             (Some(importance), Strategy::Ewc) => Some(Anchor::new(&state.layers, importance)),
             _ => None,
         };
         // What the first version has learnt stays; that learns all of it, but what it began with.
         let n_frozen = teacher.or(lesson.body).map_or(0, |_| n_frozen(lesson, state));
-        Self { new, replay, teacher, distillation, anchor, n_frozen, recipe, schedule }
+        Self { new, replay, teacher, distillation, anchor, new_share, n_frozen, recipe, schedule }
     }
 
     /// Only samples to be trained on, by a schedule that is given; so many of the first layers stay.
@@ -85,8 +89,8 @@ impl<'a> Material<'a> {
         schedule: Schedule,
         n_frozen: usize,
     ) -> Self {
-        let (teacher, distillation, anchor) = (None, 0.0, None);
-        Self { new, replay, teacher, distillation, anchor, n_frozen, recipe, schedule }
+        let (teacher, distillation, anchor, new_share) = (None, 0.0, None, 1.0);
+        Self { new, replay, teacher, distillation, anchor, new_share, n_frozen, recipe, schedule }
     }
 
     /// How long to train and how fast, at the first attempt or the second.
@@ -101,7 +105,7 @@ impl<'a> Material<'a> {
 
     /// What the new samples count.
     pub(super) fn new_share(&self) -> f32 {
-        if self.replay.is_empty() { 1.0 } else { self.recipe.new_share }
+        if self.replay.is_empty() { 1.0 } else { self.new_share }
     }
 }
 
@@ -353,6 +357,7 @@ mod tests {
             parent_matrix: &vec![],
             history: experience.empty_like(),
             recent: experience.empty_like(),
+            relearns: false,
             experience,
             held_out: vec![],
             seed: 1,

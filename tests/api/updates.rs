@@ -222,3 +222,23 @@ async fn what_is_kept_of_the_history_is_shared_by_the_labels_that_it_has() {
     }
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rare_labels_cannot_fill_of_the_replay_the_others_do() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    let model = json!({"name": "m", "input": {"kind": "tabular", "dim": 8},
+        "schedule": {"paused": true}});
+    api.post("/v1/models", model).await.expect(201);
+    let rare: Vec<String> = (0..20).map(|n| format!("rare {n}")).collect();
+    let rare: Vec<&str> = rare.iter().map(String::as_str).collect();
+    api.send_samples("m", &blobs(&["often"], 400, 8, 1)).await;
+    api.send_samples("m", &blobs(&rare, 3, 8, 2)).await;
+    api.update("m").await;
+    api.send_samples("m", &blobs(&["often"], 40, 8, 3)).await;
+    let update = api.update("m").await;
+    // An even share would be 96 of each.
+    let replayed = update["report"]["samples"]["replayed"].as_u64().unwrap();
+    assert!(replayed > 300, "{replayed}");
+    service.stop().await;
+}

@@ -84,6 +84,44 @@ fn constant_inputs_and_huge_values_learn_without_harm() {
 }
 
 #[test]
+fn one_huge_number_among_others_harms_none_of_them() {
+    let mut life = Life::new(plain(4, &[16]));
+    life.learn(&blobs(&["a", "b", "c"], 150, 4, 1));
+    for (n, seed) in [(40, 2), (3, 3)] {
+        let mut next = blobs(&["a", "b", "c"], n, 4, seed);
+        let huge = next.inputs.clone();
+        next.inputs.clear();
+        for index in 0..huge.len() {
+            let mut row = huge.numbers(index).to_vec();
+            if index == 1 {
+                row[2] = 1e30;
+            }
+            next.inputs.push(&row, &[]);
+        }
+        let learnt = life.learn(&next);
+        assert!(learnt.report.gate.unwrap().passed);
+        let accuracy = life.accuracy(&blobs(&["a", "b", "c"], 100, 4, 4));
+        assert!(accuracy > 0.95, "{n}: {accuracy}");
+    }
+}
+
+#[test]
+fn a_first_version_of_a_handful_does_not_hold_back_what_follows() {
+    let given = shuffled(&given(), 3);
+    let after = |n_first: usize| {
+        let mut life = Life::new(plain(64, &[64]));
+        if n_first > 0 {
+            life.learn(&filter(&given, |index| index < n_first));
+        }
+        life.learn(&filter(&given, |index| index >= n_first));
+        life.accuracy(&never_given())
+    };
+    let (begun, at_once) = (after(20), after(0));
+    println!("{begun:.3} after a version of 20 digits, {at_once:.3} without");
+    assert!(begun > at_once - 0.015, "{begun} {at_once}");
+}
+
+#[test]
 fn a_feature_constant_so_far_may_start_to_vary() {
     let mut life = Life::new(plain(2, &[32]));
     let rows = |labels: [&str; 2], second: fn(usize) -> f32, n: usize| {

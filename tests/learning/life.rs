@@ -146,6 +146,7 @@ impl Life {
             experience: filter(samples, |index| !is_held_out(index)),
             history: self.draw(wanted.history),
             recent: self.newest(wanted.recent),
+            relearns: false,
             held_out,
             seed: 7,
             most_bytes: u64::MAX,

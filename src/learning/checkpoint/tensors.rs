@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{CheckpointError, inconsistent};
+use crate::learning::moments::Moments;
 use crate::learning::network::Dense;
-use crate::learning::normalize::Moments;
 
 /// The metadata entry that holds the manifest.
 const MANIFEST: &str = "manifest";

@@ -45,6 +45,8 @@ pub(super) struct Sets {
     history: Samples,
     recent: Samples,
     held_out: Vec<Samples>,
+    /// Whether the experience was drawn from the history.
+    relearns: bool,
 }
 
 /// The live version: what the update trains from.
@@ -56,6 +58,8 @@ pub(super) struct Parent {
     matrix: AccuracyMatrix,
 }
 
+/// Times its even share that a label may have of what is drawn from the history.
+const OVERDRAW: usize = 8;
 /// The share of an update's memory that new inputs may take; the rest waits for the next update.
 const EXPERIENCE_SHARE: u64 = 16;
 
@@ -105,20 +109,24 @@ impl Material {
             _ => n_labels,
         };
         let per_label = most.div_ceil(n_sharing.max(1));
-        let drawn = samples::draw(&mut db, id, per_label as i64, from).await?;
+        let n_known = state.map_or(n_sharing, |state| state.labels().len());
+        let most = most.min(per_label * n_known);
+        // What rare labels cannot fill is shared by the others.
+        let drawn = samples::draw(&mut db, id, (OVERDRAW * per_label) as i64, from).await?;
         let drawn = history::evenly(drawn, most);
-        let history = samples::load(&mut db, drawn.clone(), &labels, empty.clone()).await?;
+        let mut history = samples::load(&mut db, drawn.clone(), &labels, empty.clone()).await?;
         let newest = samples::newest(&mut db, id, wanted.recent as i64).await?;
         let recent = samples::load(&mut db, newest.clone(), &labels, empty.clone()).await?;
-        let experience = match new.is_empty() && forced {
-            true => history.clone(),
+        let relearns = new.is_empty() && forced;
+        let experience = match relearns {
+            true => std::mem::replace(&mut history, empty.clone()),
             false => samples::load(&mut db, new, &labels, empty.clone()).await?,
         };
 
         let mut held_out =
             held_out::of_experiences(&mut db, &model, &experiences, (&labels, n_labels)).await?;
         held_out.push(samples::load(&mut db, own_held_out, &labels, empty).await?);
-        let sets = Sets { experience, history, recent, held_out };
+        let sets = Sets { experience, history, recent, held_out, relearns };
         let drawn = [drawn, newest].concat();
         Ok((Self { model, parent, body, pending, drawn, seed, snapshot: None }, sets))
     }
@@ -136,6 +144,7 @@ impl Material {
             experience: sets.experience,
             history: sets.history,
             recent: sets.recent,
+            relearns: sets.relearns,
             held_out: sets.held_out,
             seed: self.seed,
             most_bytes: context.update_bytes,
