@@ -195,6 +195,14 @@ impl ClosedForm {
         self.map.n_parameters() + self.map.n_features() * self.n_labels
     }
 
+    /// Multiply-adds, about, that `n` inputs take, which fall into `n_buckets` in all where they are texts.
+    pub(super) fn work(&self, n: usize, n_buckets: usize) -> usize {
+        match self.weights {
+            Weights::Rows(_) => (n + n_buckets) * self.n_labels,
+            Weights::Packed(_) => n * (self.map.work() + self.map.n_features() * self.n_labels),
+        }
+    }
+
     /// Logits of the inputs in `range`, `[range, labels]` row-major.
     pub(super) fn logits(&self, inputs: &Inputs, range: Range<usize>) -> Vec<f32> {
         let mut logits = vec![0.0; range.len() * self.n_labels];

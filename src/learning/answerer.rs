@@ -7,7 +7,7 @@ use super::front::Front;
 use super::network::packed::{self, Packed};
 use super::network::{Dense, Network, numbers};
 use super::rows::Rows;
-use super::shape::Shape;
+use super::shape::{Experts, Shape};
 
 /// Rows that one thread computes.
 const AT_ONCE: usize = 64;
@@ -18,7 +18,12 @@ pub(super) enum Answerer {
     /// One after another, behind what reads texts or images.
     Layers(Option<Front<'static>>, Vec<Layer>),
     /// A mixture of experts, whose gate leads each row another way.
-    Mixture(Box<Network<'static>>),
+    Mixture {
+        /// Computes all of it.
+        network: Box<Network<'static>>,
+        /// Multiply-adds of a row.
+        work: usize,
+    },
 }
 
 /// A dense layer.
@@ -33,6 +38,11 @@ impl Layer {
         Self { weight: Packed::of(&layer.weight, layer.n_out), bias: layer.bias.clone() }
     }
 
+    /// Multiply-adds of a row.
+    fn work(&self) -> usize {
+        self.weight.n_in() * self.bias.len()
+    }
+
     /// What it makes of `rows`, `[n, inputs]` row-major: `[n, outputs]`.
     fn through(&self, rows: &[f32]) -> Vec<f32> {
         let mut outputs = self.bias.repeat(rows.len() / self.weight.n_in());
@@ -44,18 +54,29 @@ impl Layer {
 impl Answerer {
     /// One of `layers`, which hang together as `shape` says; a mixture computes on `device`.
     pub(super) fn new(shape: &Shape, layers: &[Dense], device: Device) -> Self {
-        if shape.experts.is_some() {
+        if let Some(experts) = shape.experts {
             let network = Network::new(shape, layers, device).into_owned();
-            return Self::Mixture(Box::new(network));
+            return Self::Mixture { network: Box::new(network), work: of_mixture(experts, layers) };
         }
         let (front, layers) = Front::of(shape, layers);
         Self::Layers(front.map(Front::into_owned), layers.iter().map(Layer::new).collect())
     }
 
+    /// Multiply-adds, about, that `n` rows take, which read `n_buckets` in all where they are of texts.
+    pub(super) fn work(&self, n: usize, n_buckets: usize) -> usize {
+        match self {
+            Self::Mixture { work, .. } => n * work,
+            Self::Layers(front, layers) => {
+                let of_front = front.as_ref().map_or(0, |front| front.work(n, n_buckets));
+                of_front + n * layers.iter().map(Layer::work).sum::<usize>()
+            }
+        }
+    }
+
     /// What it says of `rows` before the softmax, `[n, labels]` row-major.
     pub(super) fn logits(&self, rows: Rows) -> Vec<f32> {
         match (self, rows) {
-            (Self::Mixture(network), rows) => numbers(network.forward(rows).logits),
+            (Self::Mixture { network, .. }, rows) => numbers(network.forward(rows).logits),
             (Self::Layers(Some(front), layers), rows) => {
                 let (mut hidden, _) = front.forward(rows, false);
                 rectify(&mut hidden);
@@ -68,6 +89,15 @@ impl Answerer {
             _ => unreachable!("rows are of the shape's kind"),
         }
     }
+}
+
+/// Multiply-adds of a row in a mixture of `layers`: the gate's, those of the experts that it leads to, and
+/// the head's.
+fn of_mixture(experts: Experts, layers: &[Dense]) -> usize {
+    let work = |layer: &Dense| layer.n_in * layer.n_out;
+    let all: usize = layers.iter().map(work).sum();
+    let ends = layers.first().map_or(0, work) + layers.last().map_or(0, work);
+    ends + (all - ends) / experts.n * experts.top_k
 }
 
 /// What `layers` make of rows of `width` numbers; many are shared among threads.
@@ -100,7 +130,6 @@ mod tests {
     use super::*;
     use crate::learning::rows::SparseRows;
     use crate::learning::seed::{Draw, stream};
-    use crate::learning::shape::Experts;
     use crate::learning::stages::Stages;
 
     #[test]

@@ -155,6 +155,15 @@ impl FeatureMap {
         Array2::from_shape_vec(shape, all).expect("a row an input")
     }
 
+    /// Multiply-adds of an input, but for what reading a text takes.
+    pub(super) fn work(&self) -> usize {
+        match &self.kind {
+            Kind::Random { reads, .. } => reads.len(),
+            Kind::Buckets => 0,
+            Kind::Patches(grid, _) => grid.work(),
+        }
+    }
+
     /// Numbers that it keeps.
     pub(super) fn n_parameters(&self) -> usize {
         match &self.kind {

@@ -12,6 +12,10 @@ use super::normalize::{Moments, Scale};
 use super::rows::{Rows, SparseRows};
 use super::text::{Documents, TextReader};
 
+/// Buckets that a byte of a text falls into, about: of each character three parts of words, and now and
+/// then a word and a pair of words.
+const BUCKETS_OF_A_BYTE: usize = 4;
+
 /// Turns raw inputs into rows for the network.
 #[derive(Debug, Clone)]
 pub(super) struct Featurizer {
@@ -60,6 +64,12 @@ impl Featurizer {
         inputs.n_numeric() == self.n_numeric
             && inputs.n_categorical()
                 == self.dictionaries.len() + usize::from(self.reader.is_some())
+    }
+
+    /// Buckets that `inputs` fall into, about and in all; none where it reads no texts.
+    pub(super) fn n_buckets(&self, inputs: &Inputs) -> usize {
+        let texts = self.reader.as_ref().map_or(&[][..], |_| inputs.all_categories());
+        texts.iter().flatten().map(|text| BUCKETS_OF_A_BYTE * text.len()).sum()
     }
 
     /// No rows yet.

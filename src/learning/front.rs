@@ -53,6 +53,14 @@ impl<'a> Front<'a> {
         }
     }
 
+    /// Multiply-adds, about, that `n` rows take, which read `n_buckets` in all where they are of texts.
+    pub(super) fn work(&self, n: usize, n_buckets: usize) -> usize {
+        match self {
+            Self::Embedding(layer) => n_buckets * layer.n_out,
+            Self::Stages(stages, _) => n * stages.work(),
+        }
+    }
+
     /// What it makes of `rows`, `[n, n_outputs]` row-major, before a ReLU; and what they leave behind,
     /// whole where it is `kept`.
     pub(super) fn forward(&self, rows: Rows, kept: bool) -> (Vec<f32>, Trace) {

@@ -91,6 +91,11 @@ impl Grid {
         self.n_fields.0 * self.n_fields.1 * self.n_directions()
     }
 
+    /// Multiply-adds of an image.
+    pub(super) fn work(&self) -> usize {
+        self.n_patches.0 * self.n_patches.1 * self.n_read() * self.n_directions()
+    }
+
     /// The patches of a normalised image, row by row, each without its brightness and contrast,
     /// `[patches, n_read]` row-major.
     fn patches(&self, image: &[f32]) -> Vec<f32> {

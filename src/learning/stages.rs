@@ -72,6 +72,12 @@ impl Stages {
         self.maps().last().map_or(0, Map::n_numbers)
     }
 
+    /// Multiply-adds of an image's convolutions.
+    pub(super) fn work(&self) -> usize {
+        let stage = |(map, &n_out): (Map, &usize)| map.n_pixels() * map.n_read() * n_out;
+        self.maps().zip(&self.channels).map(stage).sum()
+    }
+
     /// Channels of what stage `index` reads; of what the last one says, for one more.
     pub(super) fn depth_at(&self, index: usize) -> usize {
         index.checked_sub(1).map_or(self.depth, |before| self.channels[before])
