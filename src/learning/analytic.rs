@@ -126,9 +126,11 @@ impl Analytic {
             let mean = self.sums.gram.diag().mean().unwrap_or_default();
             (self.sums.solve(self.ridge * mean.max(f64::MIN_POSITIVE)), SHARPNESS)
         };
-        if let Some(weights) = weights {
-            self.weights = weights.iter().map(|&weight| weight as f32 * sharpness).collect();
-        }
+        // Where there is no solution, nothing is said of any label: weights of before may be of fewer.
+        self.weights = match weights {
+            Some(weights) => weights.iter().map(|&weight| weight as f32 * sharpness).collect(),
+            None => vec![0.0; self.sums.targets.len()],
+        };
     }
 
     /// Solves with the ridge that suits so many samples, or where they are few with that which answers

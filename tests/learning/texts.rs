@@ -11,7 +11,9 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use crate::life::{Life, by_label, bytes_of, learnt_without_judges, plain, push, with_strategy};
+use crate::life::{
+    Life, answers, by_label, bytes_of, learnt_without_judges, plain, push, with_strategy,
+};
 
 /// Six topics, of whose words each half is another's too.
 const TOPICS: [&str; 6] = ["sport", "money", "space", "cooking", "music", "travel"];
@@ -114,6 +116,29 @@ fn the_closed_form_of_texts_knows_no_order_and_forgets_what_is_taken_out() {
     let without = learnt(&[&one, &two]);
     assert!(is_near(&all.without(&more), &without));
     assert!(!is_near(&all, &without), "it had learnt it");
+}
+
+#[test]
+fn a_text_of_each_label_or_one_alone_is_enough_for_the_closed_form() {
+    let settings = reader(Strategy::Analytic);
+    let (two, more) = (texts(&[0, 1], 1, 1), texts(&[2, 3], 1, 2));
+    let one = two.select(&[0]);
+    for first in [&one, &two] {
+        let state = learnt_without_judges(&settings, &[first]);
+        let stored = checkpoint::decode(&checkpoint::encode(&state)).unwrap();
+        assert_eq!(answers(&Predictor::new(&stored, Device::Flex), &first.inputs), first.labels);
+        // Labels that come later make the solution wider.
+        let state = learnt_without_judges(&settings, &[first, &more]);
+        let stored = checkpoint::decode(&checkpoint::encode(&state)).unwrap();
+        let mut all = (*first).clone();
+        (0..more.len()).for_each(|index| all.push_from(&more, index));
+        assert_eq!(answers(&Predictor::new(&stored, Device::Flex), &all.inputs), all.labels);
+    }
+    // Nor does it matter whether anything is left.
+    let state = learnt_without_judges(&settings, &[&two]).without(&two);
+    let stored = checkpoint::decode(&checkpoint::encode(&state)).unwrap();
+    let said = Predictor::new(&stored, Device::Flex).predict(&two.inputs).unwrap();
+    assert_eq!(said, [0.5; 4]);
 }
 
 #[test]
