@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::domain::Invalid;
 use crate::domain::input::{ImageSchema, InputSchema};
 use crate::domain::label::{Label, MAX_LABELS};
-use crate::domain::settings::{ModelSettings, NetworkSettings};
+use crate::domain::settings::{ModelSettings, NetworkSettings, Strategy};
 
 use super::checkpoint::{floats, manifest_of};
 use super::network::Dense;
@@ -55,6 +55,11 @@ pub fn import(file: &[u8], settings: &ModelSettings) -> Result<LearnerState, Inv
     if !is_offered || schema.n_categories() > 0 {
         let detail = "weights can be imported into a network of kind mlp or cnn that reads numbers or \
                       images, without categories";
+        return Err(Invalid::new(detail));
+    }
+    if settings.learning.strategy == Strategy::Analytic {
+        let detail = "a model whose learning.strategy is analytic answers by sums of its samples, which \
+                      weights do not hold: the first update would lose what is imported";
         return Err(Invalid::new(detail));
     }
     let manifest: Manifest = manifest_of(file).map_err(|error| {
