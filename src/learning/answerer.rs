@@ -1,16 +1,11 @@
 //! A network that only answers. What it says is what [`Network`] says, to rounding.
 
-use rayon::prelude::*;
-
 use super::Device;
 use super::front::Front;
 use super::network::packed::{self, Packed};
 use super::network::{Dense, Network, numbers};
 use super::rows::Rows;
 use super::shape::{Experts, Shape};
-
-/// Rows that one thread computes.
-const AT_ONCE: usize = 64;
 
 /// Layers made ready to answer.
 #[derive(Debug)]
@@ -80,12 +75,9 @@ impl Answerer {
             (Self::Layers(Some(front), layers), rows) => {
                 let (mut hidden, _) = front.forward(rows, false);
                 rectify(&mut hidden);
-                through(layers, hidden, front.n_outputs())
+                through(layers, hidden)
             }
-            (Self::Layers(None, layers), Rows::Full(rows)) => {
-                let width = layers[0].weight.n_in();
-                through(layers, rows, width)
-            }
+            (Self::Layers(None, layers), Rows::Full(rows)) => through(layers, rows),
             _ => unreachable!("rows are of the shape's kind"),
         }
     }
@@ -100,23 +92,14 @@ fn of_mixture(experts: Experts, layers: &[Dense]) -> usize {
     ends + (all - ends) / experts.n * experts.top_k
 }
 
-/// What `layers` make of rows of `width` numbers; many are shared among threads.
-fn through(layers: &[Layer], rows: Vec<f32>, width: usize) -> Vec<f32> {
+/// What `layers` make of `rows`, one after another.
+fn through(layers: &[Layer], mut rows: Vec<f32>) -> Vec<f32> {
     let (head, body) = layers.split_last().expect("a network has a head");
-    let one_after_another = |rows: &[f32]| {
-        let mut hidden: Option<Vec<f32>> = None;
-        for layer in body {
-            let mut next = layer.through(hidden.as_deref().unwrap_or(rows));
-            rectify(&mut next);
-            hidden = Some(next);
-        }
-        head.through(hidden.as_deref().unwrap_or(rows))
-    };
-    if rows.len() <= AT_ONCE * width {
-        return one_after_another(&rows);
+    for layer in body {
+        rows = layer.through(&rows);
+        rectify(&mut rows);
     }
-    let parts: Vec<Vec<f32>> = rows.par_chunks(AT_ONCE * width).map(one_after_another).collect();
-    parts.concat()
+    head.through(&rows)
 }
 
 fn rectify(numbers: &mut [f32]) {

@@ -98,18 +98,51 @@ impl Featurizer {
     pub(super) fn append(&self, inputs: &Inputs, index: usize, rows: &mut Rows) {
         match rows {
             Rows::Full(numbers) => self.append_full(inputs, index, numbers),
-            Rows::Sparse(rows) => rows.push(self.buckets(inputs, index).into_iter()),
+            Rows::Sparse(rows) => rows.push_by(|entries| {
+                let start = entries.len();
+                self.append_buckets(inputs, index, entries);
+                self.weigh_buckets(&mut entries[start..]);
+            }),
         }
     }
 
-    /// The buckets of text `index`, and what each counts.
-    pub(super) fn buckets(&self, inputs: &Inputs, index: usize) -> Vec<(u32, f32)> {
-        let read = |reader: &TextReader| reader.buckets_of(inputs, index);
-        let mut buckets = self.reader.as_ref().map_or_else(Vec::new, read);
-        if let Some(weights) = &self.weights {
-            buckets.iter_mut().for_each(|(bucket, value)| *value *= weights[*bucket as usize]);
+    /// Rows of the texts at `indices` before buckets are weighed by how rare they are; none where it reads
+    /// no texts.
+    pub(super) fn texts(
+        &self,
+        inputs: &Inputs,
+        indices: impl ExactSizeIterator<Item = usize>,
+    ) -> Option<SparseRows> {
+        let reader = self.reader.as_ref()?;
+        let mut rows = SparseRows::default();
+        for index in indices {
+            rows.push_by(|entries| reader.append_of(inputs, index, entries));
         }
-        buckets
+        Some(rows)
+    }
+
+    /// These rows as the network reads them.
+    pub(super) fn weighed(&self, mut texts: SparseRows) -> Rows {
+        self.weigh_buckets(texts.entries_mut());
+        Rows::Sparse(texts)
+    }
+
+    /// Appends the buckets of text `index`, and what each counts by itself.
+    pub(super) fn append_buckets(
+        &self,
+        inputs: &Inputs,
+        index: usize,
+        entries: &mut Vec<(u32, f32)>,
+    ) {
+        if let Some(reader) = &self.reader {
+            reader.append_of(inputs, index, entries);
+        }
+    }
+
+    fn weigh_buckets(&self, entries: &mut [(u32, f32)]) {
+        if let Some(weights) = &self.weights {
+            entries.iter_mut().for_each(|(bucket, value)| *value *= weights[*bucket as usize]);
+        }
     }
 
     /// Makes `row` the row of input `index`, which is no text.

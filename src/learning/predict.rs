@@ -2,6 +2,8 @@
 
 use std::ops::{Range, RangeInclusive};
 
+use rayon::prelude::*;
+
 use crate::domain::input::Inputs;
 use crate::domain::label::Label;
 use crate::domain::update::AnsweredBy;
@@ -12,8 +14,10 @@ use super::features::Featurizer;
 use super::network::parameters;
 use super::{Device, LearnerState};
 
-/// Rows computed at once: large enough to be fast, small enough to stay in the cache.
+/// Rows computed at once, and before it is asked again whether somebody waits.
 pub(super) const CHUNK: usize = 512;
+/// Of these, rows that one thread computes: enough to be fast, few enough to stay in the cache.
+pub(super) const AT_ONCE: usize = 64;
 /// Multiply-adds that take as long as to find a bucket of a text.
 const FINDING: usize = 64;
 /// Temperatures that a version may have: beyond them there is nothing left to calibrate.
@@ -150,16 +154,15 @@ impl Predictor {
             if !is_wanted() {
                 return Err(PredictError::Unwanted);
             }
-            let range = start..inputs.len().min(start + CHUNK);
-            logits.extend(match (&self.closed_form, self.answered_by) {
-                (Some(closed_form), AnsweredBy::Analytic) => closed_form.logits(inputs, range),
-                (Some(closed_form), AnsweredBy::Both) => {
-                    let both =
-                        [self.network(inputs, range.clone()), closed_form.logits(inputs, range)];
-                    added(both, self.labels.len())
-                }
-                _ => self.network(inputs, range),
-            });
+            let end = inputs.len().min(start + CHUNK);
+            if end - start <= AT_ONCE {
+                logits.extend(self.logits_of(inputs, start..end));
+                continue;
+            }
+            let starts: Vec<usize> = (start..end).step_by(AT_ONCE).collect();
+            let part = |start: usize| self.logits_of(inputs, start..end.min(start + AT_ONCE));
+            let parts: Vec<Vec<f32>> = starts.into_par_iter().map(part).collect();
+            parts.iter().for_each(|part| logits.extend_from_slice(part));
         }
         Ok(logits)
     }
@@ -169,24 +172,34 @@ impl Predictor {
         self.logits(inputs, || true).unwrap_or_default()
     }
 
-    fn network(&self, inputs: &Inputs, range: Range<usize>) -> Vec<f32> {
-        self.network.logits(self.featurizer.rows(inputs, range))
+    /// The same of the inputs in `range`, by one thread.
+    fn logits_of(&self, inputs: &Inputs, range: Range<usize>) -> Vec<f32> {
+        let network =
+            |range: Range<usize>| self.network.logits(self.featurizer.rows(inputs, range));
+        match (&self.closed_form, self.answered_by) {
+            (Some(closed_form), AnsweredBy::Analytic) => closed_form.logits(inputs, range),
+            (Some(closed_form), AnsweredBy::Both) => {
+                // A text is read once for both.
+                let texts = self.featurizer.texts(inputs, range.clone());
+                let read =
+                    texts.and_then(|texts| Some((closed_form.logits_of_texts(&texts)?, texts)));
+                match read {
+                    Some((said, texts)) => {
+                        added(self.network.logits(self.featurizer.weighed(texts)), &said)
+                    }
+                    None => added(network(range.clone()), &closed_form.logits(inputs, range)),
+                }
+            }
+            _ => network(range),
+        }
     }
 }
 
-/// The sum of the log-probabilities of both, `[n, n_labels]`.
-fn added([mut one, other]: [Vec<f32>; 2], n_labels: usize) -> Vec<f32> {
-    for (one, other) in one.chunks_exact_mut(n_labels).zip(other.chunks_exact(n_labels)) {
-        let (of_one, of_other) = (log_total(one), log_total(other));
-        one.iter_mut().zip(other).for_each(|(one, other)| *one += other - of_one - of_other);
-    }
+/// The sum of the logits of both: what each holds for likely counts, as often as the other does. All
+/// labels of a row may count as much more or less: no probability, no temperature and no order sees it.
+fn added(mut one: Vec<f32>, other: &[f32]) -> Vec<f32> {
+    one.iter_mut().zip(other).for_each(|(one, other)| *one += other);
     one
-}
-
-/// The logarithm of what the exponentials of `row` add up to.
-fn log_total(row: &[f32]) -> f32 {
-    let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    most + row.iter().map(|value| (value - most).exp()).sum::<f32>().ln()
 }
 
 /// Turns logits into probabilities.
