@@ -2,7 +2,7 @@
 
 use super::Device;
 use super::front::Front;
-use super::network::packed::{self, Packed};
+use super::network::packed::Layer;
 use super::network::{Dense, Network, numbers};
 use super::rows::Rows;
 use super::shape::{Experts, Shape};
@@ -21,31 +21,6 @@ pub(super) enum Answerer {
     },
 }
 
-/// A dense layer.
-#[derive(Debug)]
-pub(super) struct Layer {
-    weight: Packed,
-    bias: Vec<f32>,
-}
-
-impl Layer {
-    fn new(layer: &Dense) -> Self {
-        Self { weight: Packed::of(&layer.weight, layer.n_out), bias: layer.bias.clone() }
-    }
-
-    /// Multiply-adds of a row.
-    fn work(&self) -> usize {
-        self.weight.n_in() * self.bias.len()
-    }
-
-    /// What it makes of `rows`, `[n, inputs]` row-major: `[n, outputs]`.
-    fn through(&self, rows: &[f32]) -> Vec<f32> {
-        let mut outputs = self.bias.repeat(rows.len() / self.weight.n_in());
-        self.weight.add_product(packed::Rows::Whole(rows), &mut outputs);
-        outputs
-    }
-}
-
 impl Answerer {
     /// One of `layers`, which hang together as `shape` says; a mixture computes on `device`.
     pub(super) fn new(shape: &Shape, layers: &[Dense], device: Device) -> Self {
@@ -54,7 +29,7 @@ impl Answerer {
             return Self::Mixture { network: Box::new(network), work: of_mixture(experts, layers) };
         }
         let (front, layers) = Front::of(shape, layers);
-        Self::Layers(front.map(Front::into_owned), layers.iter().map(Layer::new).collect())
+        Self::Layers(front.map(Front::into_owned), layers.iter().map(Layer::of).collect())
     }
 
     /// Multiply-adds, about, that `n` rows take, which read `n_buckets` in all where they are of texts.

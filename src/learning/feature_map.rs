@@ -20,7 +20,7 @@ use crate::domain::settings::Strategy;
 use super::analytic::Analytic;
 use super::categories::Dictionary;
 use super::features::Featurizer;
-use super::network::Dense;
+use super::network::packed::Layer;
 use super::patches::{self, Grid};
 use super::predict::AT_ONCE;
 use super::ridge::LARGEST_WHOLE;
@@ -85,7 +85,7 @@ enum Kind {
     /// Buckets of texts, folded.
     Buckets,
     /// What a dictionary says of images.
-    Patches(Grid, Dense),
+    Patches(Grid, Layer),
 }
 
 impl FeatureMap {
@@ -94,7 +94,7 @@ impl FeatureMap {
         let width = analytic.sums.gram.nrows() - 1;
         let kind = match (schema, &analytic.dictionary) {
             (InputSchema::Image(image), Some(dictionary)) => {
-                Kind::Patches(Grid::of(image), dictionary.clone())
+                Kind::Patches(Grid::of(image), Layer::of(dictionary))
             }
             (InputSchema::Text(_), _) => Kind::Buckets,
             _ => {
@@ -229,7 +229,7 @@ impl FeatureMap {
         match &self.kind {
             Kind::Random { reads, features } => 2 * (reads.len() + features.len()),
             Kind::Buckets => 0,
-            Kind::Patches(_, dictionary) => dictionary.weight.len() + dictionary.bias.len(),
+            Kind::Patches(grid, _) => (grid.n_read() + 1) * grid.n_directions(),
         }
     }
 }
