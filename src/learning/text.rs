@@ -96,6 +96,7 @@ impl TextReader {
             self.read(lower, fallen);
             sort(fallen, spare);
             let start = entries.len();
+            entries.reserve(fallen.len());
             let logarithms = &*LOGARITHMS;
             entries.extend(fallen.chunk_by(|a, b| a == b).map(|run| {
                 let counts = logarithms.get(run.len()).copied();
@@ -131,6 +132,23 @@ impl TextReader {
             each_part(lower, |hash| fallen.push(bucket(hash)));
         }
     }
+}
+
+/// What is done to a text of `schema`, in order, from what a client sends to what the network reads: as each
+/// version has it written down. Weights depend on all of it.
+pub(super) fn stages(schema: &TextSchema) -> Vec<String> {
+    let TextSchema { buckets, stop_words, idf } = schema;
+    let mut stages = vec!["nfkc".to_owned(), "lower".to_owned()];
+    if !stop_words.is_empty() {
+        stages.push(format!("without {}", stop_words.join(" ")));
+    }
+    stages.push("words 1-2".to_owned());
+    stages.push(format!("characters {SHORTEST}-{LONGEST}"));
+    stages.push(format!("hash {buckets}"));
+    stages.push("log(1+n)".to_owned());
+    stages.push("length 1".to_owned());
+    stages.extend(idf.then(|| "idf".to_owned()));
+    stages
 }
 
 /// In how many texts each bucket came, of all so far.
