@@ -182,8 +182,8 @@ mod tests {
                 let mut alone = SparseRows::default();
                 alone.push(entries.iter().copied());
                 assert_eq!(alone.through(&layer), outputs[row * n_out..][..n_out]);
-                for output in 0..n_out {
-                    let mut exact = f64::from(layer.bias[output]);
+                for (output, &bias) in layer.bias.iter().enumerate() {
+                    let mut exact = f64::from(bias);
                     for &(column, value) in entries {
                         let at = column as usize * n_out + output;
                         exact += f64::from(value) * f64::from(layer.weight[at]);
