@@ -23,6 +23,7 @@ use super::network::Dense;
 use super::network::packed::{Packed, Rows};
 use super::patches;
 use super::ridge::Sums;
+use super::rows::SparseRows;
 use super::state::LearnerState;
 use super::subset::Subset;
 
@@ -126,9 +127,11 @@ impl Analytic {
             let mean = self.sums.gram.diag().mean().unwrap_or_default();
             (self.sums.solve(self.ridge * mean.max(f64::MIN_POSITIVE)), SHARPNESS)
         };
-        if let Some(weights) = weights {
-            self.weights = weights.iter().map(|&weight| weight as f32 * sharpness).collect();
-        }
+        // Where there is no solution, nothing is said of any label: weights of before may be of fewer.
+        self.weights = match weights {
+            Some(weights) => weights.iter().map(|&weight| weight as f32 * sharpness).collect(),
+            None => vec![0.0; self.sums.targets.len()],
+        };
     }
 
     /// Solves with the ridge that suits so many samples, or where they are few with that which answers
@@ -172,8 +175,8 @@ pub(super) struct ClosedForm {
 /// `[features, labels]`.
 #[derive(Debug, Clone)]
 enum Weights {
-    /// Row by row: those of texts, most of whose features are 0.
-    Rows(Vec<f32>),
+    /// Those of texts, most of whose features are 0: what the constant says is the bias.
+    Rows(Dense),
     /// Those of what has all features.
     Packed(Packed),
 }
@@ -184,7 +187,7 @@ impl ClosedForm {
         let map = FeatureMap::of(analytic, schema);
         let n_labels = analytic.sums.targets.ncols();
         let weights = match map.is_of_texts() {
-            true => Weights::Rows(analytic.weights.clone()),
+            true => Weights::Rows(of_texts(&map, &analytic.weights, n_labels)),
             false => Weights::Packed(Packed::of(&analytic.weights, n_labels)),
         };
         Self { map, n_labels, weights }
@@ -195,25 +198,87 @@ impl ClosedForm {
         self.map.n_parameters() + self.map.n_features() * self.n_labels
     }
 
+    /// Multiply-adds, about, that `n` inputs take, which fall into `n_buckets` in all where they are texts.
+    pub(super) fn work(&self, n: usize, n_buckets: usize) -> usize {
+        match self.weights {
+            Weights::Rows(_) => (n + n_buckets) * self.n_labels,
+            Weights::Packed(_) => n * (self.map.work() + self.map.n_features() * self.n_labels),
+        }
+    }
+
     /// Logits of the inputs in `range`, `[range, labels]` row-major.
     pub(super) fn logits(&self, inputs: &Inputs, range: Range<usize>) -> Vec<f32> {
-        let mut logits = vec![0.0; range.len() * self.n_labels];
-        let features = self.map.features(inputs, range).into_raw_vec_and_offset().0;
         match &self.weights {
-            Weights::Packed(weights) => weights.add_product(Rows::Whole(&features), &mut logits),
-            Weights::Rows(weights) => {
-                let rows = features.chunks_exact(self.map.n_features());
-                for (features, logits) in rows.zip(logits.chunks_exact_mut(self.n_labels)) {
-                    let weights = weights.chunks_exact(self.n_labels);
-                    for (feature, weights) in features.iter().zip(weights) {
-                        if *feature != 0.0 {
-                            let sums = logits.iter_mut().zip(weights);
-                            sums.for_each(|(sum, weight)| *sum += feature * weight);
-                        }
-                    }
-                }
+            Weights::Rows(layer) => {
+                let texts = self.map.texts(inputs, range).unwrap_or_default();
+                self.map.features_of_texts(&texts).through(layer)
+            }
+            Weights::Packed(weights) => {
+                let mut logits = vec![0.0; range.len() * self.n_labels];
+                let features = self.map.features(inputs, range).into_raw_vec_and_offset().0;
+                weights.add_product(Rows::Whole(&features), &mut logits);
+                logits
             }
         }
-        logits
+    }
+
+    /// The same of texts that were read already; none where it knows no texts.
+    pub(super) fn logits_of_texts(&self, texts: &SparseRows) -> Option<Vec<f32>> {
+        match &self.weights {
+            Weights::Rows(layer) => Some(self.map.features_of_texts(texts).through(layer)),
+            Weights::Packed(_) => None,
+        }
+    }
+}
+
+/// The layer of texts that `weights`, `[features, labels]` with those of the constant last, are.
+fn of_texts(map: &FeatureMap, weights: &[f32], n_labels: usize) -> Dense {
+    let n_in = map.n_features() - 1;
+    let (weight, of_constant) = weights.split_at(n_in * n_labels);
+    let bias = of_constant.iter().map(|weight| weight * map.one()).collect();
+    Dense { n_in, n_out: n_labels, weight: weight.to_vec(), bias }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::Rng;
+
+    use super::*;
+    use crate::domain::input::TextSchema;
+    use crate::learning::seed::{Draw, stream};
+
+    #[test]
+    fn texts_are_answered_as_all_their_features_say() {
+        const N_LABELS: usize = 5;
+        let schema = InputSchema::Text(TextSchema { buckets: 1 << 10, ..TextSchema::default() });
+        let draws = &mut stream(1, Draw::Layers);
+        for width in [64, 300, 1 << 10] {
+            let n_weights = (width + 1) * N_LABELS;
+            let analytic = Analytic {
+                seed: 1,
+                moments: Moments::none(0),
+                dictionaries: Vec::new(),
+                dictionary: None,
+                ridge: 1.0,
+                sums: Sums::none(width + 1, N_LABELS),
+                weights: (0..n_weights).map(|_| draws.gen_range(-0.01..0.01)).collect(),
+            };
+            let mut inputs = Inputs::with_shape(0, 1);
+            for text in ["lost card", "?!", "Exchange rates abroad, and where they are fair", "a"] {
+                // Enough of them that threads share them.
+                (0..30).for_each(|_| inputs.push(&[], &[Some(text.into())]));
+            }
+            let map = FeatureMap::of(&analytic, &schema);
+            let weights = ArrayView2::from_shape((width + 1, N_LABELS), &analytic.weights).unwrap();
+            let expected = map.features(&inputs, 0..inputs.len()).dot(&weights);
+            let closed_form = ClosedForm::new(&analytic, &schema);
+            let said = closed_form.logits(&inputs, 0..inputs.len());
+            assert_eq!(said.len(), expected.len());
+            for (said, expected) in said.iter().zip(&expected) {
+                assert!((said - expected).abs() < 1e-4, "{width}: {said} {expected}");
+            }
+            let texts = map.texts(&inputs, 0..inputs.len()).unwrap();
+            assert_eq!(closed_form.logits_of_texts(&texts), Some(said));
+        }
     }
 }

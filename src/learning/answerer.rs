@@ -1,16 +1,11 @@
 //! A network that only answers. What it says is what [`Network`] says, to rounding.
 
-use rayon::prelude::*;
-
 use super::Device;
 use super::front::Front;
-use super::network::packed::{self, Packed};
+use super::network::packed::Layer;
 use super::network::{Dense, Network, numbers};
 use super::rows::Rows;
-use super::shape::Shape;
-
-/// Rows that one thread computes.
-const AT_ONCE: usize = 64;
+use super::shape::{Experts, Shape};
 
 /// Layers made ready to answer.
 #[derive(Debug)]
@@ -18,75 +13,68 @@ pub(super) enum Answerer {
     /// One after another, behind what reads texts or images.
     Layers(Option<Front<'static>>, Vec<Layer>),
     /// A mixture of experts, whose gate leads each row another way.
-    Mixture(Box<Network<'static>>),
-}
-
-/// A dense layer.
-#[derive(Debug)]
-pub(super) struct Layer {
-    weight: Packed,
-    bias: Vec<f32>,
-}
-
-impl Layer {
-    fn new(layer: &Dense) -> Self {
-        Self { weight: Packed::of(&layer.weight, layer.n_out), bias: layer.bias.clone() }
-    }
-
-    /// What it makes of `rows`, `[n, inputs]` row-major: `[n, outputs]`.
-    fn through(&self, rows: &[f32]) -> Vec<f32> {
-        let mut outputs = self.bias.repeat(rows.len() / self.weight.n_in());
-        self.weight.add_product(packed::Rows::Whole(rows), &mut outputs);
-        outputs
-    }
+    Mixture {
+        /// Computes all of it.
+        network: Box<Network<'static>>,
+        /// Multiply-adds of a row.
+        work: usize,
+    },
 }
 
 impl Answerer {
     /// One of `layers`, which hang together as `shape` says; a mixture computes on `device`.
     pub(super) fn new(shape: &Shape, layers: &[Dense], device: Device) -> Self {
-        if shape.experts.is_some() {
+        if let Some(experts) = shape.experts {
             let network = Network::new(shape, layers, device).into_owned();
-            return Self::Mixture(Box::new(network));
+            return Self::Mixture { network: Box::new(network), work: of_mixture(experts, layers) };
         }
         let (front, layers) = Front::of(shape, layers);
-        Self::Layers(front.map(Front::into_owned), layers.iter().map(Layer::new).collect())
+        Self::Layers(front.map(Front::into_owned), layers.iter().map(Layer::of).collect())
+    }
+
+    /// Multiply-adds, about, that `n` rows take, which read `n_buckets` in all where they are of texts.
+    pub(super) fn work(&self, n: usize, n_buckets: usize) -> usize {
+        match self {
+            Self::Mixture { work, .. } => n * work,
+            Self::Layers(front, layers) => {
+                let of_front = front.as_ref().map_or(0, |front| front.work(n, n_buckets));
+                of_front + n * layers.iter().map(Layer::work).sum::<usize>()
+            }
+        }
     }
 
     /// What it says of `rows` before the softmax, `[n, labels]` row-major.
     pub(super) fn logits(&self, rows: Rows) -> Vec<f32> {
         match (self, rows) {
-            (Self::Mixture(network), rows) => numbers(network.forward(rows).logits),
+            (Self::Mixture { network, .. }, rows) => numbers(network.forward(rows).logits),
             (Self::Layers(Some(front), layers), rows) => {
                 let (mut hidden, _) = front.forward(rows, false);
                 rectify(&mut hidden);
-                through(layers, hidden, front.n_outputs())
+                through(layers, hidden)
             }
-            (Self::Layers(None, layers), Rows::Full(rows)) => {
-                let width = layers[0].weight.n_in();
-                through(layers, rows, width)
-            }
+            (Self::Layers(None, layers), Rows::Full(rows)) => through(layers, rows),
             _ => unreachable!("rows are of the shape's kind"),
         }
     }
 }
 
-/// What `layers` make of rows of `width` numbers; many are shared among threads.
-fn through(layers: &[Layer], rows: Vec<f32>, width: usize) -> Vec<f32> {
+/// Multiply-adds of a row in a mixture of `layers`: the gate's, those of the experts that it leads to, and
+/// the head's.
+fn of_mixture(experts: Experts, layers: &[Dense]) -> usize {
+    let work = |layer: &Dense| layer.n_in * layer.n_out;
+    let all: usize = layers.iter().map(work).sum();
+    let ends = layers.first().map_or(0, work) + layers.last().map_or(0, work);
+    ends + (all - ends) / experts.n * experts.top_k
+}
+
+/// What `layers` make of `rows`, one after another.
+fn through(layers: &[Layer], mut rows: Vec<f32>) -> Vec<f32> {
     let (head, body) = layers.split_last().expect("a network has a head");
-    let one_after_another = |rows: &[f32]| {
-        let mut hidden: Option<Vec<f32>> = None;
-        for layer in body {
-            let mut next = layer.through(hidden.as_deref().unwrap_or(rows));
-            rectify(&mut next);
-            hidden = Some(next);
-        }
-        head.through(hidden.as_deref().unwrap_or(rows))
-    };
-    if rows.len() <= AT_ONCE * width {
-        return one_after_another(&rows);
+    for layer in body {
+        rows = layer.through(&rows);
+        rectify(&mut rows);
     }
-    let parts: Vec<Vec<f32>> = rows.par_chunks(AT_ONCE * width).map(one_after_another).collect();
-    parts.concat()
+    head.through(&rows)
 }
 
 fn rectify(numbers: &mut [f32]) {
@@ -100,7 +88,6 @@ mod tests {
     use super::*;
     use crate::learning::rows::SparseRows;
     use crate::learning::seed::{Draw, stream};
-    use crate::learning::shape::Experts;
     use crate::learning::stages::Stages;
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) fn choose(
     recipe: &Recipe,
     judges: &Judges,
 ) -> AnsweringReport {
-    let candidates = candidates(recipe);
+    let candidates = candidates(recipe, state);
     if !candidates.contains(&state.answered_by) {
         state.answered_by = candidates[0];
     }
@@ -45,11 +45,11 @@ pub(super) fn choose(
 }
 
 /// What may answer. While meanings move, held-out samples of the whole history would speak for the
-/// sums of the whole history, so they are not asked.
-fn candidates(recipe: &Recipe) -> &'static [AnsweredBy] {
+/// sums of the whole history, so they are not asked; nor are sums that are not kept, or not yet.
+fn candidates(recipe: &Recipe, state: &LearnerState) -> &'static [AnsweredBy] {
     match recipe.strategy {
         Strategy::Analytic => &[AnsweredBy::Analytic],
-        _ if recipe.keeps_sums && !recipe.moves() => {
+        _ if state.keeps_sums() && !recipe.moves() => {
             &[AnsweredBy::Both, AnsweredBy::Network, AnsweredBy::Analytic]
         }
         _ => &[AnsweredBy::Network],

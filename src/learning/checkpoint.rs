@@ -27,7 +27,7 @@ use super::predict::TEMPERATURES;
 use super::ridge::Sums;
 use super::shape::{self, Experts, Shape};
 use super::state::Lineage;
-use super::text::Documents;
+use super::text::{self, Documents};
 
 mod tensors;
 
@@ -79,6 +79,9 @@ struct Manifest {
     /// Channels of each stage of convolutions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     channels: Vec<usize>,
+    /// What is done to texts, in order. Files from before it was written down have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    stages: Vec<String>,
     labels: Vec<Label>,
     /// Known categories of each categorical feature.
     categories: Vec<Vec<Box<str>>>,
@@ -211,6 +214,7 @@ fn manifest(state: &LearnerState) -> Manifest {
         hidden: state.shape.hidden.clone(),
         experts: state.shape.experts,
         channels: state.shape.stages.as_ref().map_or(Vec::new(), |stages| stages.channels.clone()),
+        stages: stages(&state.input),
         labels: state.labels.clone(),
         categories: words(&state.dictionaries),
         updates,
@@ -233,6 +237,13 @@ fn manifest(state: &LearnerState) -> Manifest {
     }
 }
 
+fn stages(input: &InputSchema) -> Vec<String> {
+    match input {
+        InputSchema::Text(text) => text::stages(text),
+        InputSchema::Tabular(_) | InputSchema::Image(_) => Vec::new(),
+    }
+}
+
 fn words(dictionaries: &[Dictionary]) -> Vec<Vec<Box<str>>> {
     dictionaries.iter().map(|dictionary| dictionary.words().to_vec()).collect()
 }
@@ -244,6 +255,9 @@ fn check(manifest: &Manifest) -> Result<Vec<Dictionary>, CheckpointError> {
     }
     if let Err(invalid) = manifest.input.check() {
         return inconsistent(format!("input: {invalid}"));
+    }
+    if !manifest.stages.is_empty() && manifest.stages != stages(&manifest.input) {
+        return inconsistent("its texts were read in another way");
     }
     let distinct = manifest.labels.iter().collect::<BTreeSet<_>>().len();
     if !(1..=MAX_LABELS).contains(&distinct) || distinct != manifest.labels.len() {
@@ -329,12 +343,13 @@ fn analytic(
         return Ok(None);
     };
     let (width, n_labels) = (*width, manifest.labels.len());
-    if !(1..=MAX_WIDTH).contains(&width) || !ridge.is_finite() {
+    if !(2..=MAX_WIDTH).contains(&width) || !ridge.is_finite() {
         return inconsistent("the closed-form learner's numbers are out of range");
     }
     let named = |part: &str| format!("{ANALYTIC}.{part}");
-    let mut sums = Sums::none(width, 0);
+    // Read first: a file that does not hold so many numbers gets no room for them.
     let packed = doubles(tensors, &named("gram"), &[width * (width + 1) / 2])?;
+    let mut sums = Sums::none(width, 0);
     lower(width).zip(packed).for_each(|(at, number)| sums.gram[at] = number);
     let targets = doubles(tensors, &named("targets"), &[width, n_labels])?;
     sums.targets = Array2::from_shape_vec((width, n_labels), targets).expect("that shape was read");

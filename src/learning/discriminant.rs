@@ -11,7 +11,10 @@ use super::ridge::{Sums, solved};
 
 /// How far the covariance is shrunk.
 const SHRINKAGE: f64 = 0.2;
-/// The bias of a label that no sample has: it is not answered.
+/// The least variance in the mean, of the mean square of a feature: where each label has one text, all of
+/// them vary by nothing.
+const LEAST_VARIANCE: f64 = 1e-3;
+/// What a label that no sample has says less than one that has some: it is not answered.
 const NEVER: f64 = -50.0;
 
 /// Weights `[features, labels]` from `sums`, whose last feature is constant at `constant`; none where
@@ -32,15 +35,20 @@ pub(super) fn solve(sums: &Sums, constant: f64) -> Option<Array2<f64>> {
     }
     let mut covariance = sums.gram.slice(s![..n, ..n]).mapv(|sum| sum / total);
     covariance -= &weighted.dot(&means.t());
-    let mean = covariance.diag().mean().unwrap_or_default().max(f64::MIN_POSITIVE);
+    let least = LEAST_VARIANCE * sums.gram.diag().slice(s![..n]).mean().unwrap_or_default() / total;
+    let mean = covariance.diag().mean().unwrap_or_default().max(least).max(f64::MIN_POSITIVE);
     covariance *= 1.0 - SHRINKAGE;
     covariance.diag_mut().iter_mut().for_each(|variance| *variance += SHRINKAGE * mean);
     let directions = solved(covariance, means.clone())?;
     let mut weights = Array2::zeros((n + 1, counts.len()));
     weights.slice_mut(s![..n, ..]).assign(&directions);
     let halves = (&means * &directions).sum_axis(Axis(0)) / -2.0;
-    for (label, &count) in counts.iter().enumerate() {
-        weights[(n, label)] = if count > 0.0 { halves[label] } else { NEVER } / constant;
+    weights.row_mut(n).assign(&(halves / constant));
+    let known = counts.iter().position(|&count| count > 0.0)?;
+    for label in (0..counts.len()).filter(|&label| counts[label] <= 0.0) {
+        let says = weights.column(known).to_owned();
+        weights.column_mut(label).assign(&says);
+        weights[(n, label)] += NEVER / constant;
     }
     Some(weights)
 }
@@ -68,5 +76,21 @@ mod tests {
         assert!((scores(1.0, 1.0)[0] - scores(1.0, 1.0)[1]).abs() < 1e-9);
         assert!(near[2] < near[1] - 10.0);
         assert!(solve(&Sums::none(3, 2), 1.0).is_none());
+    }
+
+    #[test]
+    fn a_sample_of_each_label_is_enough() {
+        let mut sums = Sums::none(4, 3);
+        for (label, row) in [[100.0, 0.0, 30.0, 1.0], [0.0, 90.0, 0.0, 1.0]].into_iter().enumerate()
+        {
+            let row = Array2::from_shape_vec((1, 4), row.to_vec()).unwrap();
+            sums.add(row.view(), &[label], &[1.0]);
+            let weights = solve(&sums, 1.0).unwrap();
+            assert!(weights.iter().all(|weight| (*weight as f32).is_finite()), "{weights}");
+            let scores = row.mapv(f64::from).dot(&weights);
+            // Whatever else is not answered, a label without samples is not, either.
+            let others = (0..3).filter(|&other| other != label);
+            others.for_each(|other| assert!(scores[(0, label)] > scores[(0, other)], "{scores}"));
+        }
     }
 }

@@ -12,6 +12,7 @@ use std::ops::Range;
 use ndarray::Array2;
 use rand::Rng;
 use rand::seq::index::sample;
+use rayon::prelude::*;
 
 use crate::domain::input::{InputSchema, Inputs};
 use crate::domain::settings::Strategy;
@@ -19,9 +20,11 @@ use crate::domain::settings::Strategy;
 use super::analytic::Analytic;
 use super::categories::Dictionary;
 use super::features::Featurizer;
-use super::network::Dense;
+use super::network::packed::Layer;
 use super::patches::{self, Grid};
+use super::predict::AT_ONCE;
 use super::ridge::LARGEST_WHOLE;
+use super::rows::SparseRows;
 use super::seed::{Draw, stream};
 
 /// Numbers or categories that a random feature reads.
@@ -58,6 +61,13 @@ pub(super) fn width(strategy: Strategy, schema: &InputSchema, n_columns: usize) 
     }
 }
 
+/// Lent to computations, so that none takes memory of its own.
+#[derive(Default)]
+struct Scratch {
+    row: Vec<f32>,
+    buckets: Vec<(u32, f32)>,
+}
+
 /// The fixed features, ready to compute.
 #[derive(Debug, Clone)]
 pub(super) struct FeatureMap {
@@ -75,7 +85,7 @@ enum Kind {
     /// Buckets of texts, folded.
     Buckets,
     /// What a dictionary says of images.
-    Patches(Grid, Dense),
+    Patches(Grid, Layer),
 }
 
 impl FeatureMap {
@@ -84,7 +94,7 @@ impl FeatureMap {
         let width = analytic.sums.gram.nrows() - 1;
         let kind = match (schema, &analytic.dictionary) {
             (InputSchema::Image(image), Some(dictionary)) => {
-                Kind::Patches(Grid::of(image), dictionary.clone())
+                Kind::Patches(Grid::of(image), Layer::of(dictionary))
             }
             (InputSchema::Text(_), _) => Kind::Buckets,
             _ => {
@@ -115,44 +125,103 @@ impl FeatureMap {
         }
     }
 
-    /// Features of the inputs at `indices`, `[indices, width + 1]`; the last is constant.
+    /// Features of the inputs at `indices`, `[indices, width + 1]`; the last is constant. Many are shared
+    /// among threads.
     pub(super) fn features(
         &self,
         inputs: &Inputs,
         indices: impl ExactSizeIterator<Item = usize>,
     ) -> Array2<f32> {
-        let shape = (indices.len(), self.n_features());
-        let mut all = Vec::with_capacity(shape.0 * shape.1);
-        let mut row = Vec::with_capacity(self.featurizer.width());
-        for index in indices {
-            match &self.kind {
-                Kind::Random { reads, features } => {
-                    self.featurizer.read(inputs, index, &mut row);
-                    let mut reads = &reads[..];
-                    for &(n_read, shift) in features {
-                        let (own, rest) = reads.split_at(n_read);
-                        let sum: f32 = own.iter().map(|&(at, weight)| weight * row[at]).sum();
-                        all.push(whole((sum + shift) * STEPS));
-                        reads = rest;
-                    }
-                }
-                Kind::Buckets => {
-                    row.clear();
-                    row.resize(self.width, 0.0);
-                    for (bucket, value) in self.featurizer.buckets(inputs, index) {
-                        row[bucket as usize % self.width] += value * LARGEST_WHOLE;
-                    }
-                    all.extend(row.iter().map(|&value| whole(value)));
-                }
-                Kind::Patches(grid, dictionary) => {
-                    self.featurizer.read(inputs, index, &mut row);
-                    let features = patches::features(grid, dictionary, &row);
-                    all.extend(features.iter().map(|value| whole(value * IMAGE_STEPS)));
+        let indices: Vec<usize> = indices.collect();
+        let width = self.n_features();
+        let mut all = vec![0.0; indices.len() * width];
+        let fill = |(indices, rows): (&[usize], &mut [f32])| {
+            let mut scratch = Scratch::default();
+            for (&index, row) in indices.iter().zip(rows.chunks_exact_mut(width)) {
+                let (features, constant) = row.split_at_mut(self.width);
+                self.fill(inputs, index, &mut scratch, features);
+                constant.fill(self.one());
+            }
+        };
+        if indices.len() <= AT_ONCE {
+            fill((&indices[..], &mut all[..]));
+        } else {
+            let rows = all.par_chunks_mut(AT_ONCE * width);
+            indices.par_chunks(AT_ONCE).zip(rows).for_each(fill);
+        }
+        Array2::from_shape_vec((indices.len(), width), all).expect("a row an input")
+    }
+
+    /// Makes `features`, which are 0, those of input `index` without the constant.
+    fn fill(&self, inputs: &Inputs, index: usize, scratch: &mut Scratch, features: &mut [f32]) {
+        let Scratch { row, buckets } = scratch;
+        match &self.kind {
+            Kind::Random { reads, features: random } => {
+                self.featurizer.read(inputs, index, row);
+                let mut reads = &reads[..];
+                for (feature, &(n_read, shift)) in features.iter_mut().zip(random) {
+                    let (own, rest) = reads.split_at(n_read);
+                    let sum: f32 = own.iter().map(|&(at, weight)| weight * row[at]).sum();
+                    *feature = whole((sum + shift) * STEPS);
+                    reads = rest;
                 }
             }
-            all.push(self.one());
+            Kind::Buckets => {
+                buckets.clear();
+                self.featurizer.append_buckets(inputs, index, buckets);
+                for &(bucket, value) in buckets.iter() {
+                    features[self.folded(bucket)] += value * LARGEST_WHOLE;
+                }
+                features.iter_mut().for_each(|feature| *feature = whole(*feature));
+            }
+            Kind::Patches(grid, dictionary) => {
+                self.featurizer.read(inputs, index, row);
+                let numbers = patches::features(grid, dictionary, row);
+                let numbers = numbers.iter().map(|value| whole(value * IMAGE_STEPS));
+                features.iter_mut().zip(numbers).for_each(|(feature, number)| *feature = number);
+            }
         }
-        Array2::from_shape_vec(shape, all).expect("a row an input")
+    }
+
+    /// The feature that a bucket of a text counts for.
+    fn folded(&self, bucket: u32) -> usize {
+        bucket as usize % self.width
+    }
+
+    /// The texts at `indices` as they are read; none where inputs are no texts.
+    pub(super) fn texts(
+        &self,
+        inputs: &Inputs,
+        indices: impl ExactSizeIterator<Item = usize>,
+    ) -> Option<SparseRows> {
+        self.featurizer.texts(inputs, indices)
+    }
+
+    /// The features of such texts, without the constant and all that is 0.
+    pub(super) fn features_of_texts(&self, texts: &SparseRows) -> SparseRows {
+        let mut sums = vec![0.0_f32; self.width];
+        let mut features = SparseRows::default();
+        for buckets in texts.iter() {
+            for &(bucket, value) in buckets {
+                sums[self.folded(bucket)] += value * LARGEST_WHOLE;
+            }
+            // Of several buckets of one feature the first takes all, and leaves 0.
+            let taken = buckets.iter().map(|&(bucket, _)| {
+                let feature = self.folded(bucket);
+                (feature as u32, whole(std::mem::take(&mut sums[feature])))
+            });
+            features.push(taken.filter(|&(_, value)| value != 0.0));
+        }
+        features
+    }
+
+    /// Multiply-adds of an input, but for what reading a text takes.
+    pub(super) fn work(&self) -> usize {
+        match &self.kind {
+            Kind::Random { reads, .. } => reads.len(),
+            Kind::Buckets => 0,
+            Kind::Patches(grid, _) => grid.work(),
+        }
     }
 
     /// Numbers that it keeps.
@@ -160,7 +229,7 @@ impl FeatureMap {
         match &self.kind {
             Kind::Random { reads, features } => 2 * (reads.len() + features.len()),
             Kind::Buckets => 0,
-            Kind::Patches(_, dictionary) => dictionary.weight.len() + dictionary.bias.len(),
+            Kind::Patches(grid, _) => (grid.n_read() + 1) * grid.n_directions(),
         }
     }
 }

@@ -13,6 +13,10 @@ use super::normalize::Scale;
 use super::rows::{Rows, SparseRows};
 use super::text::{Documents, TextReader};
 
+/// Buckets that a byte of a text falls into, about: of each character three parts of words, and now and
+/// then a word and a pair of words.
+const BUCKETS_OF_A_BYTE: usize = 4;
+
 /// Turns raw inputs into rows for the network.
 #[derive(Debug, Clone)]
 pub(super) struct Featurizer {
@@ -63,6 +67,12 @@ impl Featurizer {
                 == self.dictionaries.len() + usize::from(self.reader.is_some())
     }
 
+    /// Buckets that `inputs` fall into, about and in all; none where it reads no texts.
+    pub(super) fn n_buckets(&self, inputs: &Inputs) -> usize {
+        let texts = self.reader.as_ref().map_or(&[][..], |_| inputs.all_categories());
+        texts.iter().flatten().map(|text| BUCKETS_OF_A_BYTE * text.len()).sum()
+    }
+
     /// No rows yet.
     pub(super) fn no_rows(&self) -> Rows {
         match self.reader {
@@ -89,18 +99,51 @@ impl Featurizer {
     pub(super) fn append(&self, inputs: &Inputs, index: usize, rows: &mut Rows) {
         match rows {
             Rows::Full(numbers) => self.append_full(inputs, index, numbers),
-            Rows::Sparse(rows) => rows.push(self.buckets(inputs, index).into_iter()),
+            Rows::Sparse(rows) => rows.push_by(|entries| {
+                let start = entries.len();
+                self.append_buckets(inputs, index, entries);
+                self.weigh_buckets(&mut entries[start..]);
+            }),
         }
     }
 
-    /// The buckets of text `index`, and what each counts.
-    pub(super) fn buckets(&self, inputs: &Inputs, index: usize) -> Vec<(u32, f32)> {
-        let read = |reader: &TextReader| reader.buckets_of(inputs, index);
-        let mut buckets = self.reader.as_ref().map_or_else(Vec::new, read);
-        if let Some(weights) = &self.weights {
-            buckets.iter_mut().for_each(|(bucket, value)| *value *= weights[*bucket as usize]);
+    /// Rows of the texts at `indices` before buckets are weighed by how rare they are; none where it reads
+    /// no texts.
+    pub(super) fn texts(
+        &self,
+        inputs: &Inputs,
+        indices: impl ExactSizeIterator<Item = usize>,
+    ) -> Option<SparseRows> {
+        let reader = self.reader.as_ref()?;
+        let mut rows = SparseRows::default();
+        for index in indices {
+            rows.push_by(|entries| reader.append_of(inputs, index, entries));
         }
-        buckets
+        Some(rows)
+    }
+
+    /// These rows as the network reads them.
+    pub(super) fn weighed(&self, mut texts: SparseRows) -> Rows {
+        self.weigh_buckets(texts.entries_mut());
+        Rows::Sparse(texts)
+    }
+
+    /// Appends the buckets of text `index`, and what each counts by itself.
+    pub(super) fn append_buckets(
+        &self,
+        inputs: &Inputs,
+        index: usize,
+        entries: &mut Vec<(u32, f32)>,
+    ) {
+        if let Some(reader) = &self.reader {
+            reader.append_of(inputs, index, entries);
+        }
+    }
+
+    fn weigh_buckets(&self, entries: &mut [(u32, f32)]) {
+        if let Some(weights) = &self.weights {
+            entries.iter_mut().for_each(|(bucket, value)| *value *= weights[*bucket as usize]);
+        }
     }
 
     /// Makes `row` the row of input `index`, which is no text.

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::network::packed::Layer;
 use super::network::{Dense, Gradient};
 use super::rows::{Rows, SparseRows};
 use super::shape::Shape;
@@ -13,8 +14,8 @@ use super::stages::{Passed, Stages};
 pub(super) enum Front<'a> {
     /// A layer that reads sparse rows.
     Embedding(Cow<'a, Dense>),
-    /// Layers that read images.
-    Stages(Stages, Cow<'a, [Dense]>),
+    /// Layers that read images, and the convolutions among them packed: once for all that is asked.
+    Stages(Stages, Cow<'a, [Dense]>, Vec<Layer>),
 }
 
 /// What rows leave behind, for the way back.
@@ -31,7 +32,9 @@ impl<'a> Front<'a> {
     pub(super) fn of(shape: &Shape, layers: &'a [Dense]) -> (Option<Self>, &'a [Dense]) {
         let (own, others) = layers.split_at(shape.n_front());
         let front = match &shape.stages {
-            Some(stages) => Some(Self::Stages(stages.clone(), Cow::Borrowed(own))),
+            Some(stages) => {
+                Some(Self::Stages(stages.clone(), Cow::Borrowed(own), Stages::packed(own)))
+            }
             None => own.first().map(|layer| Self::Embedding(Cow::Borrowed(layer))),
         };
         (front, others)
@@ -41,7 +44,9 @@ impl<'a> Front<'a> {
     pub(super) fn into_owned(self) -> Front<'static> {
         match self {
             Self::Embedding(layer) => Front::Embedding(Cow::Owned(layer.into_owned())),
-            Self::Stages(stages, layers) => Front::Stages(stages, Cow::Owned(layers.into_owned())),
+            Self::Stages(stages, layers, convolutions) => {
+                Front::Stages(stages, Cow::Owned(layers.into_owned()), convolutions)
+            }
         }
     }
 
@@ -49,7 +54,15 @@ impl<'a> Front<'a> {
     pub(super) fn n_outputs(&self) -> usize {
         match self {
             Self::Embedding(layer) => layer.n_out,
-            Self::Stages(stages, _) => stages.n_outputs(),
+            Self::Stages(stages, ..) => stages.n_outputs(),
+        }
+    }
+
+    /// Multiply-adds, about, that `n` rows take, which read `n_buckets` in all where they are of texts.
+    pub(super) fn work(&self, n: usize, n_buckets: usize) -> usize {
+        match self {
+            Self::Embedding(layer) => n_buckets * layer.n_out,
+            Self::Stages(stages, ..) => n * stages.work(),
         }
     }
 
@@ -60,8 +73,8 @@ impl<'a> Front<'a> {
             (Self::Embedding(layer), Rows::Sparse(rows)) => {
                 (rows.through(layer), Trace::Sparse(rows))
             }
-            (Self::Stages(stages, layers), Rows::Full(images)) => {
-                let (said, passed) = stages.forward(layers, &images, kept);
+            (Self::Stages(stages, layers, convolutions), Rows::Full(images)) => {
+                let (said, passed) = stages.forward(layers, convolutions, &images, kept);
                 (said, Trace::Images(passed))
             }
             _ => unreachable!("rows are of the shape's kind"),
@@ -85,7 +98,7 @@ impl<'a> Front<'a> {
                 }
                 vec![Gradient::Columns(columns, numbers), Gradient::All(of_bias)]
             }
-            (Self::Stages(stages, layers), Trace::Images(passed)) => {
+            (Self::Stages(stages, layers, _), Trace::Images(passed)) => {
                 let gradients = stages.gradients(layers, &passed, of_outputs, n_frozen / 2);
                 gradients.into_iter().map(Gradient::All).collect()
             }

@@ -13,12 +13,11 @@ use serde::Deserialize;
 use crate::domain::Invalid;
 use crate::domain::input::{ImageSchema, InputSchema};
 use crate::domain::label::{Label, MAX_LABELS};
-use crate::domain::settings::{ModelSettings, NetworkSettings};
+use crate::domain::settings::{ModelSettings, NetworkSettings, Strategy};
 
 use super::checkpoint::{floats, manifest_of};
 use super::moments::Moments;
 use super::network::Dense;
-use super::normalize::{Scale, compensate};
 use super::shape::Shape;
 use super::state::LearnerState;
 
@@ -58,6 +57,11 @@ pub fn import(file: &[u8], settings: &ModelSettings) -> Result<LearnerState, Inv
                       images, without categories";
         return Err(Invalid::new(detail));
     }
+    if settings.learning.strategy == Strategy::Analytic {
+        let detail = "a model whose learning.strategy is analytic answers by sums of its samples, which \
+                      weights do not hold: the first update would lose what is imported";
+        return Err(Invalid::new(detail));
+    }
     let manifest: Manifest = manifest_of(file).map_err(|error| {
         let why = std::error::Error::source(&error).map(ToString::to_string);
         let detail = format!(
@@ -83,11 +87,8 @@ pub fn import(file: &[u8], settings: &ModelSettings) -> Result<LearnerState, Inv
         return Err(Invalid::at(format!("/{other}"), "the network has no such tensor"));
     }
     let mut state = LearnerState::blank(settings);
-    let (moments, scale) = statistics(&manifest, schema)?;
-    state.moments = moments;
-    // Deviations that are small beside the others are raised; the first layer makes up for it.
-    let n_rows = layers[0].n_in;
-    compensate(&mut layers[0], n_rows, &scale, &state.moments.scale(schema));
+    state.moments = statistics(&manifest, schema)?;
+    rescale(&mut layers[0], &manifest.deviation, &state.moments.scale(schema).deviation)?;
     state.frequencies = vec![manifest.samples / labels.len() as f64; labels.len()];
     state.labels = labels;
     state.layers = layers;
@@ -135,7 +136,25 @@ fn names(manifest: &Manifest, tensors: &SafeTensors<'_>, n: usize) -> Result<Vec
     }
 }
 
-fn statistics(manifest: &Manifest, schema: &InputSchema) -> Result<(Moments, Scale), Invalid> {
+/// Changes `first`, whose rows read numbers of these deviations in turn, so that it says the same of what
+/// is divided by `ours`: those that are small beside the others are raised. No factor is bounded, as it is
+/// where a normaliser moves: all else would be another network than that in the file.
+fn rescale(first: &mut Dense, theirs: &[f64], ours: &[f64]) -> Result<(), Invalid> {
+    for row in 0..first.n_in {
+        let index = row % theirs.len();
+        let stretch = ours[index] / theirs[index];
+        for weight in first.row_mut(row) {
+            *weight = (f64::from(*weight) * stretch) as f32;
+            if !weight.is_finite() {
+                let pointer = format!("/manifest/deviation/{index}");
+                return Err(Invalid::at(pointer, "a deviation is too small beside the others"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn statistics(manifest: &Manifest, schema: &InputSchema) -> Result<Moments, Invalid> {
     let n = schema.n_scales();
     let Manifest { mean, deviation, samples, .. } = manifest;
     for (name, numbers) in [("mean", mean), ("deviation", deviation)] {
@@ -155,13 +174,11 @@ fn statistics(manifest: &Manifest, schema: &InputSchema) -> Result<(Moments, Sca
         return Err(Invalid::at(format!("/manifest/mean/{index}"), "a mean is a finite number"));
     }
     let count = samples * (schema.n_numeric() / n) as f64;
-    let moments = Moments {
+    Ok(Moments {
         count: vec![count; n],
         mean: mean.clone(),
         m2: deviation.iter().map(|deviation| deviation * deviation * count).collect(),
-    };
-    let varies = vec![true; n];
-    Ok((moments, Scale { mean: mean.clone(), deviation: deviation.clone(), varies }))
+    })
 }
 
 /// How PyTorch lays a layer's weights out.
@@ -238,10 +255,13 @@ fn numbers(tensors: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
-    use crate::domain::input::TabularSchema;
+    use crate::domain::input::{Inputs, TabularSchema};
     use crate::domain::settings::MlpSettings;
+    use crate::learning::checkpoint::Tensors;
+    use crate::learning::{Device, Predictor};
 
     const READER: &[u8] = include_bytes!("../../tests/import/reader.safetensors");
 
@@ -256,6 +276,58 @@ mod tests {
         let state = import(READER, &settings()).unwrap();
         assert_eq!(state.labels().len(), 3);
         assert_eq!(state, import(READER, &settings()).unwrap());
+    }
+
+    /// A file of two layers for three numbers, as PyTorch has it.
+    fn file(deviation: [f64; 3]) -> Vec<u8> {
+        let mut tensors = Tensors::default();
+        tensors.push("0.weight".into(), vec![4, 3], &FIRST);
+        tensors.push("0.bias".into(), vec![4], &[0.1_f32, -0.2, 0.3, 0.0]);
+        tensors.push("2.weight".into(), vec![2, 4], &HEAD);
+        tensors.push("2.bias".into(), vec![2], &[0.25_f32, -0.25]);
+        tensors.into_file(&json!({"labels": ["a", "b"], "mean": MEAN, "deviation": deviation}))
+    }
+
+    const FIRST: [f32; 12] = [0.9, -0.3, 0.2, -0.7, 0.4, 0.1, 0.5, 0.6, -0.8, -0.2, -0.9, 0.3];
+    const HEAD: [f32; 8] = [1.0, -0.5, 0.25, 0.75, -1.0, 0.5, 0.8, -0.6];
+    const MEAN: [f64; 3] = [7.0, 100.0, -40.0];
+
+    fn of_three_numbers() -> ModelSettings {
+        let input = InputSchema::Tabular(TabularSchema { dim: Some(3), features: None });
+        let network = NetworkSettings::Mlp(MlpSettings { hidden: vec![4] });
+        ModelSettings { network, ..ModelSettings::new(input) }
+    }
+
+    #[test]
+    fn a_deviation_far_below_the_others_changes_no_answer() {
+        // 0.5 is raised to a quarter of 80.
+        let deviation = [0.5, 80.0, 60.0];
+        let state = import(&file(deviation), &of_three_numbers()).unwrap();
+        let predictor = Predictor::new(&state, Device::Flex);
+        for raw in [[7.0, 100.0, -40.0], [6.2, 31.0, 20.0], [8.0, 250.0, -99.0]] {
+            let normal: Vec<f64> =
+                (0..3).map(|j| (f64::from(raw[j]) - MEAN[j]) / deviation[j]).collect();
+            let says = |weights: &[f32], bias: f64, of: &[f64]| -> f64 {
+                bias + weights.iter().zip(of).map(|(w, x)| f64::from(*w) * x).sum::<f64>()
+            };
+            let hidden: Vec<f64> = FIRST
+                .chunks_exact(3)
+                .zip([0.1, -0.2, 0.3, 0.0])
+                .map(|(weights, bias)| says(weights, bias, &normal).max(0.0))
+                .collect();
+            let [a, b] = [(0, 0.25), (1, -0.25)]
+                .map(|(label, bias)| says(&HEAD[4 * label..][..4], bias, &hidden).exp());
+            let mut inputs = Inputs::with_shape(3, 0);
+            inputs.push(&raw, &[]);
+            let said = predictor.predict(&inputs).unwrap();
+            assert!((f64::from(said[0]) - a / (a + b)).abs() < 1e-5, "{raw:?}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn a_deviation_that_no_weight_can_make_up_for_is_named() {
+        let invalid = import(&file([1e-60, 80.0, 60.0]), &of_three_numbers()).unwrap_err();
+        assert_eq!(invalid.pointer, "/manifest/deviation/0");
     }
 
     proptest! {

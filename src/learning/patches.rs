@@ -14,7 +14,7 @@ use crate::domain::input::ImageSchema;
 use super::cluster;
 use super::features::Featurizer;
 use super::network::Dense;
-use super::network::packed::{Packed, Rows};
+use super::network::packed::Layer;
 use super::seed::{Draw, stream};
 use super::subset::Subset;
 
@@ -89,6 +89,11 @@ impl Grid {
     /// Features of an image.
     pub(super) fn n_features(&self) -> usize {
         self.n_fields.0 * self.n_fields.1 * self.n_directions()
+    }
+
+    /// Multiply-adds of an image.
+    pub(super) fn work(&self) -> usize {
+        self.n_patches.0 * self.n_patches.1 * self.n_read() * self.n_directions()
     }
 
     /// The patches of a normalised image, row by row, each without its brightness and contrast,
@@ -231,13 +236,9 @@ fn whitening(centred: &Array2<f32>) -> Array2<f32> {
 }
 
 /// The features of a normalised image: what its fields say of each direction of `dictionary`.
-pub(super) fn features(grid: &Grid, dictionary: &Dense, image: &[f32]) -> Vec<f32> {
-    let patches = grid.patches(image);
-    let n = patches.len() / grid.n_read();
-    let mut responses = dictionary.bias.repeat(n);
-    let weight = Packed::of(&dictionary.weight, dictionary.n_out);
-    weight.add_product(Rows::Whole(&patches), &mut responses);
-    grid.pooled(&responses, dictionary.n_out)
+pub(super) fn features(grid: &Grid, dictionary: &Layer, image: &[f32]) -> Vec<f32> {
+    let responses = dictionary.through(&grid.patches(image));
+    grid.pooled(&responses, grid.n_directions())
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::ops::{Range, RangeInclusive};
 
+use rayon::prelude::*;
+
 use crate::domain::input::Inputs;
 use crate::domain::label::Label;
 use crate::domain::update::AnsweredBy;
@@ -12,8 +14,12 @@ use super::features::Featurizer;
 use super::network::parameters;
 use super::{Device, LearnerState};
 
-/// Rows computed at once: large enough to be fast, small enough to stay in the cache.
+/// Rows computed at once, and before it is asked again whether somebody waits.
 pub(super) const CHUNK: usize = 512;
+/// Of these, rows that one thread computes: enough to be fast, few enough to stay in the cache.
+pub(super) const AT_ONCE: usize = 64;
+/// Multiply-adds that take as long as to find a bucket of a text.
+const FINDING: usize = 64;
 /// Temperatures that a version may have: beyond them there is nothing left to calibrate.
 pub(super) const TEMPERATURES: RangeInclusive<f32> = 0.1..=10.0;
 
@@ -120,6 +126,19 @@ impl Predictor {
         self.size_bytes
     }
 
+    /// Multiply-adds, about, that an answer to `inputs` takes. How many weights there are does not tell: of
+    /// an embedding a text reads next to none, and a convolution goes over each pixel.
+    pub fn work(&self, inputs: &Inputs) -> usize {
+        let (n, n_buckets) = (inputs.len(), self.featurizer.n_buckets(inputs));
+        let of_network = self.network.work(n, n_buckets);
+        let answering = match (&self.closed_form, self.answered_by) {
+            (Some(closed_form), AnsweredBy::Analytic) => closed_form.work(n, n_buckets),
+            (Some(closed_form), AnsweredBy::Both) => of_network + closed_form.work(n, n_buckets),
+            _ => of_network,
+        };
+        n_buckets * FINDING + answering
+    }
+
     /// What the network says before temperature and softmax, `[n, labels]` row-major.
     fn logits(
         &self,
@@ -135,16 +154,15 @@ impl Predictor {
             if !is_wanted() {
                 return Err(PredictError::Unwanted);
             }
-            let range = start..inputs.len().min(start + CHUNK);
-            logits.extend(match (&self.closed_form, self.answered_by) {
-                (Some(closed_form), AnsweredBy::Analytic) => closed_form.logits(inputs, range),
-                (Some(closed_form), AnsweredBy::Both) => {
-                    let both =
-                        [self.network(inputs, range.clone()), closed_form.logits(inputs, range)];
-                    added(both, self.labels.len())
-                }
-                _ => self.network(inputs, range),
-            });
+            let end = inputs.len().min(start + CHUNK);
+            if end - start <= AT_ONCE {
+                logits.extend(self.logits_of(inputs, start..end));
+                continue;
+            }
+            let starts: Vec<usize> = (start..end).step_by(AT_ONCE).collect();
+            let part = |start: usize| self.logits_of(inputs, start..end.min(start + AT_ONCE));
+            let parts: Vec<Vec<f32>> = starts.into_par_iter().map(part).collect();
+            parts.iter().for_each(|part| logits.extend_from_slice(part));
         }
         Ok(logits)
     }
@@ -154,24 +172,34 @@ impl Predictor {
         self.logits(inputs, || true).unwrap_or_default()
     }
 
-    fn network(&self, inputs: &Inputs, range: Range<usize>) -> Vec<f32> {
-        self.network.logits(self.featurizer.rows(inputs, range))
+    /// The same of the inputs in `range`, by one thread.
+    fn logits_of(&self, inputs: &Inputs, range: Range<usize>) -> Vec<f32> {
+        let network =
+            |range: Range<usize>| self.network.logits(self.featurizer.rows(inputs, range));
+        match (&self.closed_form, self.answered_by) {
+            (Some(closed_form), AnsweredBy::Analytic) => closed_form.logits(inputs, range),
+            (Some(closed_form), AnsweredBy::Both) => {
+                // A text is read once for both.
+                let texts = self.featurizer.texts(inputs, range.clone());
+                let read =
+                    texts.and_then(|texts| Some((closed_form.logits_of_texts(&texts)?, texts)));
+                match read {
+                    Some((said, texts)) => {
+                        added(self.network.logits(self.featurizer.weighed(texts)), &said)
+                    }
+                    None => added(network(range.clone()), &closed_form.logits(inputs, range)),
+                }
+            }
+            _ => network(range),
+        }
     }
 }
 
-/// The sum of the log-probabilities of both, `[n, n_labels]`.
-fn added([mut one, other]: [Vec<f32>; 2], n_labels: usize) -> Vec<f32> {
-    for (one, other) in one.chunks_exact_mut(n_labels).zip(other.chunks_exact(n_labels)) {
-        let (of_one, of_other) = (log_total(one), log_total(other));
-        one.iter_mut().zip(other).for_each(|(one, other)| *one += other - of_one - of_other);
-    }
+/// The sum of the logits of both: what each holds for likely counts, as often as the other does. All
+/// labels of a row may count as much more or less: no probability, no temperature and no order sees it.
+fn added(mut one: Vec<f32>, other: &[f32]) -> Vec<f32> {
+    one.iter_mut().zip(other).for_each(|(one, other)| *one += other);
     one
-}
-
-/// The logarithm of what the exponentials of `row` add up to.
-fn log_total(row: &[f32]) -> f32 {
-    let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    most + row.iter().map(|value| (value - most).exp()).sum::<f32>().ln()
 }
 
 /// Turns logits into probabilities.
@@ -199,12 +227,77 @@ pub(super) fn largest(row: &[f32]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::input::{ImageSchema, InputSchema, Resize, TabularSchema, TextSchema};
+    use crate::domain::settings::{
+        CnnSettings, MlpSettings, ModelSettings, NetworkSettings, TextNetworkSettings,
+    };
+    use crate::learning::analytic::Analytic;
+    use crate::learning::begin::hidden_layers;
+    use crate::learning::ridge::Sums;
+    use crate::learning::seed::{Draw, stream};
 
     #[test]
     fn a_predictor_can_be_shared_by_threads() {
         fn shared<T: Send + Sync>() {}
         shared::<Predictor>();
         shared::<LearnerState>();
+    }
+
+    fn state(input: InputSchema, network: NetworkSettings) -> LearnerState {
+        let settings = ModelSettings { network, ..ModelSettings::new(input) };
+        let mut state = LearnerState::blank(&settings);
+        state.layers = hidden_layers(&state, &state.shape, &mut stream(1, Draw::Layers));
+        state.grow_head(&["a", "b", "c"].map(|label| Label::parse(label).unwrap()), 1);
+        state
+    }
+
+    fn closed_form(state: &LearnerState, width: usize) -> Analytic {
+        Analytic {
+            seed: 1,
+            moments: state.moments.clone(),
+            dictionaries: Vec::new(),
+            dictionary: None,
+            ridge: 1.0,
+            sums: Sums::none(width, 3),
+            weights: vec![0.0; width * 3],
+        }
+    }
+
+    #[test]
+    fn work_is_what_is_computed_and_not_what_is_kept() {
+        let of = |state: &LearnerState, inputs: &Inputs| {
+            Predictor::new(state, Device::Flex).work(inputs)
+        };
+        let rows = |n: usize, n_numeric: usize| {
+            let mut inputs = Inputs::with_shape(n_numeric, 0);
+            (0..n).for_each(|_| inputs.push(&vec![0.0; n_numeric], &[]));
+            inputs
+        };
+        let plain = InputSchema::Tabular(TabularSchema { dim: Some(5), features: None });
+        let network = NetworkSettings::Mlp(MlpSettings { hidden: vec![8, 6] });
+        let layers = 5 * 8 + 8 * 6 + 6 * 3;
+        assert_eq!(of(&state(plain, network), &rows(4, 5)), 4 * layers);
+
+        // Few weights, and each is used at thousands of pixels.
+        let image = ImageSchema { width: 64, height: 32, channels: 3, resize: Resize::Stretch };
+        let cnn = CnnSettings { channels: vec![8, 16], hidden: vec![10] };
+        let (stages, dense) = (2_048 * 27 * 8 + 512 * 72 * 16, 16 * 8 * 16 * 10 + 10 * 3);
+        let viewer = state(InputSchema::Image(image), NetworkSettings::Cnn(cnn));
+        assert_eq!(of(&viewer, &rows(2, 64 * 32 * 3)), 2 * (stages + dense));
+
+        // Many weights, of which a text reads a few rows.
+        let text = TextSchema { buckets: 1 << 10, ..TextSchema::default() };
+        let network = TextNetworkSettings { embedding: 32, hidden: vec![] };
+        let mut reader = state(InputSchema::Text(text), NetworkSettings::Text(network));
+        let mut texts = Inputs::with_shape(0, 1);
+        texts.push(&[], &[Some("x".repeat(60).into())]);
+        texts.push(&[], &[Some("y".repeat(40).into())]);
+        assert_eq!(of(&reader, &texts), 400 * (FINDING + 32) + 2 * 32 * 3);
+        reader.analytic = Some(closed_form(&reader, 513));
+        reader.answered_by = AnsweredBy::Analytic;
+        assert_eq!(of(&reader, &texts), 400 * FINDING + 402 * 3);
+        reader.answered_by = AnsweredBy::Both;
+        assert_eq!(of(&reader, &texts), 400 * (FINDING + 32) + 2 * 32 * 3 + 402 * 3);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 
 use rayon::prelude::*;
 
-use super::network::packed::{Packed, Rows};
+use super::network::packed::{Layer, Packed, Rows};
 use super::network::{Dense, parameters, parameters_mut};
 
 mod map;
@@ -72,6 +72,12 @@ impl Stages {
         self.maps().last().map_or(0, Map::n_numbers)
     }
 
+    /// Multiply-adds of an image's convolutions.
+    pub(super) fn work(&self) -> usize {
+        let stage = |(map, &n_out): (Map, &usize)| map.n_pixels() * map.n_read() * n_out;
+        self.maps().zip(&self.channels).map(stage).sum()
+    }
+
     /// Channels of what stage `index` reads; of what the last one says, for one more.
     pub(super) fn depth_at(&self, index: usize) -> usize {
         index.checked_sub(1).map_or(self.depth, |before| self.channels[before])
@@ -87,20 +93,21 @@ impl Stages {
         [image].into_iter().chain(self.channels.iter().scan(image, next))
     }
 
-    /// What the stages of `layers` say of images, `[n, n_outputs]` row-major; and, where it is `kept`,
-    /// what each leaves behind.
+    /// The convolutions among `layers`, ready for [`Self::forward`].
+    pub(super) fn packed(layers: &[Dense]) -> Vec<Layer> {
+        layers.iter().step_by(2).map(Layer::of).collect()
+    }
+
+    /// What the stages of `layers`, whose `convolutions` are packed, say of images, `[n, n_outputs]`
+    /// row-major; and, where it is `kept`, what each leaves behind.
     pub(super) fn forward(
         &self,
         layers: &[Dense],
+        convolutions: &[Layer],
         images: &[f32],
         kept: bool,
     ) -> (Vec<f32>, Vec<Passed>) {
         let n_numbers = self.width * self.height * self.depth;
-        let weights: Vec<Packed> = layers
-            .iter()
-            .step_by(2)
-            .map(|convolution| Packed::of(&convolution.weight, convolution.n_out))
-            .collect();
         let of_chunk = |images: &[f32]| {
             let mut scratch = Scratch::default();
             let mut said = Vec::with_capacity(images.len() / n_numbers * self.n_outputs());
@@ -108,9 +115,11 @@ impl Stages {
             for image in images.chunks_exact(n_numbers) {
                 let mut map_numbers = image.to_vec();
                 let mut of_image = Passed::new();
-                for ((layers, weight), map) in layers.chunks_exact(2).zip(&weights).zip(self.maps())
+                let affine = layers.iter().skip(1).step_by(2);
+                for ((convolution, affine), map) in convolutions.iter().zip(affine).zip(self.maps())
                 {
-                    let (next, stage) = forward(layers, weight, map, map_numbers, &mut scratch);
+                    let layers = (convolution, affine);
+                    let (next, stage) = forward(layers, map, map_numbers, &mut scratch);
                     map_numbers = next;
                     if kept {
                         of_image.push(stage);
@@ -121,6 +130,9 @@ impl Stages {
             }
             (said, passed)
         };
+        if images.len() <= AT_ONCE * n_numbers {
+            return of_chunk(images);
+        }
         let chunks: Vec<_> = images.par_chunks(AT_ONCE * n_numbers).map(of_chunk).collect();
         let (said, passed): (Vec<_>, Vec<_>) = chunks.into_iter().unzip();
         (said.concat(), passed.into_iter().flatten().collect())
@@ -174,19 +186,16 @@ impl Stages {
     }
 }
 
-/// One stage, whose convolution's `weight` is packed: what it says of `input`, and what that leaves behind.
+/// One stage: what it says of `input`, and what that leaves behind.
 fn forward(
-    layers: &[Dense],
-    weight: &Packed,
+    (convolution, affine): (&Layer, &Dense),
     map: Map,
     input: Vec<f32>,
     scratch: &mut Scratch,
 ) -> (Vec<f32>, PassedStage) {
-    let (convolution, affine) = (&layers[0], &layers[1]);
-    let depth = convolution.n_out;
+    let depth = affine.n_out;
     gather(&input, map, &mut scratch.patches);
-    let mut normal = convolution.bias.repeat(map.n_pixels());
-    weight.add_product(Rows::Whole(&scratch.patches), &mut normal);
+    let mut normal = convolution.through(&scratch.patches);
     let scales = normalize(&mut normal, depth);
     let (output, largest) = pool(&normal, map.of_depth(depth), affine);
     (output, PassedStage { input, normal, scales, largest })
@@ -243,15 +252,24 @@ mod tests {
         (0..n * 7 * 6 * 2).map(|_| draws.gen_range(-1.0..1.0)).collect()
     }
 
+    fn forward_all(
+        stages: &Stages,
+        layers: &[Dense],
+        images: &[f32],
+        kept: bool,
+    ) -> (Vec<f32>, Vec<Passed>) {
+        stages.forward(layers, &Stages::packed(layers), images, kept)
+    }
+
     #[test]
     fn each_stage_halves_the_image() {
         let (stages, layers) = stages();
         assert_eq!(stages.sizes(), [(18, 4), (1, 4), (36, 12), (1, 12)]);
         assert_eq!(stages.n_outputs(), 12);
-        let (said, passed) = stages.forward(&layers, &images(19), true);
+        let (said, passed) = forward_all(&stages, &layers, &images(19), true);
         assert_eq!((said.len(), passed.len()), (19 * 12, 19));
         // An image says the same in any company.
-        let (alone, _) = stages.forward(&layers, &images(19)[18 * 84..], false);
+        let (alone, _) = forward_all(&stages, &layers, &images(19)[18 * 84..], false);
         assert_eq!(alone, said[18 * 12..]);
     }
 
@@ -262,10 +280,10 @@ mod tests {
         let draws = &mut stream(5, Draw::Layers);
         let slope: Vec<f32> = (0..36).map(|_| draws.gen_range(-1.0..1.0)).collect();
         let value = |layers: &[Dense]| -> f64 {
-            let said = stages.forward(layers, &images, false).0;
+            let said = forward_all(&stages, layers, &images, false).0;
             said.iter().zip(&slope).map(|(said, slope)| f64::from(said * slope)).sum()
         };
-        let (_, passed) = stages.forward(&layers, &images, true);
+        let (_, passed) = forward_all(&stages, &layers, &images, true);
         let gradients = stages.gradients(&layers, &passed, &slope, 0);
         assert_eq!(gradients.len(), 8);
         assert_eq!(stages.gradients(&layers, &passed, &slope, 1), gradients[4..]);

@@ -1,5 +1,7 @@
 //! The learner state: all that is needed to go on learning, and to answer.
 
+use std::collections::HashSet;
+
 use crate::domain::input::InputSchema;
 use crate::domain::label::Label;
 use crate::domain::sample::Samples;
@@ -250,15 +252,24 @@ impl LearnerState {
             let new = consolidate::importance(lesson, self, new);
             consolidate::accumulate(self.importance.take(), new)
         });
-        self.analytic = recipe.keeps_sums.then(|| match self.analytic.take() {
-            Some(learner) if given.was_learnt => learner,
-            Some(learner) => learner.learnt(self, &[new], judges),
-            None => {
+        let begins = recipe.strategy == Strategy::Analytic || self.is_shown_by([new, history]);
+        self.analytic = match self.analytic.take() {
+            Some(learner) if recipe.keeps_sums && given.was_learnt => Some(learner),
+            Some(learner) if recipe.keeps_sums => Some(learner.learnt(self, &[new], judges)),
+            None if recipe.keeps_sums && begins => {
                 self.answered_by = AnsweredBy::Both;
                 let learner = Analytic::begin(self, recipe.strategy, new, lesson.seed);
-                learner.learnt(self, &[new, history], judges)
+                Some(learner.learnt(self, &[new, history], judges))
             }
-        });
+            _ => None,
+        };
+    }
+
+    /// Whether `sets` have samples of all labels. Of those that came with weights from elsewhere there
+    /// may be none: a closed form would never answer them, where the network does.
+    fn is_shown_by(&self, sets: [&Subset<'_>; 2]) -> bool {
+        let shown: HashSet<&Label> = sets.into_iter().flat_map(Subset::labels).collect();
+        self.labels.iter().all(|label| shown.contains(label))
     }
 
     /// Takes the categories of `samples` into the dictionaries and gives each a row of the first

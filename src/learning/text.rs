@@ -7,7 +7,9 @@
 //! the fewer texts have it ([`Documents`]): that moves with every batch, so that weights that read it
 //! are changed the other way.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -16,11 +18,36 @@ use crate::domain::input::{InputSchema, Inputs, TextSchema};
 use super::network::Dense;
 
 /// The shortest and the longest part of a word, in characters.
-const PART: std::ops::RangeInclusive<usize> = 3..=5;
+const SHORTEST: usize = 3;
+const LONGEST: usize = 5;
 /// What hashes of words, of pairs and of parts begin with. Weights depend on them: never changed.
 const WORD: u64 = 0x9e37_79b9_7f4a_7c15;
 const PAIR: u64 = 0xbf58_476d_1ce4_e5b9;
 const PARTS: u64 = 0x94d0_49bb_1331_11eb;
+/// Buckets that are kept room for between texts.
+const KEPT: usize = 1 << 16;
+
+/// What comes so many times counts so much.
+static LOGARITHMS: LazyLock<[f32; 64]> = LazyLock::new(|| std::array::from_fn(logarithm));
+
+fn logarithm(count: usize) -> f32 {
+    (1.0 + count as f32).ln()
+}
+
+/// Lent to readings, so that none takes memory of its own.
+#[derive(Default)]
+struct Scratch {
+    /// The text in lower case.
+    lower: String,
+    /// The buckets that it falls into, again and again.
+    fallen: Vec<u32>,
+    /// Room to sort them.
+    spare: Vec<u32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
 
 /// Reads texts of one model.
 #[derive(Debug, Clone)]
@@ -39,36 +66,89 @@ impl TextReader {
 
     /// The buckets that `text` falls into, ascending, and what each counts: together of length 1.
     pub fn buckets(&self, text: &str) -> Vec<(u32, f32)> {
-        let lower = text.to_lowercase();
-        let mut hashes = Vec::with_capacity(4 * lower.len());
-        let mut before = None;
-        let is_read = |word: &&str| self.stop_words.is_empty() || !self.stop_words.contains(word);
-        for word in lower.unicode_words().filter(is_read) {
-            let own = word.chars().fold(WORD, mix);
-            let pair = |before| mix_numbers(mix_numbers(PAIR, before), own);
-            hashes.push(own);
-            hashes.extend(before.replace(own).map(pair));
-            push_parts(word, &mut hashes);
-        }
-        // Signs and symbols alone are no words, and may mean much; so may words that all say little.
-        if hashes.is_empty() {
-            push_parts(&lower, &mut hashes);
-        }
-        let bucket = |hash: u64| (((hash >> 32) * self.n_buckets as u64) >> 32) as u32;
-        let mut fallen: Vec<u32> = hashes.into_iter().map(bucket).collect();
-        fallen.sort_unstable();
-        let runs = fallen.chunk_by(|a, b| a == b);
-        let mut counts: Vec<(u32, f32)> =
-            runs.map(|run| (run[0], (1.0 + run.len() as f32).ln())).collect();
-        let length = counts.iter().map(|(_, count)| count * count).sum::<f32>().sqrt();
-        counts.iter_mut().for_each(|(_, count)| *count /= length);
-        counts
+        let mut buckets = Vec::new();
+        self.append(text, &mut buckets);
+        buckets
     }
 
     /// The same of the text that input `index` is.
     pub(super) fn buckets_of(&self, inputs: &Inputs, index: usize) -> Vec<(u32, f32)> {
-        self.buckets(inputs.categories(index)[0].as_deref().unwrap_or_default())
+        let mut buckets = Vec::new();
+        self.append_of(inputs, index, &mut buckets);
+        buckets
     }
+
+    /// Appends them to `entries`.
+    pub(super) fn append_of(&self, inputs: &Inputs, index: usize, entries: &mut Vec<(u32, f32)>) {
+        self.append(inputs.categories(index)[0].as_deref().unwrap_or_default(), entries);
+    }
+
+    fn append(&self, text: &str, entries: &mut Vec<(u32, f32)>) {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let Scratch { lower, fallen, spare } = scratch;
+            lower.clear();
+            if text.is_ascii() {
+                lower.push_str(text);
+                lower.make_ascii_lowercase();
+            } else {
+                *lower = text.to_lowercase();
+            }
+            self.read(lower, fallen);
+            sort(fallen, spare);
+            let start = entries.len();
+            entries.reserve(fallen.len());
+            let logarithms = &*LOGARITHMS;
+            entries.extend(fallen.chunk_by(|a, b| a == b).map(|run| {
+                let counts = logarithms.get(run.len()).copied();
+                (run[0], counts.unwrap_or_else(|| logarithm(run.len())))
+            }));
+            let own = &mut entries[start..];
+            let length = own.iter().map(|(_, count)| count * count).sum::<f32>().sqrt();
+            own.iter_mut().for_each(|(_, count)| *count /= length);
+            for kept in [fallen, spare] {
+                kept.clear();
+                kept.shrink_to(KEPT);
+            }
+        });
+    }
+
+    /// Appends to `fallen` the buckets of the words, pairs of words and parts of words of a text in lower
+    /// case, in the order in which they are met.
+    fn read(&self, lower: &str, fallen: &mut Vec<u32>) {
+        let n_buckets = self.n_buckets as u64;
+        let bucket = |hash: u64| (((hash >> 32) * n_buckets) >> 32) as u32;
+        let is_read = |word: &&str| self.stop_words.is_empty() || !self.stop_words.contains(word);
+        let mut before = None;
+        for word in lower.unicode_words().filter(is_read) {
+            let own = word.chars().fold(WORD, mix);
+            fallen.push(bucket(own));
+            if let Some(before) = before.replace(own) {
+                fallen.push(bucket(mix_numbers(mix_numbers(PAIR, before), own)));
+            }
+            each_part(word, |hash| fallen.push(bucket(hash)));
+        }
+        // Signs and symbols alone are no words, and may mean much; so may words that all say little.
+        if fallen.is_empty() {
+            each_part(lower, |hash| fallen.push(bucket(hash)));
+        }
+    }
+}
+
+/// What is done to a text of `schema`, in order, from what a client sends to what the network reads: as each
+/// version has it written down. Weights depend on all of it.
+pub(super) fn stages(schema: &TextSchema) -> Vec<String> {
+    let TextSchema { buckets, stop_words, idf } = schema;
+    let mut stages = vec!["nfkc".to_owned(), "lower".to_owned()];
+    if !stop_words.is_empty() {
+        stages.push(format!("without {}", stop_words.join(" ")));
+    }
+    stages.push("words 1-2".to_owned());
+    stages.push(format!("characters {SHORTEST}-{LONGEST}"));
+    stages.push(format!("hash {buckets}"));
+    stages.push("log(1+n)".to_owned());
+    stages.push("length 1".to_owned());
+    stages.extend(idf.then(|| "idf".to_owned()));
+    stages
 }
 
 /// In how many texts each bucket came, of all so far.
@@ -114,21 +194,51 @@ pub(super) fn compensate(first: &mut Dense, before: &[f32], after: &[f32], power
     }
 }
 
-/// Appends the hashes of all parts of `word`.
-fn push_parts(word: &str, hashes: &mut Vec<u64>) {
-    let mut latest = [' '; 8];
-    let mut n = 1;
+/// Tells the hashes of all parts of `word`.
+fn each_part(word: &str, mut tell: impl FnMut(u64)) {
+    // The characters before, the nearest first; a word begins behind a space.
+    let mut before = [' '; LONGEST - 1];
+    let mut n_before = 1;
     for character in word.chars().chain([' ']) {
         // The parts that end here, read backwards from it.
-        latest[n % 8] = character;
-        n += 1;
-        let mut hash = PARTS;
-        for length in 1..=(*PART.end()).min(n) {
-            hash = mix(hash, latest[(n - length) % 8]);
-            if length >= *PART.start() {
-                hashes.push(hash);
+        let mut hash = mix(PARTS, character);
+        for (length, &character) in (2..).zip(&before[..n_before]) {
+            hash = mix(hash, character);
+            if length >= SHORTEST {
+                tell(hash);
             }
         }
+        before.copy_within(..LONGEST - 2, 1);
+        before[0] = character;
+        n_before = (n_before + 1).min(before.len());
+    }
+}
+
+/// Sorts buckets, of which there are no more than [`BUCKETS`](crate::domain::input::BUCKETS): where many
+/// fell, digit by digit, the lower first.
+fn sort(buckets: &mut Vec<u32>, spare: &mut Vec<u32>) {
+    /// From so many on it is faster.
+    const MANY: usize = 256;
+    const BITS: u32 = 10;
+    const DIGITS: usize = 1 << BITS;
+    if buckets.len() < MANY {
+        return buckets.sort_unstable();
+    }
+    spare.resize(buckets.len(), 0);
+    for shift in [0, BITS] {
+        let digit = |bucket: u32| (bucket >> shift) as usize % DIGITS;
+        let mut places = [0_usize; DIGITS];
+        buckets.iter().for_each(|&bucket| places[digit(bucket)] += 1);
+        let mut n_before = 0;
+        for place in &mut places {
+            n_before += std::mem::replace(place, n_before);
+        }
+        for &bucket in buckets.iter() {
+            let place = &mut places[digit(bucket)];
+            spare[*place] = bucket;
+            *place += 1;
+        }
+        std::mem::swap(buckets, spare);
     }
 }
 
@@ -144,7 +254,10 @@ fn mix_numbers(hash: u64, number: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use rand::Rng;
+
     use super::*;
+    use crate::learning::seed::{Draw, stream};
 
     fn buckets(text: &str, buckets: usize) -> Vec<(u32, f32)> {
         TextReader::new(&TextSchema { buckets, ..TextSchema::default() }).buckets(text)
@@ -207,5 +320,33 @@ mod tests {
     fn the_buckets_are_the_same_everywhere() {
         let first: Vec<u32> = buckets("lost card", 1 << 15).into_iter().map(|(b, _)| b).collect();
         assert_eq!(first[..6], [224, 2_383, 3_676, 3_818, 4_259, 6_365]);
+    }
+
+    #[test]
+    fn buckets_are_sorted_however_many_fell() {
+        let (mut spare, draws) = (Vec::new(), &mut stream(1, Draw::Layers));
+        for n in [0, 1, 255, 256, 3_000] {
+            for most in [1 << 10, 1 << 15, 1 << 20] {
+                let mut buckets: Vec<u32> = (0..n).map(|_| draws.gen_range(0..most)).collect();
+                let mut sorted = buckets.clone();
+                sorted.sort_unstable();
+                sort(&mut buckets, &mut spare);
+                assert_eq!(buckets, sorted);
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_reads_the_same_after_any_other() {
+        let reader = TextReader::new(&TextSchema::default());
+        let long = "long word ".repeat(900);
+        for text in ["Lost CARD", "ÉTÉ", "a a a", &long, "日本語を学ぶ", "?!"] {
+            let elsewhere = |reader: &TextReader| {
+                std::thread::scope(|scope| scope.spawn(|| reader.buckets(text)).join().unwrap())
+            };
+            assert_eq!(reader.buckets(text), elsewhere(&reader), "{text}");
+        }
+        let counts = |n: usize| reader.buckets(&"a ".repeat(n)).len();
+        assert_eq!(counts(2), counts(500), "what comes often is counted, not listed");
     }
 }

@@ -151,6 +151,10 @@ async fn what_does_not_fit_is_named_and_changes_nothing() {
     let text = json!({"name": "texts", "input": {"kind": "text"}});
     api.post("/v1/models", text).await.expect(201);
     import(api, "texts", READER).await.problem(422);
+    let sums = json!({"name": "sums", "input": {"kind": "tabular", "dim": 5},
+        "network": {"kind": "mlp", "hidden": [8, 6]}, "learning": {"strategy": "analytic"}});
+    api.post("/v1/models", sums).await.expect(201);
+    import(api, "sums", READER).await.problem(422);
     assert_eq!(api.get("/v1/models/reader").await.expect(200)["live_version"], json!(null));
     import(api, "reader", READER).await.expect(201);
     service.stop().await;

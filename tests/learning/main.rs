@@ -11,6 +11,7 @@ mod comparing;
 mod evaluation;
 mod experts;
 mod gate;
+mod imported;
 mod images;
 mod invariants;
 mod life;

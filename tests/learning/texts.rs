@@ -1,5 +1,6 @@
 //! Texts: labels that come later, what naive fine-tuning forgets, and sums that keep all.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use perennial::domain::input::{InputSchema, Inputs, TextSchema};
@@ -10,8 +11,12 @@ use perennial::learning::{Device, LearnerState, Predictor, checkpoint, update};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use safetensors::SafeTensors;
+use serde_json::{Value, json};
 
-use crate::life::{Life, by_label, bytes_of, learnt_without_judges, plain, push, with_strategy};
+use crate::life::{
+    Life, answers, by_label, bytes_of, learnt_without_judges, plain, push, with_strategy,
+};
 
 /// Six topics, of whose words each half is another's too.
 const TOPICS: [&str; 6] = ["sport", "money", "space", "cooking", "music", "travel"];
@@ -114,6 +119,70 @@ fn the_closed_form_of_texts_knows_no_order_and_forgets_what_is_taken_out() {
     let without = learnt(&[&one, &two]);
     assert!(is_near(&all.without(&more), &without));
     assert!(!is_near(&all, &without), "it had learnt it");
+}
+
+#[test]
+fn a_version_says_how_texts_are_read_and_no_other_way_is_taken() {
+    let mut settings = reader(Strategy::Analytic);
+    let InputSchema::Text(text) = &mut settings.input else { panic!("texts are read") };
+    (text.idf, text.stop_words) = (true, vec!["de".to_owned(), "en".to_owned()]);
+    let state = learnt_without_judges(&settings, &[&texts(&[0, 1], 20, 1)]);
+    let file = checkpoint::encode(&state);
+    let (_, header) = SafeTensors::read_metadata(&file).unwrap();
+    let manifest = &header.metadata().as_ref().unwrap()["manifest"];
+    let manifest: Value = serde_json::from_str(manifest).unwrap();
+    let stages = json!([
+        "nfkc",
+        "lower",
+        "without de en",
+        "words 1-2",
+        "characters 3-5",
+        "hash 1024",
+        "log(1+n)",
+        "length 1",
+        "idf"
+    ]);
+    assert_eq!(manifest["stages"], stages);
+
+    let with = |stages: Option<Value>| {
+        let mut manifest = manifest.clone();
+        match stages {
+            Some(stages) => manifest["stages"] = stages,
+            None => drop(manifest.as_object_mut().unwrap().remove("stages")),
+        }
+        let metadata = HashMap::from([("manifest".to_owned(), manifest.to_string())]);
+        let tensors = SafeTensors::deserialize(&file).unwrap();
+        checkpoint::decode(&safetensors::serialize(tensors.tensors(), Some(metadata)).unwrap())
+    };
+    assert_eq!(with(Some(stages.clone())).unwrap(), state);
+    assert_eq!(with(None).unwrap(), state, "as files were before");
+    let mut others = stages;
+    others.as_array_mut().unwrap().swap(1, 2);
+    assert!(with(Some(others)).is_err(), "another order");
+    assert!(with(Some(json!(["nfkc", "lower", "words 1-1"]))).is_err());
+}
+
+#[test]
+fn a_text_of_each_label_or_one_alone_is_enough_for_the_closed_form() {
+    let settings = reader(Strategy::Analytic);
+    let (two, more) = (texts(&[0, 1], 1, 1), texts(&[2, 3], 1, 2));
+    let one = two.select(&[0]);
+    for first in [&one, &two] {
+        let state = learnt_without_judges(&settings, &[first]);
+        let stored = checkpoint::decode(&checkpoint::encode(&state)).unwrap();
+        assert_eq!(answers(&Predictor::new(&stored, Device::Flex), &first.inputs), first.labels);
+        // Labels that come later make the solution wider.
+        let state = learnt_without_judges(&settings, &[first, &more]);
+        let stored = checkpoint::decode(&checkpoint::encode(&state)).unwrap();
+        let mut all = (*first).clone();
+        (0..more.len()).for_each(|index| all.push_from(&more, index));
+        assert_eq!(answers(&Predictor::new(&stored, Device::Flex), &all.inputs), all.labels);
+    }
+    // Nor does it matter whether anything is left.
+    let state = learnt_without_judges(&settings, &[&two]).without(&two);
+    let stored = checkpoint::decode(&checkpoint::encode(&state)).unwrap();
+    let said = Predictor::new(&stored, Device::Flex).predict(&two.inputs).unwrap();
+    assert_eq!(said, [0.5; 4]);
 }
 
 #[test]

@@ -9,6 +9,8 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::Dense;
+
 /// Registers across a panel.
 const REGISTERS: usize = 2;
 /// Rows that go through one panel together, and panels that one row goes through side by side: as many
@@ -68,14 +70,35 @@ impl Packed {
         }
     }
 
-    /// Numbers of a row of the first factor.
-    pub(in crate::learning) fn n_in(&self) -> usize {
-        self.n_in
-    }
-
     /// Adds the product of `rows` with this to `sums`, `[n, n_out]` row-major.
     pub(in crate::learning) fn add_product(&self, rows: Rows<'_>, sums: &mut [f32]) {
         Arch::new().dispatch(Product { rows, factor: self, sums });
+    }
+}
+
+/// A dense layer whose weights are packed.
+#[derive(Debug, Clone)]
+pub(in crate::learning) struct Layer {
+    weight: Packed,
+    bias: Vec<f32>,
+}
+
+impl Layer {
+    /// That of `layer`.
+    pub(in crate::learning) fn of(layer: &Dense) -> Self {
+        Self { weight: Packed::of(&layer.weight, layer.n_out), bias: layer.bias.clone() }
+    }
+
+    /// Multiply-adds of a row.
+    pub(in crate::learning) fn work(&self) -> usize {
+        self.weight.n_in * self.bias.len()
+    }
+
+    /// What it makes of `rows`, `[n, n_in]` row-major: `[n, n_out]`.
+    pub(in crate::learning) fn through(&self, rows: &[f32]) -> Vec<f32> {
+        let mut outputs = self.bias.repeat(rows.len() / self.weight.n_in);
+        self.weight.add_product(Rows::Whole(rows), &mut outputs);
+        outputs
     }
 }
 
@@ -196,7 +219,7 @@ mod tests {
                 |n: usize| -> Vec<f32> { (0..n).map(|_| draws.gen_range(-1.0..1.0)).collect() };
             let (factor, rows, before) = (draw(n_in * n_out), draw(N * n_in), draw(N * n_out));
             packed.fill(&factor, n_out);
-            assert_eq!(packed.n_in(), n_in);
+            assert_eq!((packed.n_in, packed.n_out), (n_in, n_out));
             let mut together = before.clone();
             packed.add_product(Rows::Whole(&rows), &mut together);
             for (row, numbers) in rows.chunks_exact(n_in).enumerate() {

@@ -117,8 +117,7 @@ impl Chosen {
         const LIGHT: usize = 4_000_000;
         let version = self.version;
         let broken = |why: String| ServiceError::Broken(format!("version {version}: {why}"));
-        let weights = self.predictor.size_bytes() / size_of::<f32>();
-        let is_light = inputs.len().saturating_mul(weights) <= LIGHT;
+        let is_light = self.predictor.work(&inputs) <= LIGHT;
         let asked_at = Instant::now();
         let (probabilities, began_at) = if is_light {
             (self.predictor.predict(&inputs), asked_at)
