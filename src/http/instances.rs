@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::HttpState;
 use super::batches::Input;
 use super::error::Problem;
-use super::exchange::{Asked, check_count, check_pairs, client_of, exchange, live_version};
+use super::exchange::{Asked, Bulk, check_count, check_pairs, client_of, exchange, live_version};
 use super::extract::{AliasPath, Body, ModelPath, Path, VersionPath, parse_object};
 use super::foreign::{PREDICT, expect_json};
 use super::parse::parse_input;
@@ -154,7 +154,7 @@ async fn predict(
 ) -> Result<Response, Problem> {
     let (model, target) = (model?, target()?);
     expect_json(headers)?;
-    let (client, n_bytes) = (client_of(headers), body.len());
+    let (client, bulk) = (client_of(headers), Bulk::Json(body.clone()));
     let read = move |settings: &ModelSettings, chosen: &Chosen| {
         let inputs = read(&body, settings)?;
         let pairs = chosen.labels.len();
@@ -165,7 +165,7 @@ async fn predict(
         let json = serde_json::to_vec(&render(answered)).map_err(Problem::internal)?;
         Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
     };
-    let told = exchange(context, &model, &target, client, n_bytes, read, write).await?;
+    let told = exchange(context, &model, &target, client, bulk, read, write).await?;
     Ok(told.into_response())
 }
 

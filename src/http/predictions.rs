@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::HttpState;
 use super::batches::{Input, RawFile};
 use super::error::{Problem, ProblemCode};
-use super::exchange::{Asked, MAX_PAIRS, check_count, client_of, exchange, live_version};
+use super::exchange::{Asked, Bulk, MAX_PAIRS, check_count, client_of, exchange, live_version};
 use super::extract::{
     AliasPath, Body, ModelPath, Path, Query, VersionPath, essence_of, expect_json, parse_object,
 };
@@ -190,7 +190,7 @@ async fn predict(
     let client = client_of(headers);
     let Body(body) = Body::from_request(request, state).await?;
     let name = model.clone();
-    let n_bytes = body.len();
+    let bulk = if is_file { Bulk::Files(body.len()) } else { Bulk::Json(body.clone()) };
     let read = move |settings: &ModelSettings, _: &Chosen| match settings
         .input
         .image()
@@ -203,7 +203,7 @@ async fn predict(
         let json = write(&name, answered, top_k)?;
         Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
     };
-    let told = exchange(context, model, target, client, n_bytes, read, write).await?;
+    let told = exchange(context, model, target, client, bulk, read, write).await?;
     Ok(told.into_response())
 }
 
