@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::images::push_image;
 use super::walk::{self, between_commas, count_elements, each_element, each_member};
 use crate::domain::Invalid;
+use crate::domain::image::Budget;
 use crate::domain::input::{
     Category, Feature, FeatureKind, InputSchema, Inputs, MAX_CATEGORY_BYTES,
 };
@@ -31,7 +32,9 @@ pub fn parse_input(
     let json = value.get();
     match schema {
         InputSchema::Text(_) => return push_text(json_cell(json), into),
-        InputSchema::Image(image) => return push_image(json, image, into),
+        InputSchema::Image(image) => {
+            return push_image(json, image, &Budget::default(), into);
+        }
         InputSchema::Tabular(_) => {}
     }
     let mut row = Row::new(schema, missing);

@@ -1,8 +1,9 @@
 //! Labelled samples: one from its JSON object, and many gathered into chunks on their way to the
 //! service.
 //!
-//! Invariant: memory stays bounded, however long a batch is. A chunk ends at 1,000 samples, at
-//! 8 MiB of numbers or at 16 MiB of text, and waits here until there is room for it.
+//! Invariants: memory stays bounded, however long a batch is. A chunk ends at 1,000 samples, at
+//! 8 MiB of inputs or at 16 MiB of text, and waits here until there is room for it. So does time: what
+//! all images decode to is bounded, however few bytes they come in.
 
 use std::borrow::Cow;
 
@@ -11,10 +12,12 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use super::error::{Problem, ProblemCode};
+use super::images::push_image;
 use super::parse::parse_input;
 use super::walk;
 use crate::domain::Invalid;
 use crate::domain::batch::Rejection;
+use crate::domain::image::Budget;
 use crate::domain::input::{InputSchema, Inputs};
 use crate::domain::label::Label;
 use crate::domain::settings::Missing;
@@ -71,6 +74,15 @@ pub(super) struct Expected {
     pub(super) schema: InputSchema,
     /// What becomes of missing numbers.
     pub(super) missing: Missing,
+    /// What all image files of the batch may decode to.
+    pub(super) budget: Budget,
+}
+
+impl Expected {
+    /// Of a batch for a model that takes these.
+    pub(super) fn new(schema: InputSchema, missing: Missing) -> Self {
+        Self { schema, missing, budget: Budget::default() }
+    }
 }
 
 /// All of a sample but its input.
@@ -111,7 +123,7 @@ impl Gatherer {
     /// or complains and adds nothing.
     ///
     /// # Errors
-    /// [`Unreadable::GivenUp`].
+    /// [`Unreadable::GivenUp`], or too much to decode in one batch.
     pub(super) fn take(
         &mut self,
         text_bytes: usize,
@@ -132,6 +144,7 @@ impl Gatherer {
                 chunk.rejections.push(Rejection { index, reason });
             }
         }
+        self.expected.budget.check()?;
         let is_full = chunk.samples.len() + chunk.rejections.len() >= CHUNK_SAMPLES
             || chunk.samples.inputs.size_bytes() >= CHUNK_INPUT_BYTES
             || self.text_bytes >= CHUNK_TEXT_BYTES;
@@ -206,7 +219,10 @@ impl<'a> Members<'a> {
         let subject = name("subject", self.subject).transpose()?;
         let weight = given(self.weight).map_or(Ok(1.0), |weight| parse_weight(weight.get()))?;
         let input = given(self.input).ok_or_else(|| Invalid::new("input is missing"))?;
-        parse_input(input, &expected.schema, expected.missing, inputs)?;
+        match expected.schema.image() {
+            Some(image) => push_image(input.get(), image, &expected.budget, inputs)?,
+            None => parse_input(input, &expected.schema, expected.missing, inputs)?,
+        }
         Ok(Tag { label, id, subject, weight })
     }
 }

@@ -322,7 +322,7 @@ fn speck(side: u16) -> Vec<u8> {
     let side = side.to_le_bytes();
     let colours = [0x80, 0, 0, 255, 255, 255, 0, 0, 0];
     let frame = [0x2c, 0, 0, 0, 0, 1, 0, 1, 0, 0, 2, 2, 0x44, 1, 0, 0x3b];
-    [b"GIF89a", &side[..], &side, &colours, &frame].concat()
+    [&b"GIF89a"[..], &side, &side, &colours, &frame].concat()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -297,7 +297,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..400),
         format in 0..FORMATS.len(),
     ) {
-        let _ = pixels(&bytes, &grey(8));
+        let _ = pixels(&Budget::default(), &bytes, &grey(8));
         let begun = &file(slope(8, 8), FORMATS[format].0)[..8];
         let _ = decode(&[begun, &bytes].concat(), &grey(8));
     }

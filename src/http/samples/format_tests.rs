@@ -15,7 +15,7 @@ use crate::services::ingest::{Chunk, Part};
 
 fn vector(dim: usize) -> Expected {
     let schema = serde_json::json!({"kind": "tabular", "dim": dim});
-    Expected { schema: serde_json::from_value(schema).unwrap(), missing: Missing::Reject }
+    Expected::new(serde_json::from_value(schema).unwrap(), Missing::Reject)
 }
 
 /// Two numbers, of which one may be missing, and a category between them.
@@ -28,7 +28,7 @@ fn named() -> Expected {
         ]
     }))
     .unwrap();
-    Expected { schema, missing: Missing::Impute }
+    Expected::new(schema, Missing::Impute)
 }
 
 /// What a batch turned out to hold.
