@@ -62,7 +62,7 @@ pub fn parse_input(
 pub(super) fn push_text(cell: Cell<'_>, into: &mut Inputs) -> Result<(), Invalid> {
     let is = |what: &str| Err(Invalid::new(format!("input is {what}, not a text")));
     match cell {
-        Cell::Text(text) => text::clean(&text).map(|text| into.push(&[], &[Some(text)])),
+        Cell::Text(text) => text::clean(&text).map(|text| into.push_text(text)),
         Cell::Missing(how) => Err(Invalid::new(format!("the text is {how}"))),
         Cell::Number(_) => is("a number"),
         Cell::Boolean(what) | Cell::Other(what) => is(what),
