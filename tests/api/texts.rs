@@ -170,7 +170,8 @@ async fn long_texts_that_do_not_fit_into_an_update_wait_for_the_next() {
     let api = &service.api;
     let model = json!({"name": "books", "input": {"kind": "text", "buckets": 1024},
         "network": {"kind": "text", "embedding": 8}, "schedule": {"paused": true},
-        "learning": {"epochs": 1}, "gate": {"max_drop": null, "max_class_drop": null}});
+        "learning": {"epochs": 1, "counterfactual": false},
+        "gate": {"max_drop": null, "max_class_drop": null}});
     api.post("/v1/models", model).await.expect(201);
     let sample = |index: usize| {
         let (label, words) = TOPICS[index % 2];

@@ -7,6 +7,7 @@ use ::image::{Frame, GrayImage, Luma, Rgb, RgbImage, Rgba, RgbaImage};
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::cases;
 
 fn schema(width: usize, height: usize, channels: usize, resize: Resize) -> ImageSchema {
     ImageSchema { width, height, channels, resize }
@@ -290,7 +291,7 @@ fn pixels_are_whole_numbers_of_a_byte() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(cases::usually(256))]
 
     #[test]
     fn no_bytes_make_it_panic(

@@ -12,6 +12,7 @@ use zip::{CompressionMethod, ZipWriter};
 
 use super::format_tests::{Batch, gather};
 use super::{Expected, Unreadable};
+use crate::domain::cases;
 use crate::domain::image::{Budget, MAX_FILE_BYTES};
 use crate::domain::settings::Missing;
 use crate::http::{archives, json, multipart};
@@ -403,7 +404,7 @@ fn a_body_that_is_none_is_told() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(cases::usually(128))]
 
     #[test]
     fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {

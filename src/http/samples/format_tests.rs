@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use tokio::sync::mpsc;
 
 use super::{Expected, Gatherer, MAX_SAMPLE_BYTES, Unreadable};
+use crate::domain::cases;
 use crate::domain::input::InputSchema;
 use crate::domain::sample::{ContentHash, Samples};
 use crate::domain::settings::Missing;
@@ -171,7 +172,7 @@ fn comparable(read: Batch) -> (Vec<u32>, Vec<f32>, String) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases::usually(64))]
 
     #[test]
     fn every_format_says_the_same(given in prop::collection::vec(given(), 1..20)) {
