@@ -202,4 +202,6 @@ fn complain(place: &[usize], complaint: &str) -> Invalid {
 }
 
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod pixel_tests;

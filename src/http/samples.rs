@@ -264,3 +264,5 @@ pub(super) fn parse_weight(text: &str) -> Result<f32, Invalid> {
 mod file_tests;
 #[cfg(test)]
 mod format_tests;
+#[cfg(test)]
+mod fuzz_tests;

@@ -284,6 +284,9 @@ impl Lines {
 }
 
 #[cfg(test)]
+mod fuzz_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::input::{Feature, FeatureKind, InputSchema, TabularSchema};
