@@ -25,9 +25,9 @@ const MAX_SIDE: u32 = 16_384;
 const MAX_DECODED_BYTES: u64 = 128 << 20;
 /// What decodes to more than this is large.
 const LARGE_BYTES: u64 = 16 << 20;
-/// What the files of a batch may decode to, all together: a minute or two of work, whatever the files'
-/// own size, and 900 photographs of 12 megapixels.
-const MAX_BATCH_DECODED_BYTES: i64 = 32 << 30;
+/// What the files of a batch or of a request may decode to, all together: a minute or two of work, whatever
+/// the files' own size, and 900 photographs of 12 megapixels.
+const MAX_DECODED_TOGETHER_BYTES: i64 = 32 << 30;
 
 /// Held while a large image is decoded. One may take half a GiB for a moment: a progressive JPEG
 /// keeps its coefficients beside its pixels. One at a time, so that memory does not grow with how
@@ -53,7 +53,7 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self::of(MAX_BATCH_DECODED_BYTES)
+        Self::of(MAX_DECODED_TOGETHER_BYTES)
     }
 }
 

@@ -21,6 +21,7 @@ use super::extract::{AliasPath, Body, ModelPath, Path, VersionPath, parse_object
 use super::foreign::{PREDICT, expect_json};
 use super::parse::parse_input;
 use crate::domain::Invalid;
+use crate::domain::image::Budget;
 use crate::domain::input::{InputSchema, Inputs};
 use crate::domain::name::{AliasName, ModelName};
 use crate::domain::settings::ModelSettings;
@@ -173,15 +174,20 @@ fn read(body: &[u8], settings: &ModelSettings) -> Result<Inputs, Problem> {
     let InstancesRequest { instances, signature_name: Signature::ServingDefault } =
         parse_object(body)?;
     check_count(instances.len()).map_err(|invalid| invalid.within("/instances"))?;
-    let mut inputs = Inputs::new(&settings.input);
+    let (mut inputs, budget) = (Inputs::new(&settings.input), Budget::default());
     for (index, instance) in instances.into_iter().enumerate() {
-        push(instance, settings, &mut inputs)
+        push(instance, settings, &budget, &mut inputs)
             .map_err(|invalid| invalid.within(&format!("/instances/{index}")))?;
     }
     Ok(inputs)
 }
 
-fn push(instance: &RawValue, settings: &ModelSettings, inputs: &mut Inputs) -> Result<(), Invalid> {
+fn push(
+    instance: &RawValue,
+    settings: &ModelSettings,
+    budget: &Budget,
+    inputs: &mut Inputs,
+) -> Result<(), Invalid> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct File<'a> {
@@ -195,7 +201,7 @@ fn push(instance: &RawValue, settings: &ModelSettings, inputs: &mut Inputs) -> R
         }
         _ => instance,
     };
-    parse_input(instance, &settings.input, settings.learning.missing, inputs)
+    parse_input(instance, &settings.input, settings.learning.missing, budget, inputs)
 }
 
 fn render(answered: &Answered) -> InstancesAnswer<'_> {

@@ -19,7 +19,7 @@ use crate::domain::input::{
 use crate::domain::settings::Missing;
 use crate::domain::text;
 
-/// Adds the input that `value` holds to `into`.
+/// Adds the input that `value` holds to `into`, an image as long as `budget` lasts.
 ///
 /// # Errors
 /// [`Invalid`] with a pointer relative to the input (`/17`, `/city`); `into` is as it was then.
@@ -27,14 +27,13 @@ pub fn parse_input(
     value: &RawValue,
     schema: &InputSchema,
     missing: Missing,
+    budget: &Budget,
     into: &mut Inputs,
 ) -> Result<(), Invalid> {
     let json = value.get();
     match schema {
         InputSchema::Text(_) => return push_text(json_cell(json), into),
-        InputSchema::Image(image) => {
-            return push_image(json, image, &Budget::default(), into);
-        }
+        InputSchema::Image(image) => return push_image(json, image, budget, into),
         InputSchema::Tabular(_) => {}
     }
     let mut row = Row::new(schema, missing);
@@ -299,7 +298,7 @@ mod tests {
     fn parse(json: &str, schema: &InputSchema, missing: Missing) -> Result<Inputs, Invalid> {
         let mut inputs = Inputs::new(schema);
         let value: &RawValue = serde_json::from_str(json).unwrap();
-        let parsed = parse_input(value, schema, missing, &mut inputs);
+        let parsed = parse_input(value, schema, missing, &Budget::default(), &mut inputs);
         assert_eq!(inputs.len(), usize::from(parsed.is_ok()), "{json}");
         parsed.map(|()| inputs)
     }

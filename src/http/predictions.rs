@@ -20,6 +20,7 @@ use super::extract::{
 };
 use super::parse::parse_input;
 use super::stream::{self, is_lines};
+use crate::domain::image::Budget;
 use crate::domain::input::{ImageSchema, Inputs};
 use crate::domain::name::ModelName;
 use crate::domain::settings::ModelSettings;
@@ -238,9 +239,9 @@ fn read(
         None => (query.top_k, TOP_K_OF_QUERY),
     };
     check_top_k(top_k, n, said_at)?;
-    let mut inputs = Inputs::new(&settings.input);
+    let (mut inputs, budget) = (Inputs::new(&settings.input), Budget::default());
     for (index, input) in request.inputs.into_iter().enumerate() {
-        parse_input(input, &settings.input, settings.learning.missing, &mut inputs)
+        parse_input(input, &settings.input, settings.learning.missing, &budget, &mut inputs)
             .map_err(|error| error.within(&format!("/inputs/{index}")))?;
     }
     let remember = request.remember.unwrap_or(query.remember);

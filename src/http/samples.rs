@@ -12,7 +12,6 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use super::error::{Problem, ProblemCode};
-use super::images::push_image;
 use super::parse::parse_input;
 use super::walk;
 use crate::domain::Invalid;
@@ -219,10 +218,8 @@ impl<'a> Members<'a> {
         let subject = name("subject", self.subject).transpose()?;
         let weight = given(self.weight).map_or(Ok(1.0), |weight| parse_weight(weight.get()))?;
         let input = given(self.input).ok_or_else(|| Invalid::new("input is missing"))?;
-        match expected.schema.image() {
-            Some(image) => push_image(input.get(), image, &expected.budget, inputs)?,
-            None => parse_input(input, &expected.schema, expected.missing, inputs)?,
-        }
+        let Expected { schema, missing, budget } = expected;
+        parse_input(input, schema, *missing, budget, inputs)?;
         Ok(Tag { label, id, subject, weight })
     }
 }
