@@ -169,7 +169,7 @@ async fn long_texts_that_do_not_fit_into_an_update_wait_for_the_next() {
     let service = TestService::start_with(&["--update-bytes", "67108864"]).await;
     let api = &service.api;
     let model = json!({"name": "books", "input": {"kind": "text", "buckets": 1024},
-        "network": {"kind": "text", "embedding": 8}, "schedule": {"paused": true},
+        "network": {"kind": "text", "embedding": 16}, "schedule": {"paused": true},
         "learning": {"epochs": 1, "counterfactual": false},
         "gate": {"max_drop": null, "max_class_drop": null}});
     api.post("/v1/models", model).await.expect(201);

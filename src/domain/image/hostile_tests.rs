@@ -83,8 +83,9 @@ fn lossless(image: RgbImage) -> Vec<u8> {
 }
 
 fn webp_frame(width: u32, height: u32, pictures: &[u8]) -> Vec<u8> {
-    let place_and_time = [[0; 6], webp_size(width, height)].concat();
-    webp_chunk(b"ANMF", &[&place_and_time[..], &[9, 0, 0, 0], pictures].concat())
+    let place_and_size = [[0; 6], webp_size(width, height)].concat();
+    // It lasts a moment, and lies over nothing.
+    webp_chunk(b"ANMF", &[&place_and_size[..], &[9, 0, 0, 2], pictures].concat())
 }
 
 fn animation(width: u32, height: u32, frames: &[Vec<u8>]) -> Vec<u8> {
