@@ -7,7 +7,7 @@ export SQLX_OFFLINE = true
 postgres = PERENNIAL_PG_BIN_DIR=$$(scripts/ensure-postgres) && export PERENNIAL_PG_BIN_DIR
 
 .NOTPARALLEL:
-.PHONY: help run demo test chaos fuzz-api s3 bench bench-serving bench-train bench-peers bench-learning ci fmt clippy doc deny \
+.PHONY: help run demo test chaos fuzz fuzz-api s3 bench bench-serving bench-train bench-peers bench-learning ci fmt clippy doc deny \
 	sqlx-check sqlx-prepare proto-check proto openapi tools
 
 help: ## this list
@@ -25,6 +25,9 @@ test: tools ## every test
 chaos: tools ## 200 kills of every process while clients send and predict, some minutes; KILLS=50 SEED=7
 	$(postgres) && PERENNIAL_CHAOS_KILLS=$(or $(KILLS),200) PERENNIAL_CHAOS_SEED=$(or $(SEED),0) \
 		cargo test --test chaos -- --nocapture
+
+fuzz: tools ## whatever bytes, texts, images and tensors may come, asked of what reads them: CASES=1000000
+	CASES=$(or $(CASES),100000) scripts/fuzz
 
 fuzz-api: tools ## whatever openapi.yaml allows, and more, asked of a service: SECONDS_EACH=600 SEED=7
 	# The binary as the tests have it, so that it is built once.

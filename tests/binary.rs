@@ -244,6 +244,24 @@ async fn a_service_whose_store_stalls_can_be_stopped() {
     assert!(stopped.expect("it does not end").unwrap().success());
 }
 
+#[test]
+fn every_demonstration_ends_well_when_it_is_to_be_shown_once() {
+    // They learn what the program carries, and fail where a model does not reach what it should.
+    for model in ["tabular", "text", "images"] {
+        let dir = readable_dir();
+        let said = dir.path().join("said");
+        let output = std::fs::File::create(&said).unwrap();
+        let address = free_address();
+        let flags = ["--once", "--model", model, "--listen", &address];
+        let mut demo = perennial("demo", dir.path(), &flags);
+        let demo = demo.stderr(output.try_clone().unwrap()).stdout(output);
+        let status = Process::start(demo).ended(Duration::from_secs(600));
+        let said = std::fs::read_to_string(&said).unwrap();
+        assert!(status.success(), "{model}: {said}");
+        assert!(said.contains("on what was never sent"), "{model}: {said}");
+    }
+}
+
 /// `perennial serve` as it runs in its image: as nobody, with no right to more, and with nothing to write to
 /// but its data directory. `None` where this user may not set that up.
 fn confined(data_dir: &Path, flags: &[&str]) -> Option<Command> {

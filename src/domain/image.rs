@@ -5,7 +5,8 @@
 
 use std::io::Cursor;
 use std::panic::catch_unwind;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ::image::imageops::FilterType;
 use ::image::metadata::Orientation;
@@ -13,6 +14,8 @@ use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, 
 
 use super::Invalid;
 use super::input::{ImageSchema, Resize};
+
+mod webp;
 
 /// The largest image file, in bytes.
 pub const MAX_FILE_BYTES: usize = 16 << 20;
@@ -22,6 +25,9 @@ const MAX_SIDE: u32 = 16_384;
 const MAX_DECODED_BYTES: u64 = 128 << 20;
 /// What decodes to more than this is large.
 const LARGE_BYTES: u64 = 16 << 20;
+/// What the files of a batch or of a request may decode to, all together: a minute or two of work, whatever
+/// the files' own size, and 900 photographs of 12 megapixels.
+const MAX_DECODED_TOGETHER_BYTES: i64 = 32 << 30;
 
 /// Held while a large image is decoded. One may take half a GiB for a moment: a progressive JPEG
 /// keeps its coefficients beside its pixels. One at a time, so that memory does not grow with how
@@ -37,15 +43,68 @@ const FORMATS: [(ImageFormat, &str); 5] = [
     (ImageFormat::Bmp, "BMP"),
 ];
 
+/// What many image files may decode to, all together. How much a file takes is a matter of what its
+/// header says, not of its own size; a clone counts towards the same.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    most_bytes: i64,
+    bytes_left: Arc<AtomicI64>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::of(MAX_DECODED_TOGETHER_BYTES)
+    }
+}
+
+impl Budget {
+    /// So many bytes.
+    pub fn of(most_bytes: i64) -> Self {
+        Self { most_bytes, bytes_left: Arc::new(AtomicI64::new(most_bytes)) }
+    }
+
+    /// Checks that there was enough for every file so far.
+    ///
+    /// # Errors
+    /// [`Invalid`] from the first file on that was not decoded for the lack of it.
+    pub fn check(&self) -> Result<(), Invalid> {
+        match self.bytes_left.load(Ordering::Relaxed) {
+            0.. => Ok(()),
+            _ => Err(Invalid::new(format!(
+                "the images decode to more than {} bytes, all together; send them in parts",
+                self.most_bytes
+            ))),
+        }
+    }
+
+    /// Takes what an image does that is not over the limit of one.
+    fn take(&self, n_bytes: u64) -> Result<(), Invalid> {
+        self.bytes_left.fetch_sub(n_bytes as i64, Ordering::Relaxed);
+        self.check()
+    }
+}
+
 /// The pixels of an image file as `schema` has them: upright, over white where it is transparent,
 /// of an animation the first frame.
 ///
 /// # Errors
 /// [`Invalid`] when it is no image, when it is damaged, or when it is over a limit.
 pub fn decode(file: &[u8], schema: &ImageSchema) -> Result<Vec<f32>, Invalid> {
+    decode_within(&Budget::default(), file, schema)
+}
+
+/// The same of one of many files, as long as `budget` lasts.
+///
+/// # Errors
+/// The same, and where too little is left of the budget.
+pub fn decode_within(
+    budget: &Budget,
+    file: &[u8],
+    schema: &ImageSchema,
+) -> Result<Vec<f32>, Invalid> {
     // A decoder is other people's code on anybody's bytes: where it gives up, this image is bad,
     // and nothing else.
-    let pixels = catch_unwind(|| pixels(file, schema))
+    let pixels = catch_unwind(|| pixels(budget, file, schema))
         .unwrap_or_else(|_| Err(Invalid::new("the image is damaged: it cannot be decoded")))?;
     Ok(pixels.into_iter().map(f32::from).collect())
 }
@@ -55,29 +114,48 @@ pub fn is_pixel(number: f32) -> bool {
     (0.0..=255.0).contains(&number) && number.fract() == 0.0
 }
 
-fn pixels(file: &[u8], schema: &ImageSchema) -> Result<Vec<u8>, Invalid> {
+fn pixels(budget: &Budget, file: &[u8], schema: &ImageSchema) -> Result<Vec<u8>, Invalid> {
     let (format, name) = format_of(file)?;
-    let mut reader = ImageReader::with_format(Cursor::new(file), format);
-    let mut limits = Limits::default();
-    // Pixels, and as much again to work with.
-    limits.max_alloc = Some(2 * MAX_DECODED_BYTES);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(|error| unreadable(name, &error))?;
+    let unreadable = |error: ImageError| unreadable(name, &error);
+    let mut decoder = open(file, format).map_err(unreadable)?;
     check_header(&decoder)?;
-    if format == ImageFormat::Jpeg && !ends(file) {
-        return Err(Invalid::new("the JPEG is cut off: its end is missing"));
+    match format {
+        ImageFormat::Jpeg if !ends(file) => {
+            return Err(Invalid::new("the JPEG is cut off: its end is missing"));
+        }
+        ImageFormat::WebP => webp::check(file)?,
+        _ => {}
     }
     // What a camera says about itself may be broken, and the picture fine.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    budget.take(decoder.total_bytes())?;
     let is_large = decoder.total_bytes() > LARGE_BYTES;
     let turn = is_large.then(|| LARGE.lock().unwrap_or_else(PoisonError::into_inner));
-    let image = DynamicImage::from_decoder(decoder).map_err(|error| unreadable(name, &error))?;
+    if is_large {
+        decoder.set_limits(limits(MAX_DECODED_BYTES)).map_err(unreadable)?;
+    }
+    let image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
     let stored = (image.width(), image.height());
     let view = View::of(turned(stored, orientation), schema);
     let mut image = reduced(over_white(in_eight_bits(image)), turned(view.factors(), orientation));
     drop(turn);
     image.apply_orientation(orientation);
     Ok(view.show(image, schema))
+}
+
+/// What reads a file that is not large: what is around an image may take no more than that before it
+/// is this one's turn, whatever is said of colours (PNG), or of a frame beyond its canvas (GIF).
+fn open(file: &[u8], format: ImageFormat) -> Result<impl ImageDecoder, ImageError> {
+    let mut reader = ImageReader::with_format(Cursor::new(file), format);
+    reader.limits(limits(LARGE_BYTES));
+    reader.into_decoder()
+}
+
+/// Pixels of so many bytes, and as much again to work with.
+fn limits(decoded_bytes: u64) -> Limits {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(2 * decoded_bytes);
+    limits
 }
 
 fn format_of(file: &[u8]) -> Result<(ImageFormat, &'static str), Invalid> {
@@ -269,3 +347,5 @@ fn scaled(length: u32, by: u32, of: u32) -> u32 {
 
 #[cfg(test)]
 mod decode_tests;
+#[cfg(test)]
+mod hostile_tests;

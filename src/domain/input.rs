@@ -33,6 +33,9 @@ pub enum InputSchema {
 /// The fewest and the most buckets of a text model.
 pub const BUCKETS: RangeInclusive<usize> = 1 << 10..=1 << 20;
 
+/// The most languages whose frequent words a model leaves out.
+pub const MAX_STOP_WORDS: usize = 64;
+
 /// What is read of a text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -176,7 +179,7 @@ impl InputSchema {
         }
     }
 
-    /// About how many bytes a sample takes in memory.
+    /// About how many bytes a sample takes in memory, as a rule; texts may be far longer.
     pub fn sample_bytes(&self) -> usize {
         let of_string = if self.is_text() { TYPICAL_TEXT_BYTES } else { 32 };
         64 + self.n_numeric() * 4 + self.n_categorical() * of_string
@@ -197,15 +200,23 @@ impl TextSchema {
             let (least, most) = BUCKETS.into_inner();
             return Err(Invalid::at("/buckets", format!("buckets is {least} to {most}")));
         }
-        let unknown = |code: &String| code.len() != 2 || stop_words::lookup(code).is_none();
-        match self.stop_words.iter().position(unknown) {
-            None => Ok(()),
-            Some(index) => Err(Invalid::at(
-                format!("/stop_words/{index}"),
-                "a language is told by the two letters of ISO 639-1, as `en`, and this one's frequent \
-                 words are not known",
-            )),
+        if self.stop_words.len() > MAX_STOP_WORDS {
+            let detail = format!("stop_words has at most {MAX_STOP_WORDS} languages");
+            return Err(Invalid::at("/stop_words", detail));
         }
+        for (index, code) in self.stop_words.iter().enumerate() {
+            let at = |detail| Err(Invalid::at(format!("/stop_words/{index}"), detail));
+            if code.len() != 2 || stop_words::lookup(code).is_none() {
+                return at(
+                    "a language is told by the two letters of ISO 639-1, as `en`, and this \
+                           one's frequent words are not known",
+                );
+            }
+            if self.stop_words[..index].contains(code) {
+                return at("the language is given twice");
+            }
+        }
+        Ok(())
     }
 }
 
@@ -277,6 +288,8 @@ pub struct Inputs {
     n: usize,
     numbers: Vec<f32>,
     categories: Vec<Category>,
+    /// What all categories, or texts, have in bytes.
+    text_bytes: usize,
 }
 
 impl Inputs {
@@ -338,6 +351,18 @@ impl Inputs {
         assert_eq!((numbers.len(), categories.len()), (self.n_numeric, self.n_categorical));
         self.numbers.extend_from_slice(numbers);
         self.categories.extend_from_slice(categories);
+        self.text_bytes += categories.iter().flatten().map(|text| text.len()).sum::<usize>();
+        self.n += 1;
+    }
+
+    /// Adds one input that is a text.
+    ///
+    /// # Panics
+    /// When the inputs are no texts: the caller has looked at the schema.
+    pub fn push_text(&mut self, text: Box<str>) {
+        assert_eq!((self.n_numeric, self.n_categorical), (0, 1));
+        self.text_bytes += text.len();
+        self.categories.push(Some(text));
         self.n += 1;
     }
 
@@ -351,10 +376,16 @@ impl Inputs {
         self.n = 0;
         self.numbers.clear();
         self.categories.clear();
+        self.text_bytes = 0;
     }
 
-    /// Bytes that the numbers take, a fair estimate of the whole.
+    /// Bytes that they take in memory.
     pub fn size_bytes(&self) -> usize {
-        self.numbers.len() * size_of::<f32>() + self.categories.len() * size_of::<Category>()
+        self.numbers.len() * size_of::<f32>()
+            + self.categories.len() * size_of::<Category>()
+            + self.text_bytes
     }
 }
+
+#[cfg(test)]
+mod size_tests;

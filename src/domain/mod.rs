@@ -88,3 +88,6 @@ impl Invalid {
         self
     }
 }
+
+#[cfg(test)]
+pub(crate) mod cases;

@@ -229,8 +229,8 @@ pub struct BatchPath {
 /// A model of images also takes files as they are: multipart parts, each named by its label, or a
 /// ZIP or tar archive, in which a file's label is the folder that it lies in (hidden files and
 /// `__MACOSX` are passed over). A file has up to 16 MiB, sides of up to 16,384 pixels, and decodes
-/// to up to 128 MiB; all files of a ZIP archive unpack to up to 4 GiB. Send a `.tar.gz` as
-/// application/x-tar with `Content-Encoding: gzip`.
+/// to up to 128 MiB; all images of a batch decode to up to 32 GiB, and all files of a ZIP archive
+/// unpack to up to 4 GiB. Send a `.tar.gz` as application/x-tar with `Content-Encoding: gzip`.
 #[utoipa::path(post, path = "/v1/models/{model}/batches", operation_id = "createBatch",
     tag = "batches",
     params(ModelPath, BatchQuery,
@@ -269,7 +269,7 @@ pub async fn create(
     let options =
         IngestOptions { strict: query.strict, update: query.update.into(), idempotency: key };
     let settings = &model.settings;
-    let expected = Expected { schema: settings.input.clone(), missing: settings.learning.missing };
+    let expected = Expected::new(settings.input.clone(), settings.learning.missing);
     let mut reading = None;
     let start = |parts| {
         let read = move || format.read(body, &query.label, expected, parts);

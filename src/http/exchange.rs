@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::error::Problem;
@@ -25,8 +26,9 @@ pub(super) const MAX_INPUTS: usize = 10_000;
 pub(super) const MAX_PAIRS: usize = 1_000_000;
 /// Bodies and answers from this size on are read and written off the runtime's threads.
 const HEAVY_BYTES: usize = 256 << 10;
-/// The same where inputs are images: a few bytes may decode to many pixels.
-const HEAVY_IMAGE_BYTES: usize = 4 << 10;
+/// A string of JSON shorter than this is no image file in base64: 24 bytes hold no header with a size
+/// and colours, whatever the kind.
+const FILE_CHARS: usize = 32;
 /// About what a label takes in an answer with its probability.
 const PAIR_BYTES: usize = 24;
 /// The header by which a client tells who it is.
@@ -36,6 +38,50 @@ pub(super) const X_PERENNIAL_VERSION: HeaderName = HeaderName::from_static("x-pe
 
 /// Bodies with images that are read at once. The others wait where waiting takes no thread.
 static READERS: Semaphore = Semaphore::const_new(16);
+
+/// How much there is to read of a body, as far as it shows before it is read.
+pub(super) enum Bulk {
+    /// JSON: where inputs are images, any string that is long enough may be a file.
+    Json(Bytes),
+    /// So many bytes, among which may be a file.
+    Files(usize),
+    /// So many bytes, none of a file.
+    Numbers(usize),
+}
+
+impl Bulk {
+    /// Whether reading it may take long. A file of a few bytes may decode to as many pixels as a
+    /// photograph, and wait for another one; numbers are read as fast as they come.
+    fn is_heavy(&self, takes_images: bool) -> bool {
+        match self {
+            Self::Json(json) => {
+                json.len() >= HEAVY_BYTES || (takes_images && has_long_string(json))
+            }
+            Self::Files(n_bytes) => *n_bytes >= HEAVY_BYTES || takes_images,
+            Self::Numbers(n_bytes) => *n_bytes >= HEAVY_BYTES,
+        }
+    }
+}
+
+/// Whether JSON has a string that may be a file. What is not JSON is refused before any is decoded.
+fn has_long_string(json: &[u8]) -> bool {
+    let mut rest = json;
+    while let Some(begin) = rest.iter().position(|&byte| byte == b'"') {
+        rest = &rest[begin + 1..];
+        let mut is_escaped = false;
+        let end = rest.iter().position(|&byte| {
+            let ends = byte == b'"' && !is_escaped;
+            is_escaped = byte == b'\\' && !is_escaped;
+            ends
+        });
+        let length = end.unwrap_or(rest.len());
+        if length >= FILE_CHARS {
+            return true;
+        }
+        rest = rest.get(length + 1..).unwrap_or_default();
+    }
+    false
+}
 
 /// What a body asks.
 pub(super) struct Asked<P> {
@@ -65,13 +111,13 @@ impl IntoResponse for Told<Response> {
     }
 }
 
-/// Answers a body of `n_bytes`: `read` makes inputs of it, the version answers them, `write` renders.
+/// Answers a body: `read` makes inputs of it, the version answers them, `write` renders.
 pub(super) async fn exchange<P: Send + 'static, T: Send + 'static>(
     context: &Context,
     model: &ModelName,
     target: &Target,
     client: Option<HeaderValue>,
-    n_bytes: usize,
+    bulk: Bulk,
     read: impl FnOnce(&ModelSettings, &Chosen) -> Result<Asked<P>, Problem> + Send + 'static,
     write: impl FnOnce(&Answered, P) -> Result<T, Problem> + Send + 'static,
 ) -> Result<Told<T>, Problem> {
@@ -80,7 +126,7 @@ pub(super) async fn exchange<P: Send + 'static, T: Send + 'static>(
     let chosen = Arc::new(serving::choose(context, &route, target, client).await?);
     let counted = chosen.begin();
     let takes_images = route.model.settings.input.image().is_some();
-    let heavy = n_bytes >= if takes_images { HEAVY_IMAGE_BYTES } else { HEAVY_BYTES };
+    let heavy = bulk.is_heavy(takes_images);
     let asked = Arc::clone(&chosen);
     let read = move || read(&route.model.settings, &asked);
     let (asked, reading) = read_in_turn(heavy, takes_images, read).await?;
@@ -189,5 +235,32 @@ async fn compute<T: Send + 'static>(
     match heavy {
         false => Ok(work()),
         true => tokio::task::spawn_blocking(work).await.map_err(Problem::internal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_may_hold_an_image_file_is_heavy_where_images_are_taken() {
+        let json = |text: &str| Bulk::Json(Bytes::copy_from_slice(text.as_bytes()));
+        let file = "R0lGODlhoBagFoAAAP8AAAAAACwAAAAAAQABAAACAkQBADs=";
+        for text in [
+            format!(r#"{{"inputs": ["{file}"]}}"#),
+            format!(r#"{{"\"": "\\", "inputs": ["{file}"]}}"#),
+            format!(r#"{{"id": "\"\"\"", "inputs": ["data:;base64,{file}"]}}"#),
+            format!(r#"{{"inputs": ["{}"]}}"#, file.replace('A', "\\u0041")),
+            format!(r#"{{"inputs": ["{file}"#),
+        ] {
+            assert!(json(&text).is_heavy(true), "{text}");
+            assert!(!json(&text).is_heavy(false), "{text}");
+        }
+        let pixels = format!(r#"{{"inputs": [[{}0]], "top_k": 1}}"#, "0, ".repeat(783));
+        assert!(!json(&pixels).is_heavy(true), "pixels are numbers");
+        assert!(json(&"0, ".repeat(HEAVY_BYTES)).is_heavy(true));
+        assert!(Bulk::Files(1).is_heavy(true) && !Bulk::Files(1).is_heavy(false));
+        assert!(!Bulk::Numbers(HEAVY_BYTES - 1).is_heavy(true));
+        assert!(Bulk::Numbers(HEAVY_BYTES).is_heavy(false));
     }
 }

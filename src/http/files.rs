@@ -19,7 +19,7 @@ pub(super) fn read_file(from: impl Read, file: &mut Vec<u8>) -> io::Result<()> {
 /// Takes the next sample: `file`, which the client calls `name`, with `label`.
 ///
 /// # Errors
-/// [`Unreadable::GivenUp`].
+/// As [`Gatherer::take`].
 pub(super) fn take_file(
     gatherer: &mut Gatherer,
     name: &str,
@@ -32,7 +32,7 @@ pub(super) fn take_file(
             let Some(schema) = expected.schema.image() else {
                 return Err(Invalid::new("the model takes no images"));
             };
-            Ok((label, image::decode(file?, schema)?))
+            Ok((label, image::decode_within(&expected.budget, file?, schema)?))
         };
         let (label, pixels) = sample().map_err(|invalid| named(name, &invalid))?;
         inputs.push(&pixels, &[]);

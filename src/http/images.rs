@@ -8,7 +8,7 @@ use base64::{DecodeError, Engine, alphabet};
 use super::parse::{Cell, json_cell};
 use super::walk::{self, between_commas, count_elements, each_element};
 use crate::domain::Invalid;
-use crate::domain::image;
+use crate::domain::image::{self, Budget};
 use crate::domain::input::{ImageSchema, Inputs};
 
 /// With padding or without.
@@ -17,18 +17,19 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Adds the image that `json` holds to `into`. `json` is one well-formed value, without space
-/// around it.
+/// Adds the image that `json` holds to `into`, as long as `budget` lasts. `json` is one well-formed
+/// value, without space around it.
 ///
 /// # Errors
 /// [`Invalid`] with a pointer relative to the input (`/17`, `/3/4/0`); `into` is as it was then.
 pub(super) fn push_image(
     json: &str,
     schema: &ImageSchema,
+    budget: &Budget,
     into: &mut Inputs,
 ) -> Result<(), Invalid> {
     let pixels = match json_cell(json) {
-        Cell::Text(text) => image::decode(&from_base64(&text)?, schema)?,
+        Cell::Text(text) => image::decode_within(budget, &from_base64(&text)?, schema)?,
         Cell::Other(_) if json.starts_with('[') => read_array(json, schema)?,
         cell => {
             let is = words(&cell);
@@ -200,5 +201,7 @@ fn complain(place: &[usize], complaint: &str) -> Invalid {
     Invalid::at(pointer, format!("{name} {complaint}"))
 }
 
+#[cfg(test)]
+mod fuzz_tests;
 #[cfg(test)]
 mod pixel_tests;

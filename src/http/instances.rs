@@ -16,11 +16,12 @@ use utoipa_axum::router::OpenApiRouter;
 use super::HttpState;
 use super::batches::Input;
 use super::error::Problem;
-use super::exchange::{Asked, check_count, check_pairs, client_of, exchange, live_version};
+use super::exchange::{Asked, Bulk, check_count, check_pairs, client_of, exchange, live_version};
 use super::extract::{AliasPath, Body, ModelPath, Path, VersionPath, parse_object};
 use super::foreign::{PREDICT, expect_json};
 use super::parse::parse_input;
 use crate::domain::Invalid;
+use crate::domain::image::Budget;
 use crate::domain::input::{InputSchema, Inputs};
 use crate::domain::name::{AliasName, ModelName};
 use crate::domain::settings::ModelSettings;
@@ -154,7 +155,7 @@ async fn predict(
 ) -> Result<Response, Problem> {
     let (model, target) = (model?, target()?);
     expect_json(headers)?;
-    let (client, n_bytes) = (client_of(headers), body.len());
+    let (client, bulk) = (client_of(headers), Bulk::Json(body.clone()));
     let read = move |settings: &ModelSettings, chosen: &Chosen| {
         let inputs = read(&body, settings)?;
         let pairs = chosen.labels.len();
@@ -165,7 +166,7 @@ async fn predict(
         let json = serde_json::to_vec(&render(answered)).map_err(Problem::internal)?;
         Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
     };
-    let told = exchange(context, &model, &target, client, n_bytes, read, write).await?;
+    let told = exchange(context, &model, &target, client, bulk, read, write).await?;
     Ok(told.into_response())
 }
 
@@ -173,15 +174,20 @@ fn read(body: &[u8], settings: &ModelSettings) -> Result<Inputs, Problem> {
     let InstancesRequest { instances, signature_name: Signature::ServingDefault } =
         parse_object(body)?;
     check_count(instances.len()).map_err(|invalid| invalid.within("/instances"))?;
-    let mut inputs = Inputs::new(&settings.input);
+    let (mut inputs, budget) = (Inputs::new(&settings.input), Budget::default());
     for (index, instance) in instances.into_iter().enumerate() {
-        push(instance, settings, &mut inputs)
+        push(instance, settings, &budget, &mut inputs)
             .map_err(|invalid| invalid.within(&format!("/instances/{index}")))?;
     }
     Ok(inputs)
 }
 
-fn push(instance: &RawValue, settings: &ModelSettings, inputs: &mut Inputs) -> Result<(), Invalid> {
+fn push(
+    instance: &RawValue,
+    settings: &ModelSettings,
+    budget: &Budget,
+    inputs: &mut Inputs,
+) -> Result<(), Invalid> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct File<'a> {
@@ -195,7 +201,7 @@ fn push(instance: &RawValue, settings: &ModelSettings, inputs: &mut Inputs) -> R
         }
         _ => instance,
     };
-    parse_input(instance, &settings.input, settings.learning.missing, inputs)
+    parse_input(instance, &settings.input, settings.learning.missing, budget, inputs)
 }
 
 fn render(answered: &Answered) -> InstancesAnswer<'_> {

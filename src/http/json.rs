@@ -127,7 +127,7 @@ fn read_sample(
 /// Reads lines, each a sample; blank ones are none.
 ///
 /// # Errors
-/// [`Unreadable::GivenUp`], or the reader's own.
+/// Those of [`Gatherer::take`], or the reader's own.
 pub(super) fn read_lines(
     mut reader: impl BufRead,
     mut gatherer: Gatherer,

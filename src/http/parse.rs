@@ -12,13 +12,14 @@ use serde_json::value::RawValue;
 use super::images::push_image;
 use super::walk::{self, between_commas, count_elements, each_element, each_member};
 use crate::domain::Invalid;
+use crate::domain::image::Budget;
 use crate::domain::input::{
     Category, Feature, FeatureKind, InputSchema, Inputs, MAX_CATEGORY_BYTES,
 };
 use crate::domain::settings::Missing;
 use crate::domain::text;
 
-/// Adds the input that `value` holds to `into`.
+/// Adds the input that `value` holds to `into`, an image as long as `budget` lasts.
 ///
 /// # Errors
 /// [`Invalid`] with a pointer relative to the input (`/17`, `/city`); `into` is as it was then.
@@ -26,12 +27,13 @@ pub fn parse_input(
     value: &RawValue,
     schema: &InputSchema,
     missing: Missing,
+    budget: &Budget,
     into: &mut Inputs,
 ) -> Result<(), Invalid> {
     let json = value.get();
     match schema {
         InputSchema::Text(_) => return push_text(json_cell(json), into),
-        InputSchema::Image(image) => return push_image(json, image, into),
+        InputSchema::Image(image) => return push_image(json, image, budget, into),
         InputSchema::Tabular(_) => {}
     }
     let mut row = Row::new(schema, missing);
@@ -59,7 +61,7 @@ pub fn parse_input(
 pub(super) fn push_text(cell: Cell<'_>, into: &mut Inputs) -> Result<(), Invalid> {
     let is = |what: &str| Err(Invalid::new(format!("input is {what}, not a text")));
     match cell {
-        Cell::Text(text) => text::clean(&text).map(|text| into.push(&[], &[Some(text)])),
+        Cell::Text(text) => text::clean(&text).map(|text| into.push_text(text)),
         Cell::Missing(how) => Err(Invalid::new(format!("the text is {how}"))),
         Cell::Number(_) => is("a number"),
         Cell::Boolean(what) | Cell::Other(what) => is(what),
@@ -296,7 +298,7 @@ mod tests {
     fn parse(json: &str, schema: &InputSchema, missing: Missing) -> Result<Inputs, Invalid> {
         let mut inputs = Inputs::new(schema);
         let value: &RawValue = serde_json::from_str(json).unwrap();
-        let parsed = parse_input(value, schema, missing, &mut inputs);
+        let parsed = parse_input(value, schema, missing, &Budget::default(), &mut inputs);
         assert_eq!(inputs.len(), usize::from(parsed.is_ok()), "{json}");
         parsed.map(|()| inputs)
     }

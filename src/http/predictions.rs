@@ -14,12 +14,13 @@ use uuid::Uuid;
 use super::HttpState;
 use super::batches::{Input, RawFile};
 use super::error::{Problem, ProblemCode};
-use super::exchange::{Asked, MAX_PAIRS, check_count, client_of, exchange, live_version};
+use super::exchange::{Asked, Bulk, MAX_PAIRS, check_count, client_of, exchange, live_version};
 use super::extract::{
     AliasPath, Body, ModelPath, Path, Query, VersionPath, essence_of, expect_json, parse_object,
 };
 use super::parse::parse_input;
 use super::stream::{self, is_lines};
+use crate::domain::image::Budget;
 use crate::domain::input::{ImageSchema, Inputs};
 use crate::domain::name::ModelName;
 use crate::domain::settings::ModelSettings;
@@ -190,7 +191,7 @@ async fn predict(
     let client = client_of(headers);
     let Body(body) = Body::from_request(request, state).await?;
     let name = model.clone();
-    let n_bytes = body.len();
+    let bulk = if is_file { Bulk::Files(body.len()) } else { Bulk::Json(body.clone()) };
     let read = move |settings: &ModelSettings, _: &Chosen| match settings
         .input
         .image()
@@ -203,7 +204,7 @@ async fn predict(
         let json = write(&name, answered, top_k)?;
         Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
     };
-    let told = exchange(context, model, target, client, n_bytes, read, write).await?;
+    let told = exchange(context, model, target, client, bulk, read, write).await?;
     Ok(told.into_response())
 }
 
@@ -238,9 +239,9 @@ fn read(
         None => (query.top_k, TOP_K_OF_QUERY),
     };
     check_top_k(top_k, n, said_at)?;
-    let mut inputs = Inputs::new(&settings.input);
+    let (mut inputs, budget) = (Inputs::new(&settings.input), Budget::default());
     for (index, input) in request.inputs.into_iter().enumerate() {
-        parse_input(input, &settings.input, settings.learning.missing, &mut inputs)
+        parse_input(input, &settings.input, settings.learning.missing, &budget, &mut inputs)
             .map_err(|error| error.within(&format!("/inputs/{index}")))?;
     }
     let remember = request.remember.unwrap_or(query.remember);

@@ -1,8 +1,9 @@
 //! Labelled samples: one from its JSON object, and many gathered into chunks on their way to the
 //! service.
 //!
-//! Invariant: memory stays bounded, however long a batch is. A chunk ends at 1,000 samples, at
-//! 8 MiB of numbers or at 16 MiB of text, and waits here until there is room for it.
+//! Invariants: memory stays bounded, however long a batch is. A chunk ends at 1,000 samples, at
+//! 8 MiB of inputs or at 16 MiB of text, and waits here until there is room for it. So does time: what
+//! all images decode to is bounded, however few bytes they come in.
 
 use std::borrow::Cow;
 
@@ -15,6 +16,7 @@ use super::parse::parse_input;
 use super::walk;
 use crate::domain::Invalid;
 use crate::domain::batch::Rejection;
+use crate::domain::image::Budget;
 use crate::domain::input::{InputSchema, Inputs};
 use crate::domain::label::Label;
 use crate::domain::settings::Missing;
@@ -71,6 +73,15 @@ pub(super) struct Expected {
     pub(super) schema: InputSchema,
     /// What becomes of missing numbers.
     pub(super) missing: Missing,
+    /// What all image files of the batch may decode to.
+    pub(super) budget: Budget,
+}
+
+impl Expected {
+    /// Of a batch for a model that takes these.
+    pub(super) fn new(schema: InputSchema, missing: Missing) -> Self {
+        Self { schema, missing, budget: Budget::default() }
+    }
 }
 
 /// All of a sample but its input.
@@ -111,7 +122,7 @@ impl Gatherer {
     /// or complains and adds nothing.
     ///
     /// # Errors
-    /// [`Unreadable::GivenUp`].
+    /// [`Unreadable::GivenUp`], or too much to decode in one batch.
     pub(super) fn take(
         &mut self,
         text_bytes: usize,
@@ -132,6 +143,7 @@ impl Gatherer {
                 chunk.rejections.push(Rejection { index, reason });
             }
         }
+        self.expected.budget.check()?;
         let is_full = chunk.samples.len() + chunk.rejections.len() >= CHUNK_SAMPLES
             || chunk.samples.inputs.size_bytes() >= CHUNK_INPUT_BYTES
             || self.text_bytes >= CHUNK_TEXT_BYTES;
@@ -206,7 +218,8 @@ impl<'a> Members<'a> {
         let subject = name("subject", self.subject).transpose()?;
         let weight = given(self.weight).map_or(Ok(1.0), |weight| parse_weight(weight.get()))?;
         let input = given(self.input).ok_or_else(|| Invalid::new("input is missing"))?;
-        parse_input(input, &expected.schema, expected.missing, inputs)?;
+        let Expected { schema, missing, budget } = expected;
+        parse_input(input, schema, *missing, budget, inputs)?;
         Ok(Tag { label, id, subject, weight })
     }
 }
@@ -248,3 +261,5 @@ pub(super) fn parse_weight(text: &str) -> Result<f32, Invalid> {
 mod file_tests;
 #[cfg(test)]
 mod format_tests;
+#[cfg(test)]
+mod fuzz_tests;

@@ -31,6 +31,7 @@ use super::slots::Slot;
 use super::spool::next_piece;
 use super::walk;
 use crate::domain::Invalid;
+use crate::domain::image::Budget;
 use crate::domain::input::Inputs;
 use crate::domain::name::ModelName;
 use crate::domain::settings::ModelSettings;
@@ -202,7 +203,9 @@ fn read_line(
         Some(input) => (input, "/input"),
         None => (json, ""),
     };
-    parse_input(input, &settings.input, settings.learning.missing, inputs)
+    // Each some lines are read in their own turn.
+    let budget = Budget::default();
+    parse_input(input, &settings.input, settings.learning.missing, &budget, inputs)
         .map_err(|error| error.within(&format!("/{index}{place}")).into())
 }
 
@@ -282,6 +285,9 @@ impl Lines {
         end
     }
 }
+
+#[cfg(test)]
+mod fuzz_tests;
 
 #[cfg(test)]
 mod tests {

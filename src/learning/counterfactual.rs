@@ -11,7 +11,7 @@ use crate::domain::update::TrainingReport;
 use super::given::Given;
 use super::minibatch::HALF;
 use super::recipe::Recipe;
-use super::schedule::Schedule;
+use super::schedule::{Reads, Schedule};
 use super::state::LearnerState;
 use super::subset::Subset;
 use super::train::{self, Material};
@@ -54,8 +54,8 @@ pub(super) fn fine_tune(
     state.grow_head(new_labels, lesson.seed);
     state.count(given, &recipe);
     let (new, nothing) = (chosen.up_to(n_steps * HALF), Subset::none(chosen.samples));
-    let texts = lesson.settings.input.is_text();
-    let schedule = Schedule::within(settings, new.len(), n_steps, texts);
+    let reads = Reads::of(&lesson.settings.input, &state.shape);
+    let schedule = Schedule::within(settings, new.len(), n_steps, reads);
     let steps = schedule.steps();
     let material =
         Material::plain((&new, &nothing), &recipe, schedule, train::n_frozen(lesson, &state));

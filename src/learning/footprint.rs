@@ -21,8 +21,8 @@ const COPIES: usize = 16;
 const COPIES_OF_SUMS: usize = 6;
 /// Copies of the samples: as they came, and as they are replayed.
 const COPIES_OF_SAMPLES: usize = 2;
-/// A label's own text, about.
-const LABEL_BYTES: usize = 64;
+/// What a sample takes beside its input, about: its label's own text, its hash and the like.
+const BESIDE_INPUT_BYTES: usize = 128;
 
 /// Checks that `lesson` can be learnt in the memory that it may take.
 pub(super) fn check(lesson: &Lesson<'_>) -> Result<(), LearningError> {
@@ -51,10 +51,10 @@ fn bytes(lesson: &Lesson<'_>) -> u64 {
     } else {
         0
     };
-    let of_held_out = lesson.held_out.iter().map(Samples::len).sum::<usize>();
-    let n_samples = sets.into_iter().map(Samples::len).sum::<usize>() + of_held_out;
-    let sample = schema.sample_bytes() + LABEL_BYTES;
+    let sample_bytes =
+        |samples: &Samples| samples.inputs.size_bytes() + samples.len() * BESIDE_INPUT_BYTES;
+    let of_samples: usize = sets.into_iter().chain(&lesson.held_out).map(sample_bytes).sum();
     (COPIES * size_of::<f32>() * weights
         + COPIES_OF_SUMS * size_of::<f64>() * sums
-        + COPIES_OF_SAMPLES * sample * n_samples) as u64
+        + COPIES_OF_SAMPLES * of_samples) as u64
 }

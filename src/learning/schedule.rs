@@ -5,9 +5,11 @@
 
 use std::f32::consts::PI;
 
+use crate::domain::input::InputSchema;
 use crate::domain::settings::LearningSettings;
 
 use super::minibatch::HALF;
+use super::shape::Shape;
 
 /// Passes over all that is trained on, new and replayed,
 const PASSES: usize = 5;
@@ -28,8 +30,15 @@ const EXEMPLAR_STEPS: usize = 150;
 const KNOWN_STEPS: usize = 30;
 /// What new samples count beside the replayed ones.
 const NEW_SHARE: f32 = 0.5;
-/// Peak learning rate where the settings give none,
+/// Peak learning rate where the settings give none, of networks that look at images and where meanings move,
+/// which faster ones follow too far,
 pub(super) const RATE: f32 = 1e-3;
+/// of the others more, the fewer numbers they read: each weight is changed by about the rate, whatever its
+/// gradient (Adam), so few move the network less; this at so many,
+const WIDE_RATE: f32 = 2e-3;
+const WIDE: f32 = 784.0;
+/// at most this,
+const MOST_RATE: f32 = 5e-3;
 /// and of texts, whose every bucket is read seldom: lower ones do not learn it.
 const TEXT_RATE: f32 = 3e-3;
 /// More passes over exemplars than this are many,
@@ -66,10 +75,34 @@ pub(super) struct Task {
     pub(super) new_labels: bool,
     /// What the samples weigh that were learnt before; none where there is nothing to forget.
     pub(super) n_learnt: Option<f64>,
-    /// Whether they are texts.
-    pub(super) texts: bool,
+    /// What reads them.
+    pub(super) reads: Reads,
+    /// Whether meanings move.
+    pub(super) moves: bool,
     /// Whether experts learn them.
     pub(super) mixture: bool,
+}
+
+/// What a network reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// So many numbers and categories.
+    Columns(usize),
+    /// Texts.
+    Texts,
+    /// Images, as such.
+    Images,
+}
+
+impl Reads {
+    /// What one of this shape does, for such a model.
+    pub(super) fn of(input: &InputSchema, shape: &Shape) -> Self {
+        match (input, &shape.stages) {
+            (InputSchema::Text(_), _) => Self::Texts,
+            (_, Some(_)) => Self::Images,
+            (schema, None) => Self::Columns(schema.n_numeric() + schema.n_categorical()),
+        }
+    }
 }
 
 impl Schedule {
@@ -81,9 +114,9 @@ impl Schedule {
         let epochs = settings.epochs.map_or(fitting, |epochs| epochs as usize);
         let steps = epochs * steps_per_epoch;
         let many = task.exemplars && steps * HALF > MANY_PASSES * task.n_replayed;
-        let lowers = many && task.new_labels && !task.texts;
+        let lowers = many && task.new_labels && task.reads != Reads::Texts;
         let lowered = if lowers { MANY_PASSES_RATE } else { 1.0 };
-        let rate = peak(task.texts) * lowered;
+        let rate = peak(task.reads, task.moves) * lowered;
         Self {
             epochs,
             steps_per_epoch,
@@ -98,13 +131,13 @@ impl Schedule {
         settings: &LearningSettings,
         n_new: usize,
         n_steps: usize,
-        texts: bool,
+        reads: Reads,
     ) -> Self {
         let steps_per_epoch = n_new.div_ceil(HALF);
         Self {
             epochs: (n_steps / steps_per_epoch).max(1),
             steps_per_epoch,
-            rate: settings.learning_rate.unwrap_or(peak(texts)),
+            rate: settings.learning_rate.unwrap_or(peak(reads, false)),
             warm_up: 0,
             many: false,
         }
@@ -131,9 +164,13 @@ impl Schedule {
     }
 }
 
-/// The peak rate of a network that reads texts, or of another.
-fn peak(texts: bool) -> f32 {
-    if texts { TEXT_RATE } else { RATE }
+/// The peak rate of a network.
+fn peak(reads: Reads, moves: bool) -> f32 {
+    match reads {
+        Reads::Texts => TEXT_RATE,
+        Reads::Columns(n) if !moves => (WIDE_RATE * (WIDE / n as f32).sqrt()).min(MOST_RATE),
+        Reads::Columns(_) | Reads::Images => RATE,
+    }
 }
 
 impl Task {
@@ -183,7 +220,8 @@ mod tests {
             exemplars: false,
             new_labels: true,
             n_learnt: Some(10_000.0),
-            texts: false,
+            reads: Reads::Columns(784),
+            moves: false,
             mixture: false,
         }
     }
@@ -234,10 +272,15 @@ mod tests {
         let beside = |n_replayed| Task { exemplars: true, ..task(10_800, n_replayed) };
         assert_eq!((steps(beside(200)), steps(beside(2_000))), (169, 507));
         let rate = |task| Schedule::of(&LearningSettings::default(), task).rate;
-        assert_eq!(rate(beside(1_000)), RATE * MANY_PASSES_RATE);
-        assert_eq!(rate(Task { new_labels: false, ..beside(1_000) }), RATE);
-        assert_eq!(rate(beside(2_000)), RATE);
-        assert_eq!(rate(task(10_800, 10_800)), RATE);
+        assert_eq!(rate(beside(1_000)), WIDE_RATE * MANY_PASSES_RATE);
+        assert_eq!(rate(Task { new_labels: false, ..beside(1_000) }), WIDE_RATE);
+        assert_eq!(rate(beside(2_000)), WIDE_RATE);
+        assert_eq!(rate(task(10_800, 10_800)), WIDE_RATE);
+        let reads = |reads| rate(Task { reads, ..task(10_800, 10_800) });
+        assert_eq!((reads(Reads::Columns(8)), reads(Reads::Images)), (MOST_RATE, RATE));
+        assert!(reads(Reads::Columns(3_136)) < WIDE_RATE && reads(Reads::Columns(400)) > WIDE_RATE);
+        let moves = Task { moves: true, reads: Reads::Columns(8), ..task(450, 450) };
+        assert_eq!(rate(moves), RATE);
         let settings = LearningSettings { learning_rate: Some(0.1), ..LearningSettings::default() };
         assert_eq!(Schedule::of(&settings, beside(1_000)).rate, 0.1);
     }

@@ -350,3 +350,37 @@ mod tests {
         assert_eq!(counts(2), counts(500), "what comes often is counted, not listed");
     }
 }
+
+#[cfg(test)]
+mod fuzz_tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::{cases, text};
+
+    proptest! {
+        #![proptest_config(cases::usually(256))]
+
+        #[test]
+        fn whatever_a_text_says_falls_into_buckets(
+            text in prop_oneof![
+                any::<String>(),
+                "[a-zA-Zäß日語 '.,🦀0-9\u{300}\u{200d}-]{1,60}",
+                "(the|and|of|der|die| |,){1,9}",
+            ],
+            n_buckets in prop::sample::select(vec![1_usize << 10, 1 << 15, 1 << 20]),
+            leaves_out in any::<bool>(),
+        ) {
+            let Ok(text) = text::clean(&text) else { return Ok(()) };
+            let languages: &[&str] = if leaves_out { &["en", "de"] } else { &[] };
+            let stop_words = languages.iter().map(|&language| language.to_owned()).collect();
+            let reader = TextReader::new(&TextSchema { buckets: n_buckets, stop_words, idf: false });
+            let buckets = reader.buckets(&text);
+            prop_assert!(!buckets.is_empty(), "{:?}", text);
+            prop_assert!(buckets.is_sorted_by(|a, b| a.0 < b.0));
+            prop_assert!(buckets.iter().all(|(bucket, _)| (*bucket as usize) < n_buckets));
+            let length: f32 = buckets.iter().map(|(_, count)| count * count).sum();
+            prop_assert!((length - 1.0).abs() < 1e-4, "{}", length);
+        }
+    }
+}

@@ -15,7 +15,7 @@ use super::minibatch::{Minibatches, places};
 use super::network::{Dense, Network, numbers};
 use super::optimizer::Adam;
 use super::recipe::Recipe;
-use super::schedule::{Schedule, Task};
+use super::schedule::{Reads, Schedule, Task};
 use super::snapshot::{self, Snapshot};
 use super::state::LearnerState;
 use super::stopping::{Best, Judge};
@@ -66,7 +66,8 @@ impl<'a> Material<'a> {
             exemplars: settings.memory.is_some() && !replay.is_empty(),
             new_labels,
             n_learnt: teacher.map(LearnerState::n_learnt),
-            texts: lesson.settings.input.is_text(),
+            reads: Reads::of(&lesson.settings.input, &state.shape),
+            moves: recipe.moves(),
             mixture: state.shape.experts.is_some(),
         };
         let schedule = Schedule::of(settings, task);
@@ -332,7 +333,6 @@ mod tests {
     use crate::domain::sample::{ContentHash, Samples};
     use crate::domain::settings::{MlpSettings, ModelSettings, NetworkSettings};
     use crate::domain::update::Phase;
-    use crate::learning::schedule::RATE;
     use crate::learning::{Device, update};
 
     #[test]
@@ -364,7 +364,9 @@ mod tests {
             most_bytes: u64::MAX,
             resume: None,
         };
-        let mut parent = update(&lesson, &mut |_| Continue(())).unwrap().state.unwrap();
+        let learnt = update(&lesson, &mut |_| Continue(())).unwrap();
+        let parent_rate = learnt.report.training.unwrap().learning_rate;
+        let mut parent = learnt.state.unwrap();
         parent.layers[0].row_mut(0).fill(1e38);
         parent.layers[0].row_mut(1).fill(-1e38);
         parent.layers[1].weight.fill(-1e38);
@@ -375,8 +377,7 @@ mod tests {
             Continue(())
         });
         assert_eq!(n_begun, 1);
-        assert!(
-            matches!(failed, Err(LearningError::Diverged { step: 0, rate }) if rate == RATE / 10.0)
-        );
+        let rate = parent_rate / 10.0;
+        assert!(matches!(failed, Err(LearningError::Diverged { step: 0, rate: at }) if at == rate));
     }
 }

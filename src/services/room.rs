@@ -41,8 +41,7 @@ impl Room {
     }
 
     fn units_of(&self, inputs: &Inputs) -> u32 {
-        let texts = inputs.all_categories().iter().flatten().map(|text| text.len()).sum::<usize>();
-        let bytes = inputs.size_bytes() + texts + inputs.len() * OF_A_ROW;
+        let bytes = inputs.size_bytes() + inputs.len() * OF_A_ROW;
         u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.units)
     }
 }

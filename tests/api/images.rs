@@ -316,3 +316,54 @@ async fn a_bare_image_is_predicted_as_in_json() {
     api.post_bytes(predict, "video/mp4", png("down", 1)).await.problem(415);
     service.stop().await;
 }
+
+/// A GIF of one pixel on an empty canvas of `side` × `side`.
+fn speck(side: u16) -> Vec<u8> {
+    let side = side.to_le_bytes();
+    let colours = [0x80, 0, 0, 255, 255, 255, 0, 0, 0];
+    let frame = [0x2c, 0, 0, 0, 0, 1, 0, 1, 0, 0, 2, 2, 0x44, 1, 0, 0x3b];
+    [&b"GIF89a"[..], &side, &side, &colours, &frame].concat()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_few_bytes_that_hold_a_large_image_keep_nobody_else_waiting() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    create(api, "m").await;
+    let images: Vec<(String, Vec<u8>)> = ["across", "down"]
+        .into_iter()
+        .flat_map(|label| (0..40).map(move |seed| (format!("{label}/{seed}"), png(label, seed))))
+        .collect();
+    let files: Vec<(&str, &[u8])> =
+        images.iter().map(|(name, image)| (name.as_str(), image.as_slice())).collect();
+    let path = "/v1/models/m/batches?update=now";
+    let stored = api.post_bytes(path, "application/zip", zip(&files)).await.expect(202);
+    assert_eq!(api.wait(stored["update"]["id"].as_str().unwrap()).await["outcome"], "published");
+
+    let gif = speck(3_000);
+    assert!(gif.len() < 50);
+    let asked: Vec<_> = (0..4)
+        .map(|i| {
+            let (api, gif) = (api.clone(), gif.clone());
+            tokio::spawn(async move {
+                let predict = "/v1/models/m/predict";
+                let in_json = json!({"inputs": [STANDARD.encode(&gif)]});
+                match i % 2 {
+                    0 => api.post_bytes(predict, "image/gif", gif).await.expect(200),
+                    _ => api.post(predict, in_json).await.expect(200),
+                }
+            })
+        })
+        .collect();
+    // All of the service has one thread, so that whatever keeps it is seen.
+    let mut n_answered = 0;
+    while !asked.iter().all(tokio::task::JoinHandle::is_finished) {
+        api.get("/healthz").await.expect(200);
+        n_answered += 1;
+    }
+    for answer in asked {
+        answer.await.unwrap();
+    }
+    assert!(n_answered > 20, "{n_answered} others were answered meanwhile");
+    service.stop().await;
+}

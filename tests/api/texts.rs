@@ -93,6 +93,11 @@ async fn a_text_that_is_none_is_told_and_the_others_are_kept() {
             "the text is 65537 bytes long, 65536 is the most",
         ]
     );
+    let surrogate = r#"{"samples": [{"input": "\ud800", "label": "a"}]}"#;
+    let path = "/v1/models/texts/batches";
+    let batch = api.post_text(path, "application/json", surrogate).await.expect(202);
+    let no_unicode = "input is a string that is not valid Unicode, not a text";
+    assert_eq!(reasons(&batch["batch"]), [no_unicode]);
     for (header, detail) in [
         ("label,title\n", "column `title` is none of text, the label, id, subject, weight"),
         ("label,id\n", "there is no column `text`"),
@@ -125,6 +130,63 @@ async fn texts_are_learnt_in_closed_form_too_and_beside_a_network_with_few_exemp
         }
         let right = share_right(api, model, &[0, 1, 2, 3]).await;
         assert!(right > 0.95, "{model}: {right}");
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_input_that_is_no_text_refuses_the_request_with_its_place() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    create(api, "news").await;
+    let samples: Vec<Value> = [0, 1]
+        .into_iter()
+        .flat_map(|topic| sentences(topic, 40, 1))
+        .map(|(text, label)| json!({"input": text, "label": label}))
+        .collect();
+    api.post("/v1/models/news/batches", json!({"samples": samples})).await.expect(202);
+    assert_eq!(api.update("news").await["outcome"], "published");
+    let path = "/v1/models/news/predict";
+    for (inputs, detail) in [
+        (json!(["ok", 7]), "input is a number, not a text"),
+        (json!(["ok", null]), "the text is null"),
+        (json!(["ok", ["ok"]]), "input is an array, not a text"),
+        (json!(["ok", "\u{200b}"]), "the text is empty, or holds nothing but white space"),
+    ] {
+        let refused = api.post(path, json!({"inputs": inputs})).await.problem(422);
+        let error = &refused["errors"][0];
+        assert_eq!((&error["pointer"], &error["detail"]), (&json!("/inputs/1"), &json!(detail)));
+    }
+    let surrogate = r#"{"inputs": ["ok", "\ud800"]}"#;
+    let refused = api.post_text(path, "application/json", surrogate).await.problem(422);
+    assert_eq!(refused["errors"][0]["pointer"], "/inputs/1");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_texts_that_do_not_fit_into_an_update_wait_for_the_next() {
+    // A sixteenth, 4 MiB, is for new samples: 70 texts of 60,000 bytes.
+    let service = TestService::start_with(&["--update-bytes", "67108864"]).await;
+    let api = &service.api;
+    let model = json!({"name": "books", "input": {"kind": "text", "buckets": 1024},
+        "network": {"kind": "text", "embedding": 16}, "schedule": {"paused": true},
+        "learning": {"epochs": 1, "counterfactual": false},
+        "gate": {"max_drop": null, "max_class_drop": null}});
+    api.post("/v1/models", model).await.expect(201);
+    let sample = |index: usize| {
+        let (label, words) = TOPICS[index % 2];
+        let mut text = format!("{index} {}", format!("{words} ").repeat(1_000));
+        text.truncate(59_999);
+        json!({"input": text + "x", "label": label})
+    };
+    let samples: Vec<Value> = (0..90).map(sample).collect();
+    let batch = api.post("/v1/models/books/batches", json!({"samples": samples})).await.expect(202);
+    assert_eq!(batch["batch"]["accepted"], 90, "{batch}");
+    for (taken, left) in [(70, 20), (20, 0)] {
+        let update = api.update("books").await;
+        assert_eq!(update["outcome"], "published", "{update}");
+        assert_eq!(update["report"]["samples"]["pending"], taken);
+        assert_eq!(api.get("/v1/models/books").await.expect(200)["pending_samples"], left);
     }
     service.stop().await;
 }

@@ -7,7 +7,9 @@ use perennial::domain::input::{InputSchema, Inputs, TextSchema};
 use perennial::domain::sample::Samples;
 use perennial::domain::settings::{ModelSettings, NetworkSettings, Strategy, TextNetworkSettings};
 use perennial::domain::text;
-use perennial::learning::{Device, LearnerState, Predictor, checkpoint, update};
+use perennial::learning::{
+    Device, LearnerState, LearningError, Predictor, checkpoint, plan, update,
+};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -216,4 +218,22 @@ fn buckets_that_few_texts_have_count_more_and_older_weights_read_the_same() {
             assert!((before - after / of_old).abs() < 1e-5, "{before} {}", after / of_old);
         }
     }
+}
+
+#[test]
+fn an_update_of_long_texts_takes_what_they_do() {
+    let life = Life::new(reader(Strategy::Auto));
+    let planned = |n_words: usize| {
+        let mut samples = Samples { inputs: Inputs::with_shape(0, 1), ..Samples::default() };
+        for index in 0..40 {
+            let text = text::clean(&format!("{index} {}", "word ".repeat(n_words))).unwrap();
+            push(&mut samples, &[], &[Some(text)], TOPICS[index % 2]);
+        }
+        let mut lesson = life.lesson(&samples);
+        lesson.most_bytes = 6 << 20;
+        plan(&lesson).map(drop)
+    };
+    planned(100).unwrap();
+    // 2.5 MB, which are held twice.
+    assert!(matches!(planned(12_800), Err(LearningError::TooLarge { .. })));
 }

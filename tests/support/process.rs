@@ -26,6 +26,18 @@ impl Process {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
     }
 
+    /// How it ended by itself, which takes no longer than `patience`.
+    pub fn ended(mut self, patience: Duration) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            match self.0.try_wait().unwrap() {
+                Some(status) => return status,
+                None if began.elapsed() > patience => panic!("it does not end"),
+                None => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
     /// Asks it to stop, and tells how it ended.
     pub fn stop(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);

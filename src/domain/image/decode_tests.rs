@@ -7,6 +7,7 @@ use ::image::{Frame, GrayImage, Luma, Rgb, RgbImage, Rgba, RgbaImage};
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::cases;
 
 fn schema(width: usize, height: usize, channels: usize, resize: Resize) -> ImageSchema {
     ImageSchema { width, height, channels, resize }
@@ -290,14 +291,14 @@ fn pixels_are_whole_numbers_of_a_byte() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(cases::usually(256))]
 
     #[test]
     fn no_bytes_make_it_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..400),
         format in 0..FORMATS.len(),
     ) {
-        let _ = pixels(&bytes, &grey(8));
+        let _ = pixels(&Budget::default(), &bytes, &grey(8));
         let begun = &file(slope(8, 8), FORMATS[format].0)[..8];
         let _ = decode(&[begun, &bytes].concat(), &grey(8));
     }

@@ -20,7 +20,7 @@ fn parse(json: &str, schema: &InputSchema) -> Result<Vec<f32>, Invalid> {
     let mut inputs = Inputs::new(schema);
     let value: &RawValue = serde_json::from_str(json).unwrap();
     // Whether missing numbers are filled in elsewhere says nothing about pixels.
-    let parsed = parse_input(value, schema, Missing::Impute, &mut inputs);
+    let parsed = parse_input(value, schema, Missing::Impute, &Budget::default(), &mut inputs);
     assert_eq!(inputs.len(), usize::from(parsed.is_ok()), "{json}");
     parsed.map(|()| inputs.all_numbers().to_vec())
 }
@@ -177,4 +177,23 @@ fn what_is_no_image_is_told() {
     let texts: InputSchema = serde_json::from_value(json!({"kind": "text"})).unwrap();
     assert!(parse(&json!(STANDARD.encode(png())).to_string(), &texts).is_ok());
     assert!(parse("[1, 2]", &texts).is_err() && parse("{}", &texts).is_err());
+}
+
+#[test]
+fn files_beyond_what_all_may_decode_to_are_refused_and_pixels_are_not() {
+    let (schema, budget) = (schema(1), Budget::of(2 * 72));
+    let mut inputs = Inputs::new(&schema);
+    let mut push = |json: serde_json::Value| {
+        let json = json.to_string();
+        let value: &RawValue = serde_json::from_str(&json).unwrap();
+        parse_input(value, &schema, Missing::Reject, &budget, &mut inputs)
+    };
+    let file = json!(STANDARD.encode(png()));
+    push(file.clone()).unwrap();
+    push(file.clone()).unwrap();
+    let refused = push(file).unwrap_err();
+    let why = "the images decode to more than 144 bytes, all together; send them in parts";
+    assert_eq!(refused, Invalid::new(why));
+    push(json!(vec![7; 72])).unwrap();
+    assert_eq!(inputs.len(), 3);
 }

@@ -151,3 +151,38 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz_tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::domain::cases;
+
+    proptest! {
+        #![proptest_config(cases::usually(512))]
+
+        #[test]
+        fn a_tensor_is_the_elements_of_its_arrays_in_order_or_none(
+            json in cases::nested_json(),
+            shape in prop::collection::vec(0_usize..5, 0..4),
+            counts in any::<bool>(),
+        ) {
+            // What serde_json cannot hold, as a number too large, has nothing to be compared with.
+            let Ok(value) = serde_json::from_str::<Value>(&json) else { return Ok(()) };
+            let expected = cases::elements_of(&value);
+            // As many as there are, so that some are read.
+            let shape = if counts { vec![expected.len()] } else { shape };
+            let mut elements = Vec::new();
+            let visited = each_element(&json, &shape, |element| {
+                elements.push(serde_json::from_str::<Value>(element).unwrap());
+                Ok(())
+            });
+            if visited.is_ok() {
+                prop_assert_eq!(elements.len(), shape.iter().product::<usize>());
+                prop_assert_eq!(elements, expected);
+            }
+        }
+    }
+}

@@ -7,9 +7,10 @@ use bytes::Bytes;
 
 use super::super::batches::RawFile;
 use super::super::error::Problem;
-use super::super::exchange::{client_of, exchange, live_version};
+use super::super::exchange::{Bulk, client_of, exchange, live_version};
 use super::super::extract::{Body, ModelPath, Path, VersionPath};
 use super::answer::{self, InferAnswer, Plan};
+use super::binary::HEADER_LENGTH;
 use super::request::{self, InferRequest};
 use crate::domain::name::ModelName;
 use crate::domain::settings::ModelSettings;
@@ -71,11 +72,15 @@ async fn answer(
     body: Bytes,
 ) -> Result<Response, Problem> {
     request::expect_content_type(&headers)?;
-    let (name, client, n_bytes) = (model.clone(), client_of(&headers), body.len());
+    let (name, client) = (model.clone(), client_of(&headers));
+    let bulk = match headers.contains_key(HEADER_LENGTH) {
+        true => Bulk::Files(body.len()),
+        false => Bulk::Json(body.clone()),
+    };
     let read = move |settings: &ModelSettings, chosen: &Chosen| {
         request::read(&headers, &body, settings, chosen.labels.len())
     };
     let write = move |answered: &Answered, plan: Plan| answer::write(&name, answered, &plan);
-    let told = exchange(context, model, target, client, n_bytes, read, write).await?;
+    let told = exchange(context, model, target, client, bulk, read, write).await?;
     Ok(told.into_response())
 }

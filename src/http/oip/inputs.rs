@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use super::super::images::from_base64;
 use super::super::parse::{Cell, Columns, category, push_text};
 use super::tensor::{Datatype, Element, Meaning, Tensor, Values};
+use crate::domain::Invalid;
+use crate::domain::image::{self, Budget};
 use crate::domain::input::{Category, Feature, FeatureKind, ImageSchema, InputSchema, Inputs};
 use crate::domain::settings::ModelSettings;
-use crate::domain::{Invalid, image};
 
 /// A tensor that the model takes, as its metadata has it: name, datatype, and what comes behind the
 /// number of inputs in its shape.
@@ -111,9 +112,10 @@ fn push_images(
 ) -> Result<(), Invalid> {
     if tensor.datatype == Datatype::Bytes {
         tensor.n_inputs(&[&[], &[1]])?;
+        let budget = Budget::default();
         return tensor.each_element(|element| {
             let file = file(element, tensor.is_base64)?;
-            inputs.push(&image::decode(&file, schema)?, &[]);
+            inputs.push(&image::decode_within(&budget, &file, schema)?, &[]);
             Ok(())
         });
     }

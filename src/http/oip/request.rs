@@ -226,4 +226,6 @@ pub(super) fn wanted(
 }
 
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod tensor_tests;

@@ -4,21 +4,24 @@
 use std::io::{Cursor, Read, Write};
 
 use ::image::{GrayImage, ImageFormat, Luma};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::format_tests::{Batch, gather};
 use super::{Expected, Unreadable};
-use crate::domain::image::MAX_FILE_BYTES;
+use crate::domain::cases;
+use crate::domain::image::{Budget, MAX_FILE_BYTES};
 use crate::domain::settings::Missing;
-use crate::http::{archives, multipart};
+use crate::http::{archives, json, multipart};
 
 const BOUNDARY: &str = "----a.boundary";
 
 fn images() -> Expected {
     let schema = serde_json::json!({"kind": "image", "width": 8, "height": 8, "channels": 1});
-    Expected { schema: serde_json::from_value(schema).unwrap(), missing: Missing::Reject }
+    Expected::new(serde_json::from_value(schema).unwrap(), Missing::Reject)
 }
 
 /// An even grey.
@@ -265,6 +268,44 @@ fn an_archive_that_unpacks_to_too_much_is_no_batch() {
 }
 
 #[test]
+fn images_that_decode_to_too_much_together_are_no_batch() {
+    let (one, two, three) = (png(1), png(2), png(3));
+    let files: [(&str, &[u8]); 3] = [("a/1", &one), ("a/2", &two), ("a/3", &three)];
+    let (archive, stream) = (zip(&files), tar(&files));
+    let form = [part("a", "1", &one), part("a", "2", &two), part("a", "3", &three), end()].concat();
+    let sample = |file: &[u8]| serde_json::json!({"input": STANDARD.encode(file), "label": "a"});
+    let samples = [&one, &two, &three].map(|file| sample(file));
+    let lines: String = samples.iter().map(|sample| format!("{sample}\n")).collect();
+    let document = serde_json::json!({"samples": samples}).to_string();
+    let read = |budget: i64| {
+        // Each reader has a budget of its own.
+        let expected = || Expected { budget: Budget::of(budget), ..images() };
+        [
+            gather(&expected(), |gatherer| multipart::read_parts(&form[..], BOUNDARY, gatherer)),
+            gather(&expected(), |gatherer| {
+                archives::read_zip(Cursor::new(&archive), 40 << 20, gatherer)
+            }),
+            gather(&expected(), |gatherer| archives::read_tar(&stream[..], gatherer)),
+            gather(&expected(), |gatherer| json::read_document(document.as_bytes(), gatherer)),
+            gather(&expected(), |gatherer| json::read_lines(lines.as_bytes(), gatherer)),
+        ]
+    };
+    // 64 pixels of a byte each.
+    for batch in read(3 * 64) {
+        assert_eq!(levels(&batch.unwrap()), [1.0, 2.0, 3.0]);
+    }
+    for batch in read(3 * 64 - 1) {
+        match batch {
+            Err(Unreadable::Invalid(invalid)) => assert_eq!(
+                invalid.detail,
+                "the images decode to more than 191 bytes, all together; send them in parts"
+            ),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn files_that_lie_over_one_another_are_no_batch() {
     // Every entry of the directory points at the same bytes.
     let body = zip(&[("cat/1.png", &png(1))]);
@@ -363,7 +404,7 @@ fn a_body_that_is_none_is_told() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(cases::usually(128))]
 
     #[test]
     fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {

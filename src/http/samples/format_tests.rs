@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use tokio::sync::mpsc;
 
 use super::{Expected, Gatherer, MAX_SAMPLE_BYTES, Unreadable};
+use crate::domain::cases;
 use crate::domain::input::InputSchema;
 use crate::domain::sample::{ContentHash, Samples};
 use crate::domain::settings::Missing;
@@ -15,7 +16,7 @@ use crate::services::ingest::{Chunk, Part};
 
 fn vector(dim: usize) -> Expected {
     let schema = serde_json::json!({"kind": "tabular", "dim": dim});
-    Expected { schema: serde_json::from_value(schema).unwrap(), missing: Missing::Reject }
+    Expected::new(serde_json::from_value(schema).unwrap(), Missing::Reject)
 }
 
 /// Two numbers, of which one may be missing, and a category between them.
@@ -28,7 +29,7 @@ fn named() -> Expected {
         ]
     }))
     .unwrap();
-    Expected { schema, missing: Missing::Impute }
+    Expected::new(schema, Missing::Impute)
 }
 
 /// What a batch turned out to hold.
@@ -171,7 +172,7 @@ fn comparable(read: Batch) -> (Vec<u32>, Vec<f32>, String) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases::usually(64))]
 
     #[test]
     fn every_format_says_the_same(given in prop::collection::vec(given(), 1..20)) {

@@ -46,6 +46,8 @@ fn what_is_wrong_with_a_model_is_pointed_at() {
         ("input", json!({"kind": "text", "buckets": 8}), "/input/buckets"),
         ("input", json!({"kind": "text", "dim": 8}), "/input/dim"),
         ("input", json!({"kind": "text", "stop_words": ["en", "xx"]}), "/input/stop_words/1"),
+        ("input", json!({"kind": "text", "stop_words": ["en", "de", "en"]}), "/input/stop_words/2"),
+        ("input", json!({"kind": "text", "stop_words": vec!["en"; 65]}), "/input/stop_words"),
         ("learning", json!({"frozen_layers": 3}), "/learning/frozen_layers"),
         ("learning", json!({"augmentation": {"shift": 1}}), "/learning/augmentation"),
         ("learning", json!({"augmentation": {"zoom": 1}}), "/learning/augmentation/zoom"),

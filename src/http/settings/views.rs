@@ -28,7 +28,7 @@ pub struct InputView {
     buckets: Option<usize>,
     /// `text` only: languages whose most frequent words are not read, as `en` (ISO 639-1).
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(required = false)]
+    #[schema(required = false, max_items = 64)]
     stop_words: Vec<String>,
     /// `text` only: whether the network counts a bucket the more the fewer texts have it, by all texts
     /// so far. Weights make up for counts that move.

@@ -88,11 +88,22 @@ impl Material {
             models::labels(&mut db, id).await?.into_iter().map(|(label, n)| (n, label)).collect();
         let empty = Samples::empty(&settings.input);
 
-        let most_bytes = usize::try_from(context.update_bytes / EXPERIENCE_SHARE);
-        let limit = (most_bytes.unwrap_or(usize::MAX) / settings.input.sample_bytes()).max(1);
-        let pending = samples::pending(&mut db, id, horizon, limit as i64).await?;
-        let (own_held_out, new): (Vec<_>, Vec<_>) =
-            pending.iter().cloned().partition(|row| row.held_out);
+        let most_bytes = context.update_bytes / EXPERIENCE_SHARE;
+        let most_bytes = usize::try_from(most_bytes).unwrap_or(usize::MAX);
+        let typical_bytes = settings.input.sample_bytes();
+        let limit = (most_bytes / typical_bytes).max(1);
+        let mut pending = samples::pending(&mut db, id, horizon, limit as i64).await?;
+        let read =
+            samples::load(&mut db, pending.clone(), &labels, empty.clone(), most_bytes).await?;
+        // Of long texts fewer fit: the others wait, too.
+        pending.truncate(read.len());
+        let sample_bytes = typical_bytes.max(read.inputs.size_bytes() / read.len().max(1));
+        let fit = (most_bytes / sample_bytes).max(1);
+        let places = |held_out: bool| -> Vec<usize> {
+            (0..read.len()).filter(|&place| pending[place].held_out == held_out).collect()
+        };
+        let (own_held_out, new) = (read.select(&places(true)), read.select(&places(false)));
+        drop(read);
 
         let n_labels = n_labels(&labels, &pending, parent.as_ref());
         let seed = u64::from(settings.learning.seed) << 32 | experiences.len() as u64;
@@ -100,7 +111,7 @@ impl Material {
         let wanted = learning::Wanted::by(settings, state, new.len());
         let of_draw = if wanted.exemplars { u64::from(settings.learning.seed) } else { seed };
         let from = history::start_of_draw(of_draw);
-        let most = wanted.history.min(limit);
+        let most = wanted.history.min(fit);
         // Exemplars are all that is kept: they are shared by the labels that the parent knows. Of the
         // whole history each label has the share that it would have beside the new ones: more took a
         // tenth more time and was no better.
@@ -114,18 +125,18 @@ impl Material {
         // What rare labels cannot fill is shared by the others.
         let drawn = samples::draw(&mut db, id, (OVERDRAW * per_label) as i64, from).await?;
         let drawn = history::evenly(drawn, most);
-        let mut history = samples::load(&mut db, drawn.clone(), &labels, empty.clone()).await?;
-        let newest = samples::newest(&mut db, id, wanted.recent as i64).await?;
-        let recent = samples::load(&mut db, newest.clone(), &labels, empty.clone()).await?;
+        let mut history =
+            samples::load(&mut db, drawn.clone(), &labels, empty.clone(), most_bytes).await?;
+        let newest = samples::newest(&mut db, id, wanted.recent.min(fit) as i64).await?;
+        let recent =
+            samples::load(&mut db, newest.clone(), &labels, empty.clone(), most_bytes).await?;
         let relearns = new.is_empty() && forced;
-        let experience = match relearns {
-            true => std::mem::replace(&mut history, empty.clone()),
-            false => samples::load(&mut db, new, &labels, empty.clone()).await?,
-        };
+        let experience = if relearns { std::mem::replace(&mut history, empty) } else { new };
 
+        let (labels, sizes) = ((&labels, n_labels), (sample_bytes, most_bytes));
         let mut held_out =
-            held_out::of_experiences(&mut db, &model, &experiences, (&labels, n_labels)).await?;
-        held_out.push(samples::load(&mut db, own_held_out, &labels, empty).await?);
+            held_out::of_experiences(&mut db, &model, &experiences, labels, sizes).await?;
+        held_out.push(own_held_out);
         let sets = Sets { experience, history, recent, held_out, relearns };
         let drawn = [drawn, newest].concat();
         Ok((Self { model, parent, body, pending, drawn, seed, snapshot: None }, sets))

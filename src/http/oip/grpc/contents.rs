@@ -145,3 +145,83 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz_tests {
+    use proptest::prelude::*;
+
+    use super::super::super::binary::{each_element, numbers};
+    use super::*;
+    use crate::domain::cases;
+
+    const TYPES: [Datatype; 13] = [
+        Datatype::Bool,
+        Datatype::Int8,
+        Datatype::Int16,
+        Datatype::Int32,
+        Datatype::Int64,
+        Datatype::Uint8,
+        Datatype::Uint16,
+        Datatype::Uint32,
+        Datatype::Uint64,
+        Datatype::Fp16,
+        Datatype::Fp32,
+        Datatype::Fp64,
+        Datatype::Bytes,
+    ];
+
+    prop_compose! {
+        /// The same number of elements in every field.
+        fn contents()(n in 0_usize..6)(
+            bools in prop::collection::vec(any::<bool>(), n),
+            ints in prop::collection::vec(any::<i32>().prop_map(|i| i >> (i & 31)), n),
+            longs in prop::collection::vec(any::<i64>(), n),
+            uints in prop::collection::vec(any::<u32>().prop_map(|i| i >> (i & 31)), n),
+            ulongs in prop::collection::vec(any::<u64>(), n),
+            floats in prop::collection::vec(any::<f32>(), n),
+            doubles in prop::collection::vec(any::<f64>(), n),
+            texts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9), n),
+        ) -> InferTensorContents {
+            InferTensorContents {
+                bool_contents: bools,
+                int_contents: ints,
+                int64_contents: longs,
+                uint_contents: uints,
+                uint64_contents: ulongs,
+                fp32_contents: floats,
+                fp64_contents: doubles,
+                bytes_contents: texts.into_iter().map(Into::into).collect(),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(cases::usually(256))]
+
+        #[test]
+        fn what_is_packed_is_read_to_the_last_byte(
+            contents in contents(),
+            shape in prop::option::of(prop::collection::vec(
+                prop_oneof![0_usize..6, Just(usize::MAX)], 0..3,
+            )),
+        ) {
+            let n = contents.fp32_contents.len();
+            let shape = shape.unwrap_or_else(|| vec![n]);
+            for datatype in TYPES {
+                let Ok(bytes) = pack(&contents, datatype, &shape) else { continue };
+                prop_assert_eq!(shape.iter().product::<usize>(), n);
+                if datatype != Datatype::Bytes {
+                    prop_assert_eq!(numbers(datatype, &bytes, n).unwrap().len(), n);
+                    continue;
+                }
+                let mut elements = Vec::new();
+                let read = each_element(&bytes, n, |element| {
+                    elements.push(element.to_vec());
+                    Ok(())
+                });
+                prop_assert!(read.is_ok());
+                prop_assert_eq!(elements, contents.bytes_contents.clone());
+            }
+        }
+    }
+}

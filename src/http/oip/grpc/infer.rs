@@ -10,7 +10,7 @@ use serde::de::value::Error;
 use serde::de::{IgnoredAny, IntoDeserializer};
 
 use super::super::super::error::Problem;
-use super::super::super::exchange::{Asked, Told, exchange};
+use super::super::super::exchange::{Asked, Bulk, Told, exchange};
 use super::super::super::extract::shortened;
 use super::super::answer::{Plan, elements};
 use super::super::inputs;
@@ -36,11 +36,16 @@ pub(super) async fn answer(
 ) -> Result<Told<ModelInferResponse>, Problem> {
     let target = target(&message.model_version)?;
     let (name, n_bytes) = (model.clone(), message.encoded_len());
+    let is_bytes = |input: &InferInputTensor| input.datatype == Datatype::Bytes.as_str();
+    let bulk = match message.inputs.iter().any(is_bytes) {
+        true => Bulk::Files(n_bytes),
+        false => Bulk::Numbers(n_bytes),
+    };
     let read = move |settings: &ModelSettings, chosen: &Chosen| {
         read(message, settings, chosen.labels.len())
     };
     let write = move |answered: &Answered, plan: Plan| Ok(write(&name, answered, plan));
-    exchange(context, &model, &target, client, n_bytes, read, write).await
+    exchange(context, &model, &target, client, bulk, read, write).await
 }
 
 /// What a message asks a version that knows `n_labels`.
