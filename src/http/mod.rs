@@ -39,6 +39,7 @@ pub mod settings;
 pub mod slots;
 mod spool;
 mod stream;
+pub mod taking;
 pub mod updates;
 pub mod versions;
 mod walk;
@@ -98,7 +99,8 @@ pub struct Limits {
     pub max_body_bytes: usize,
     /// A request's body has this long to arrive, and its answer as long again; batches excepted.
     pub request_timeout: Duration,
-    /// Longest pause between two pieces of a batch's body.
+    /// How long a client may let the service wait: for a batch or the next line of a stream, beyond what
+    /// comes at a least rate (`spool.rs`), and until it takes a piece of an answer (`taking.rs`).
     pub idle_timeout: Duration,
     /// Streams of predictions that are answered at once.
     pub max_streams: usize,
@@ -132,7 +134,7 @@ pub use self::oip::grpc::router as grpc_router;
 
 /// The document that `openapi.yaml` holds and the service serves.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    let nobody = Slots::new(0);
+    let nobody = Slots::new(0, Duration::ZERO);
     openapi::finish(api(&Limits::default(), &nobody, &nobody).into_openapi())
 }
 
@@ -177,7 +179,7 @@ fn api(
     let waiting = OpenApiRouter::new()
         .routes(routes!(updates::get))
         .layer(time_out(patience + updates::MAX_WAIT));
-    // A batch takes as long as its client sends: only pauses are bounded, by the handler itself.
+    // A batch takes as long as its client sends, no slower than at a least rate, by the handler itself.
     let uploads = OpenApiRouter::new().routes(routes!(batches::create));
     // Apart from the rest, so that whatever else goes on leaves room for them.
     let predicting = OpenApiRouter::new()

@@ -28,7 +28,7 @@ use super::parse::parse_input;
 use super::predictions::{PredictQuery, rank};
 use super::samples::MAX_SAMPLE_BYTES;
 use super::slots::Slot;
-use super::spool::next_piece;
+use super::spool::Pieces;
 use super::walk;
 use crate::domain::Invalid;
 use crate::domain::input::Inputs;
@@ -233,22 +233,23 @@ fn write(answered: &Answered, top_k: usize) -> Result<Bytes, Problem> {
 
 /// A body, some whole lines at a time.
 struct Lines {
-    body: Body,
+    body: Pieces,
     buffer: BytesMut,
     /// So much of the buffer holds no end of a line.
     scanned: usize,
     is_over: bool,
-    patience: Duration,
 }
 
 impl Lines {
     fn new(body: Body, patience: Duration) -> Self {
-        Self { body, buffer: BytesMut::new(), scanned: 0, is_over: false, patience }
+        let body = Pieces::new(body, patience);
+        Self { body, buffer: BytesMut::new(), scanned: 0, is_over: false }
     }
 
     /// The next lines that are here, at most [`MOST_LINES`]: who sends one and waits for its answer gets
-    /// it. Blank ones are none. None at the end.
+    /// it. Blank ones are none, and a line has to be whole in time, however it is cut. None at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        self.body.begin_anew();
         loop {
             if let Some(end) = self.end_of_lines() {
                 let lines = self.buffer.split_to(end).freeze();
@@ -266,7 +267,7 @@ impl Lines {
                 let detail = format!("a line is over {MAX_SAMPLE_BYTES} bytes long");
                 return Err(Problem::new(ProblemCode::PayloadTooLarge, detail));
             }
-            match next_piece(&mut self.body, self.patience).await? {
+            match self.body.next().await? {
                 Some(piece) => self.buffer.extend_from_slice(&piece),
                 None => self.is_over = true,
             }

@@ -27,6 +27,7 @@ mod predictions;
 mod refusals;
 mod retention;
 mod selection;
+mod slow_clients;
 mod stalls;
 mod story;
 mod streams;

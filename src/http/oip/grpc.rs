@@ -32,6 +32,7 @@ use super::super::exchange::live_version;
 use super::super::layers;
 use super::super::observe::{self, Wire};
 use super::super::slots::{self, Slots};
+use super::super::taking;
 use crate::domain::name::ModelName;
 use crate::services::serving::Target;
 
@@ -61,7 +62,7 @@ pub fn router(state: HttpState) -> Result<Router, tonic_reflection::server::Erro
         .merge(operations::routes(&state)?)
         .merge(records.layer(shed(&state.requests)))
         .merge(predictions.layer(shed(&state.predictions)))
-        .merge(streams)
+        .merge(streams.layer(from_fn_with_state(state.limits.idle_timeout, taking::bound)))
         .layer(from_fn_with_state(patience, layers::time_out))
         .fallback(unknown)
         .layer(from_fn_with_state(state, access::admit))

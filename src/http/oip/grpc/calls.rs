@@ -1,5 +1,7 @@
 //! Each call: read, one call into what HTTP has for it, render.
 
+use std::sync::Arc;
+
 use tonic::{Request, Response, Status};
 
 use super::super::super::HttpState;
@@ -79,11 +81,13 @@ impl GrpcInferenceService for Calls {
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
         let (metadata, extensions, message) = request.into_parts();
         let model = named(&extensions, &message.model_name)?;
-        let _share = self.0.predictions.share(model.as_str())?;
+        let share = self.0.predictions.share(model.as_str())?;
         let client = client_of(metadata.as_ref());
         let told = infer::answer(&self.0.context, model, client, message).await?;
         let mut response = Response::new(told.answer);
         response.metadata_mut().insert("x-perennial-version", told.version.into());
+        // Until the answer is taken.
+        response.extensions_mut().insert(Arc::new(share));
         Ok(response)
     }
 
