@@ -1,6 +1,7 @@
 //! Who is let in: every request passes here before anything of its body is read.
 //!
-//! Invariant: a route that [`scopes`] does not call public is answered only to a caller who may.
+//! Invariant: a route that [`scopes`] does not call public is answered only to a caller who may, and what stays
+//! open only for as long as its caller may.
 
 pub mod rates;
 pub mod scopes;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
@@ -20,7 +21,7 @@ use super::HttpState;
 use super::error::{Problem, ProblemCode};
 use super::foreign::{PREDICT, has_verb, model_of};
 use crate::domain::key::{Key, Scope};
-use crate::services::access::{Caller, Stranger};
+use crate::services::access::{Access, Caller, Stranger};
 use crate::services::{Context, requests};
 
 /// Lets a request in where its caller may ask it, and not too often.
@@ -36,7 +37,8 @@ pub async fn admit(State(state): State<HttpState>, request: Request, next: Next)
         Ok(caller) => caller,
         Err(stranger) => return refuse(stranger).into_response(),
     };
-    let admitted = Admitted { asker: asker(&caller, &parts), caller, rates: state.rates };
+    let (asker, access) = (asker(&caller, &parts), Arc::clone(&state.context.access));
+    let admitted = Admitted { caller, asker, access, rates: state.rates };
     let counted = admitted.count();
     let checked = match (&counted, admitted.key()) {
         (Some(counted), _) if counted.is_refused() => Err(counted.problem()),
@@ -142,13 +144,37 @@ fn opens(key: &Key, model: Option<&str>) -> Result<(), Problem> {
 
 /// Who was let in.
 #[derive(Clone)]
-pub(super) struct Admitted {
+pub struct Admitted {
     caller: Caller,
     asker: Asker,
+    access: Arc<Access>,
     rates: Arc<Rates>,
 }
 
 impl Admitted {
+    /// Who was let in with a request.
+    pub(super) fn of(extensions: &Extensions) -> Result<&Self, Problem> {
+        let admitted = extensions.get();
+        admitted.ok_or_else(|| Problem::internal("what is open to all asks who was let in"))
+    }
+
+    /// Does what takes long, and breaks off when they are let in no longer.
+    pub(super) async fn while_let_in<T, E: From<Problem>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let stranger = match &self.caller {
+            Caller::Anyone => Stranger::NoKey,
+            Caller::Holder(_) => Stranger::WrongKey,
+        };
+        tokio::select! {
+            // Whatever is there to be told, too.
+            biased;
+            () = self.access.ends(&self.caller) => Err(refuse(stranger).into()),
+            done = work => done,
+        }
+    }
+
     /// Whether they may ask about this model, or about all.
     pub(super) fn opens(&self, model: Option<&str>) -> Result<(), Problem> {
         self.key().map_or(Ok(()), |key| opens(key, model))

@@ -1,7 +1,8 @@
 //! Predictions as a stream: an input a line in, a prediction a line out.
 //!
 //! Invariants: one version answers all lines, whatever becomes live meanwhile. Memory is constant: no
-//! line is read before those ahead of it are answered and their answers taken. What is wrong with the
+//! line is read before those ahead of it are answered and their answers taken. A stream ends with the key that
+//! opened it. What is wrong with the
 //! first line is a refusal like any other; what is wrong later is the last line of the answer, whose
 //! status is sent by then.
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::HttpState;
+use super::access::Admitted;
 use super::error::{Problem, ProblemBody, ProblemCode};
 use super::exchange::{Ready, X_PERENNIAL_VERSION, client_of, read_in_turn, respond};
 use super::extract::essence_of;
@@ -64,6 +66,7 @@ pub(super) async fn answer(
     let chosen = serving::choose(&context, &route, target, client).await?;
     let version = chosen.version;
     let request_id = request.extensions().get::<RequestId>().cloned();
+    let admitted = Admitted::of(request.extensions())?.clone();
     let mut answering = Answering {
         context,
         route,
@@ -79,14 +82,17 @@ pub(super) async fn answer(
     let Some(first) = answering.next().await? else {
         return Err(Invalid::new("the body is empty; send at least one input").into());
     };
-    let answers = stream::unfold((Some(first), Some(answering)), |(first, answering)| async {
-        if let Some(first) = first {
-            return Some((Ok::<_, Infallible>(first), (None, answering)));
-        }
-        let mut answering = answering?;
-        match answering.next().await {
-            Ok(answers) => Some((Ok(answers?), (None, Some(answering)))),
-            Err(problem) => Some((Ok(answering.last_line(&problem)), (None, None))),
+    let answers = stream::unfold((Some(first), Some(answering)), move |(first, answering)| {
+        let admitted = admitted.clone();
+        async move {
+            if let Some(first) = first {
+                return Some((Ok::<_, Infallible>(first), (None, answering)));
+            }
+            let mut answering = answering?;
+            match admitted.while_let_in(answering.next()).await {
+                Ok(answers) => Some((Ok(answers?), (None, Some(answering)))),
+                Err(problem) => Some((Ok(answering.last_line(&problem)), (None, None))),
+            }
         }
     });
     let headers = [

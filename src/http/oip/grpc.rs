@@ -74,15 +74,9 @@ async fn unknown() -> Problem {
     Problem::new(ProblemCode::MethodNotAllowed, "this service does not know this call")
 }
 
-/// Who was let in with a call.
-fn admitted(extensions: &Extensions) -> Result<&Admitted, Problem> {
-    let admitted = extensions.get();
-    admitted.ok_or_else(|| Problem::internal("a call that is open to all asks about models"))
-}
-
 /// The model that a message names, where its caller may ask about it.
 fn named(extensions: &Extensions, name: &str) -> Result<ModelName, Problem> {
-    let admitted = admitted(extensions)?;
+    let admitted = Admitted::of(extensions)?;
     let model = ModelName::parse(name).map_err(|_| Problem::not_found("model of this name"))?;
     admitted.opens(Some(model.as_str()))?;
     Ok(model)
