@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::AppError;
 use crate::config::Settings;
+use crate::http::access::origins::Origins;
 use crate::http::access::rates::Rates;
 use crate::http::slots::Slots;
 use crate::http::{HttpState, Limits};
@@ -35,6 +36,7 @@ pub(super) fn http_state(
     Ok(HttpState {
         context: context.clone(),
         limits,
+        origins: Arc::new(Origins::new(&settings.cors_origin, settings.allow_open_access)),
         requests: slots(settings.max_requests as usize),
         predictions: slots(settings.max_requests as usize),
         rates: Arc::new(Rates::new(settings.requests_per_minute)),

@@ -3,6 +3,7 @@
 //! Invariant: a route that [`scopes`] does not call public is answered only to a caller who may, and what stays
 //! open only for as long as its caller may.
 
+pub mod origins;
 pub mod rates;
 pub mod scopes;
 
@@ -35,7 +36,8 @@ pub async fn admit(State(state): State<HttpState>, request: Request, next: Next)
     let (mut parts, body) = request.into_parts();
     let caller = match state.context.access.identify(key_of(&parts.headers)) {
         Ok(caller) => caller,
-        Err(stranger) => return refuse(stranger).into_response(),
+        Err(Stranger::NotYet) => return refuse(Stranger::NotYet).into_response(),
+        Err(stranger) => return turn_away(stranger, &state.rates, &parts),
     };
     let (asker, access) = (asker(&caller, &parts), Arc::clone(&state.context.access));
     let admitted = Admitted { caller, asker, access, rates: state.rates };
@@ -48,7 +50,7 @@ pub async fn admit(State(state): State<HttpState>, request: Request, next: Next)
             Ok(()) => opens_path(&state.context, key, &mut parts).await,
             refused => refused,
         },
-        (_, None) => Ok(()),
+        (_, None) => state.origins.check(&parts),
     };
     let mut response = match checked {
         Ok(()) => {
@@ -88,15 +90,32 @@ fn refuse(stranger: Stranger) -> Problem {
     }
 }
 
+/// Refuses a stranger, whose address is told when it tries too often.
+fn turn_away(stranger: Stranger, rates: &Rates, parts: &Parts) -> Response {
+    let Some(counted) = rates.count(address(parts), None) else {
+        return refuse(stranger).into_response();
+    };
+    let problem = match counted.is_refused() {
+        true => counted.problem(),
+        false => refuse(stranger),
+    };
+    let mut response = problem.into_response();
+    counted.write(response.headers_mut());
+    response
+}
+
 /// Whom the request counts for.
 fn asker(caller: &Caller, parts: &Parts) -> Asker {
     match caller {
         Caller::Holder(known) => Asker::Key(known.key.id),
-        Caller::Anyone => {
-            let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-            Asker::of_address(peer.map(|ConnectInfo(address)| address.ip()))
-        }
+        Caller::Anyone => address(parts),
     }
+}
+
+/// Whoever is at the other end of the request's connection.
+fn address(parts: &Parts) -> Asker {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    Asker::of_address(peer.map(|ConnectInfo(address)| address.ip()))
 }
 
 /// Whether the key may do one of `scopes`.

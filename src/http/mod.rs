@@ -58,6 +58,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::access::origins::Origins;
 use self::access::rates::Rates;
 use self::observe::Wire;
 use self::slots::Slots;
@@ -74,6 +75,8 @@ pub struct HttpState {
     pub requests: Arc<Slots>,
     /// Predictions that are answered at once, whatever the protocol; more are refused with 503.
     pub predictions: Arc<Slots>,
+    /// Which web pages may ask.
+    pub origins: Arc<Origins>,
     /// How often one may ask.
     pub rates: Arc<Rates>,
     /// Streams of predictions that are answered at once: each holds a line or a few.
@@ -119,15 +122,19 @@ impl Default for Limits {
 
 /// The whole service on the wire.
 pub fn router(state: HttpState) -> Router {
-    Router::from(api(&state.limits, &state.requests, &state.predictions))
+    let router = Router::from(api(&state.limits, &state.requests, &state.predictions))
         .merge(pages::routes())
         // From the inside out: a request passes these from the last to the first.
         .layer(from_fn_with_state(state.limits.max_body_bytes, layers::limit_body))
         .layer(RequestDecompressionLayer::new())
         .layer(from_fn_with_state(state.clone(), access::admit))
-        .layer(CatchPanicLayer::custom(layers::panicked))
-        .layer(from_fn_with_state(Wire::Http, observe::observe))
-        .with_state(state)
+        .layer(CatchPanicLayer::custom(layers::panicked));
+    let router = match state.origins.layer() {
+        // A browser asks without a key what its page may ask.
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    router.layer(from_fn_with_state(Wire::Http, observe::observe)).with_state(state)
 }
 
 pub use self::oip::grpc::router as grpc_router;

@@ -320,6 +320,25 @@ async fn who_asks_too_often_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn who_has_no_good_key_is_counted_by_address_and_those_who_have_one_are_not_held_back() {
+    let (database, dir) = (Database::create().await, readable_dir());
+    let key = create(&database, &["--scope", "read", "--rate", "9"]);
+    let service = TestService::start_on(database, dir, &["--requests-per-minute", "2"]).await;
+    for (wrong, left, status) in
+        [("pnl_one", 1, 401), ("pnl_two", 0, 401), ("pnl_three", 0, 429), ("pnl_four", 0, 429)]
+    {
+        let answer = service.api.with_key(wrong).get("/v1/models").await;
+        assert_eq!(answer.header("ratelimit-policy"), "\"requests\";q=2;w=60");
+        assert!(answer.header("ratelimit").starts_with(&format!("\"requests\";r={left};t=")));
+        assert_eq!(answer.header("retry-after").is_empty(), status == 401);
+        answer.problem(status);
+    }
+    service.api.get("/v1/models").await.problem(429);
+    service.api.with_key(&key).get("/v1/models").await.expect(200);
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn the_audit_tells_whose_key_it_was() {
     let service = TestService::start().await;
     service.api.create_model("open", 2).await;

@@ -6,6 +6,7 @@
 mod support;
 
 mod batches;
+mod browsers;
 mod canaries;
 mod clients;
 mod clocks;
