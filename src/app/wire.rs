@@ -41,6 +41,7 @@ pub(super) fn http_state(
         predictions: slots(settings.max_requests as usize),
         rates: Arc::new(Rates::new(settings.requests_per_minute)),
         streams: slots(limits.max_streams),
+        readiness: Arc::default(),
         metrics,
         shutdown: shutdown.clone(),
         spool_dir: spool_dir.into(),

@@ -60,6 +60,7 @@ use utoipa_axum::routes;
 
 use self::access::origins::Origins;
 use self::access::rates::Rates;
+use self::health::LastLook;
 use self::observe::Wire;
 use self::slots::Slots;
 use crate::services::Context;
@@ -81,6 +82,8 @@ pub struct HttpState {
     pub rates: Arc<Rates>,
     /// Streams of predictions that are answered at once: each holds a line or a few.
     pub streams: Arc<Slots>,
+    /// Whether the service is ready, as it was last found.
+    pub readiness: Arc<LastLook>,
     /// What has been counted so far.
     pub metrics: PrometheusHandle,
     /// Cancelled when the service begins to stop: it is no longer ready from then on.
