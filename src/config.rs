@@ -95,6 +95,9 @@ pub struct HealthArgs {
     /// Where the service listens.
     #[arg(long, env = "PERENNIAL_LISTEN", default_value = DEFAULT_LISTEN)]
     pub listen: SocketAddr,
+    /// Certificate that the service has, if it has one: its connections are encrypted then.
+    #[arg(long, env = "PERENNIAL_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
 }
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
