@@ -168,8 +168,8 @@ pub struct Settings {
     #[arg(long, env = "PERENNIAL_MAX_CONNECTIONS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: u32,
     /// Seconds that a client may let the service wait: for a piece of a batch or for the rest of a line of a
-    /// stream, beyond what 1 KiB a second earns it, and until it takes a piece of an answer. One that is
-    /// slower holds nothing for others any longer.
+    /// stream, beyond what 1 KiB a second earns it, and until it takes 64 KiB more of an answer. What a
+    /// slower one holds is let go of.
     #[arg(long, env = "PERENNIAL_CLIENT_TIMEOUT_S", default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub client_timeout_s: u32,
     /// Requests answered at a time; further ones get 503.

@@ -49,7 +49,7 @@ impl Slots {
     pub(super) fn take(self: &Arc<Self>, model: Option<&str>) -> Result<Slot, Problem> {
         let free = Arc::clone(&self.free).try_acquire_owned().map_err(|_| too_many())?;
         let share = model.map(|model| self.share(model)).transpose()?;
-        Ok(Slot { share: share.map(Arc::new), _free: free })
+        Ok(Slot { _share: share.map(Arc::new), _free: free })
     }
 
     /// A model's share of the slots, for a request that has one and is now known to be about `model`.
@@ -75,7 +75,7 @@ fn too_many() -> Problem {
 /// A slot that is taken; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
-    share: Option<Arc<Share>>,
+    _share: Option<Arc<Share>>,
     _free: OwnedSemaphorePermit,
 }
 
@@ -125,7 +125,7 @@ fn until_taken(
         return answer;
     }
     if let Some(share) = answer.extensions_mut().remove::<Arc<Share>>() {
-        slot.share = Some(share);
+        slot._share = Some(share);
     }
     let mut answer = until_given_up(answer, Some(slot), patience, connection);
     // Of a body with something around it nobody knows the length any more.

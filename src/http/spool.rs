@@ -133,7 +133,8 @@ impl Pieces {
 
     /// How long it may still be waited for the next piece.
     fn left(&self) -> Duration {
-        (self.patience + earned(self.n_bytes)).saturating_sub(self.waited).min(self.patience)
+        let earned = Duration::from_millis(self.n_bytes.saturating_mul(1_000) / LEAST_BYTES_PER_S);
+        (self.patience + earned).saturating_sub(self.waited).min(self.patience)
     }
 
     fn too_slow(&self) -> Problem {
@@ -143,11 +144,6 @@ impl Pieces {
         );
         Problem::new(ProblemCode::RequestTimeout, detail)
     }
-}
-
-/// How much more patience so many bytes earn, on their way in or out.
-pub(super) fn earned(n_bytes: u64) -> Duration {
-    Duration::from_millis(n_bytes.saturating_mul(1_000) / LEAST_BYTES_PER_S)
 }
 
 /// A body on its way in: what is in the buffer comes after what is in the file.

@@ -13,6 +13,7 @@ use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::StreamBody;
 use tokio::time::Instant;
@@ -20,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::slots::Slot;
-use super::spool::earned;
+
+/// However slow a connection is that is of use, it takes so much before patience ends.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// By which an answer that is given up tells its connection, where that put it among what its requests bring.
 /// The connection is to end, in order: it keeps the piece that it could not send for as long as it lasts.
@@ -33,8 +36,8 @@ pub async fn bound(State(patience): State<Duration>, request: Request, next: Nex
     until_given_up(next.run(request).await, None, patience, connection)
 }
 
-/// The answer, which holds `slot` until it is taken, or until nobody asks for its next piece for `patience`,
-/// and a second more for every KiB of the piece before.
+/// The answer in pieces of [`PIECE_BYTES`] at most, which holds `slot` until it is taken, or until nobody asks
+/// for its next piece for `patience`.
 pub(super) fn until_given_up(
     answer: Response,
     slot: Option<Slot>,
@@ -42,7 +45,7 @@ pub(super) fn until_given_up(
     connection: Option<GivenUp>,
 ) -> Response {
     answer.map(|body| {
-        let held = Some(Held { body, _slot: slot });
+        let held = Some(Held { body, rest: Bytes::new(), _slot: slot });
         let wanted_by = Some(Instant::now() + patience);
         let answer = Arc::new(Mutex::new(Answer { held, wanted_by }));
         let watching = tokio::spawn(watch(Arc::downgrade(&answer), patience, connection));
@@ -50,19 +53,20 @@ pub(super) fn until_given_up(
         let pieces = stream::poll_fn(move |context| {
             let _until_it_is_taken = &watching;
             let mut answer = lock(&answer);
-            let answer = &mut *answer;
-            let Some(held) = &mut answer.held else {
+            let Some(Held { body, rest, .. }) = &mut answer.held else {
                 return Poll::Ready(Some(Err(axum::Error::new(NobodyTook))));
             };
-            let polled = Pin::new(&mut held.body).poll_frame(context);
-            answer.wanted_by = match &polled {
-                Poll::Pending => None,
-                Poll::Ready(Some(Ok(piece))) => {
-                    let n_bytes = piece.data_ref().map_or(0, |data| data.len() as u64);
-                    Some(Instant::now() + patience + earned(n_bytes))
-                }
-                Poll::Ready(_) => Some(Instant::now() + patience),
+            let polled = match rest.is_empty() {
+                true => Pin::new(body).poll_frame(context),
+                false => Pin::new(&mut Body::from(std::mem::take(rest))).poll_frame(context),
             };
+            let polled = polled.map_ok(|piece| {
+                piece.map_data(|mut piece| {
+                    *rest = piece.split_off(piece.len().min(PIECE_BYTES));
+                    piece
+                })
+            });
+            answer.wanted_by = polled.is_ready().then(|| Instant::now() + patience);
             polled
         });
         Body::new(StreamBody::new(pieces))
@@ -79,6 +83,8 @@ struct Answer {
 
 struct Held {
     body: Body,
+    /// What follows the piece that was taken last.
+    rest: Bytes,
     _slot: Option<Slot>,
 }
 
@@ -117,8 +123,10 @@ struct NobodyTook;
 mod tests {
     use std::convert::Infallible;
 
+    use axum::http::header::ETAG;
+    use axum::http::{HeaderMap, HeaderValue};
     use axum::response::IntoResponse;
-    use http_body_util::BodyExt;
+    use http_body_util::{BodyExt, Full};
 
     use super::super::slots::Slots;
     use super::*;
@@ -148,6 +156,27 @@ mod tests {
             assert!(slots.take(None).is_ok());
             assert!(answer.body_mut().frame().await.unwrap().is_err());
         }
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_is_taken_in_pieces_and_its_trailers_come_last() {
+        let text: Vec<u8> = (0..3 * PIECE_BYTES + 7).map(|n| n as u8).collect();
+        let trailers = HeaderMap::from_iter([(ETAG, HeaderValue::from_static("last"))]);
+        let body = Full::from(text.clone()).with_trailers(async { Some(Ok(trailers)) });
+        let answer = Body::new(body).into_response();
+        let mut body = until_given_up(answer, None, LONG, None).into_body();
+        let (mut taken, mut sizes) = (Vec::new(), Vec::new());
+        let trailers = loop {
+            match body.frame().await.unwrap().unwrap().into_data() {
+                Ok(piece) => {
+                    sizes.push(piece.len());
+                    taken.extend_from_slice(&piece);
+                }
+                Err(last) => break last.into_trailers().unwrap(),
+            }
+        };
+        assert_eq!(sizes, [PIECE_BYTES, PIECE_BYTES, PIECE_BYTES, 7]);
+        assert!(taken == text && trailers[ETAG] == "last" && body.frame().await.is_none());
     }
 
     #[tokio::test]

@@ -300,7 +300,7 @@ mod tests {
         tell(&access, read(None, None));
         let revoked_at = Some(OffsetDateTime::UNIX_EPOCH);
         over(&access, &holder, &|| tell(&access, read(None, revoked_at))).await;
-        tell(&access, read(Some(0.2), None));
+        tell(&access, read(Some(1.0), None));
         over(&access, &access.identify(Some("secret")).unwrap(), &|| {}).await;
     }
 

@@ -91,7 +91,7 @@ async fn no_page_of_elsewhere_reads_an_answer_unless_its_origin_is_named() {
     let service = TestService::start().await;
     let api = &service.api;
     for (method, headers) in [(Method::GET, &[][..]), (Method::OPTIONS, &preflight)] {
-        let headers = [&[("origin", PAGE)], headers].concat();
+        let headers = [&[("origin", PAGE)][..], headers].concat();
         let answer = api.send(asks(api, method, "/v1/models", &headers)).await;
         assert!(lets_pages(&answer).is_empty(), "{answer:?}");
     }

@@ -185,7 +185,11 @@ mod tests {
     fn only_pages_of_this_service_and_of_named_origins_change_anything() {
         let origins = Origins::new(&["https://app.example".to_owned()], false);
         let may = |headers: &[(&str, &str)]| {
-            is_let_in(&origins, Method::POST, &[&[("host", "localhost:8080")], headers].concat())
+            is_let_in(
+                &origins,
+                Method::POST,
+                &[&[("host", "localhost:8080")][..], headers].concat(),
+            )
         };
         for headers in [
             &[][..],
@@ -204,7 +208,7 @@ mod tests {
             &[("sec-fetch-site", "cross-site")],
         ] {
             assert!(!may(headers), "{headers:?}");
-            let get = [&[("host", "localhost:8080")], headers].concat();
+            let get = [&[("host", "localhost:8080")][..], headers].concat();
             assert!(is_let_in(&origins, Method::GET, &get), "{headers:?}");
         }
     }
