@@ -65,7 +65,7 @@ async fn json_without_a_bottom_is_refused_by_every_operation_that_reads_json() {
                 continue;
             }
             n_operations += 1;
-            let path = path.replace("{model}", "m").replace("{n}", "1").replace("{alias}", "other");
+            let path = path.replace("{model}", "m").replace("{n}", "1").replace("{alias}", "live");
             let method: Method = method.to_uppercase().parse().unwrap();
             for body in &bodies {
                 let request = api.request(method.clone(), &path);

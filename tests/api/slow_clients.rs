@@ -53,7 +53,7 @@ async fn a_batch_that_comes_in_drops_is_refused_and_one_that_comes_steadily_is_t
 
     // Longer in all than a client may pause.
     let pieces = stream::unfold(0, |n| async move {
-        tokio::time::sleep(5 * DROP).await;
+        tokio::time::sleep(3 * DROP).await;
         let piece = match n {
             0..4 => " ".repeat(4 << 10),
             4 => json!({"samples": [{"input": [1, 2], "label": "a"}]}).to_string(),

@@ -44,13 +44,13 @@ impl Asker {
 type Limiter =
     RateLimiter<Asker, DefaultKeyedStateStore<Asker>, DefaultClock, StateInformationMiddleware>;
 
-/// So many askers are remembered before those that are quiet are forgotten,
+/// Askers that are remembered at most before those that are quiet are forgotten.
 const MANY: usize = 10_000;
-/// which takes its time and is done no more often than this.
+/// How often that is done at most: it goes over all of them.
 const SWEEP: Duration = Duration::from_secs(10);
-/// So many are told apart at most, of each rate: some 10 MB.
+/// Askers that are told apart at most, of each rate: some 10 MB.
 const MOST: usize = 100_000;
-/// Into so many crowds others fall, by a hash that nobody outside knows.
+/// How many crowds the others make, by a hash that nobody outside knows.
 const CROWDS: u64 = 4_096;
 
 /// Counts requests: of each asker so many a minute, all at once where they were not used.
