@@ -9,7 +9,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -17,10 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::objects::checkpoint_store;
 use self::ports::{Ports, reached_by_others};
+use self::wire::http_state;
 use crate::config::Settings;
-use crate::http::access::rates::Rates;
-use crate::http::slots::Slots;
-use crate::http::{self, HttpState, Limits};
+use crate::http;
 use crate::postgres::{self, PostgresError, PrivatePostgres};
 use crate::services::access::{self, Access};
 use crate::services::events::{self, Feed};
@@ -39,6 +37,7 @@ mod notices;
 mod objects;
 mod ports;
 mod tls;
+mod wire;
 
 pub use health::health;
 pub use keys::keys;
@@ -322,32 +321,6 @@ fn give_way(thread: usize) {
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::warn!(%error, thread, "training goes at the priority of requests");
     }
-}
-
-fn http_state(
-    settings: &Settings,
-    context: &Context,
-    metrics: PrometheusHandle,
-    shutdown: &CancellationToken,
-) -> Result<HttpState, AppError> {
-    let spool_dir = settings.data_dir().join("spool");
-    let what = format!("spool directory {}", spool_dir.display());
-    std::fs::create_dir_all(&spool_dir).map_err(AppError::io(what))?;
-    let limits = Limits {
-        max_body_bytes: usize::try_from(settings.max_body_bytes).unwrap_or(usize::MAX),
-        ..Limits::default()
-    };
-    Ok(HttpState {
-        context: context.clone(),
-        limits,
-        requests: Slots::new(settings.max_requests as usize),
-        predictions: Slots::new(settings.max_requests as usize),
-        rates: Arc::new(Rates::new(settings.requests_per_minute)),
-        streams: Slots::new(limits.max_streams),
-        metrics,
-        shutdown: shutdown.clone(),
-        spool_dir: spool_dir.into(),
-    })
 }
 
 /// Waits for the database, brings its schema up to date, and loads the live versions.

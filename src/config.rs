@@ -14,6 +14,7 @@ use crate::learning::Device;
 use crate::postgres;
 
 mod keys;
+mod origin;
 
 pub use keys::{KeyAction, KeyArgs, NewKeyArgs};
 
@@ -94,6 +95,9 @@ pub struct HealthArgs {
     /// Where the service listens.
     #[arg(long, env = "PERENNIAL_LISTEN", default_value = DEFAULT_LISTEN)]
     pub listen: SocketAddr,
+    /// Certificate that the service has, if it has one: its connections are encrypted then.
+    #[arg(long, env = "PERENNIAL_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
 }
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -116,6 +120,11 @@ pub struct Settings {
     /// create` makes them): whoever reaches it may then read, write and delete everything.
     #[arg(long, env = "PERENNIAL_ALLOW_OPEN_ACCESS", num_args = 0..=1, default_missing_value = "true", default_value = "false")]
     pub allow_open_access: bool,
+    /// Origin of web pages that may ask this service and read its answers (CORS), such as
+    /// `https://app.example`; may be given several times, in the environment and the file with commas between.
+    /// Unset: browsers keep all answers from pages of other origins.
+    #[arg(long, env = "PERENNIAL_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin::parse)]
+    pub cors_origin: Vec<String>,
     /// PostgreSQL 14 or later, `postgres://user:password@host/database`. Unset: the service runs a
     /// private PostgreSQL of its own under the data directory.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
@@ -158,6 +167,11 @@ pub struct Settings {
     /// Connections open at a time, a few KiB each; further ones wait.
     #[arg(long, env = "PERENNIAL_MAX_CONNECTIONS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: u32,
+    /// Seconds that a client may let the service wait: for a piece of a batch or for the rest of a line of a
+    /// stream, beyond what 1 KiB a second earns it, and until it takes 64 KiB more of an answer. What a
+    /// slower one holds is let go of.
+    #[arg(long, env = "PERENNIAL_CLIENT_TIMEOUT_S", default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub client_timeout_s: u32,
     /// Requests answered at a time; further ones get 503.
     #[arg(long, env = "PERENNIAL_MAX_REQUESTS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_requests: u32,
@@ -339,6 +353,20 @@ mod tests {
         let read = settings(&["--config", file, "--workers", "5"]).unwrap();
         assert_eq!((read.workers, read.max_requests, read.no_migrate), (5, 7, true));
         assert_eq!(settings(&[]).unwrap().workers, 1);
+    }
+
+    #[test]
+    fn origins_may_be_given_one_by_one_or_with_commas_between() {
+        let two = ["https://a.example".to_owned(), "http://localhost:3000".to_owned()];
+        let flags = ["--cors-origin", &two[0], "--cors-origin", &two[1]];
+        assert_eq!(settings(&flags).unwrap().cors_origin, two);
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("settings.toml");
+        std::fs::write(&file, format!("cors_origin = \"{}\"", two.join(","))).unwrap();
+        let file = file.to_str().unwrap();
+        assert_eq!(settings(&["--config", file]).unwrap().cors_origin, two);
+        assert!(settings(&["--cors-origin", "*"]).is_err());
+        assert!(settings(&[]).unwrap().cors_origin.is_empty());
     }
 
     #[test]

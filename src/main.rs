@@ -23,7 +23,7 @@ fn main() -> ExitCode {
             Command::Demo(args) => demo::run(&args).await,
             Command::Key(args) => app::keys(&args).await,
             Command::Openapi => app::print_openapi(),
-            Command::Health(args) => app::health(args.listen).await,
+            Command::Health(args) => app::health(&args).await,
         }
     });
     // All that is to end in order has: what is left waits for a disk that may never answer.

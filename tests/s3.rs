@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
-use support::process::{Process, free_address, perennial, ready};
+use support::process::{Process, free_address, log_to, perennial, ready};
 use support::{Api, Database, blobs, readable_dir};
 
 const SECRET: &str = "a-secret-that-no-log-may-hold";
@@ -63,7 +63,7 @@ impl Server {
             ("AWS_ENDPOINT_URL", &format!("http://{}", self.address)),
             ("AWS_ALLOW_HTTP", "true"),
         ]);
-        Process::start(command.stdout(std::fs::File::create(log).unwrap()))
+        Process::start(log_to(&mut command, log))
     }
 
     fn checkpoints(&self) -> Vec<PathBuf> {
@@ -122,5 +122,7 @@ async fn checkpoints_are_kept_in_a_bucket_and_outlive_its_absence() {
     let _server = Server::start(bucket, &store);
     assert_eq!(api.wait(update["id"].as_str().unwrap()).await["version"], 2);
 
-    assert!(!std::fs::read_to_string(&log).unwrap().contains(SECRET));
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(log.matches("ready: http://").count(), 2, "both services log there");
+    assert!(log.contains(" TRACE ") && !log.contains(SECRET));
 }

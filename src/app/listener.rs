@@ -30,6 +30,7 @@ use self::leftover::Arriving;
 use super::AppError;
 use super::tls::Tls;
 use crate::config::Settings;
+use crate::http::taking::GivenUp;
 
 mod leftover;
 
@@ -40,14 +41,13 @@ struct Patience {
     greeting: Duration,
     /// For the head of a request, and how long a connection may be idle between two.
     head: Duration,
-    /// For a piece of an answer to be taken.
+    /// For a piece of an answer to be taken; set by `--client-timeout-s`.
     write: Duration,
     /// For what nobody has read of a body to arrive.
     leftover: Duration,
     /// For requests in flight to end, once the service is told to stop.
     drain: Duration,
-    /// For all the calls of one connection, where it has many at a time: one that does not take its answers
-    /// leaves no other sign.
+    /// For all the calls of one connection, where it has many at a time.
     age: Duration,
 }
 
@@ -123,7 +123,9 @@ impl Listener {
         };
         let what = format!("listening on {address}");
         let tcp = TcpListener::bind(address).await.map_err(AppError::io(what))?;
-        Ok(Self { tcp, tls, protocol, places: Arc::clone(places), patience: PATIENCE })
+        let write = Duration::from_secs(u64::from(settings.client_timeout_s));
+        let (places, patience) = (Arc::clone(places), Patience { write, ..PATIENCE });
+        Ok(Self { tcp, tls, protocol, places, patience })
     }
 
     pub(super) fn address(&self) -> Option<SocketAddr> {
@@ -223,10 +225,12 @@ impl Connection {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.patience.write));
         let (peer, leftover) = (ConnectInfo(self.peer), self.patience.leftover);
-        let protocol = self.protocol;
+        let (protocol, given_up) = (self.protocol, CancellationToken::new());
+        let by_answer = GivenUp(given_up.clone());
         let service =
             self.router.clone().map_request(move |mut request: hyper::Request<Incoming>| {
                 request.extensions_mut().insert(peer);
+                request.extensions_mut().insert(by_answer.clone());
                 match protocol {
                     Protocol::Http1 => Arriving::of(request, leftover).map(Body::new),
                     // Who is refused reads that, whatever is left of a body.
@@ -240,7 +244,8 @@ impl Connection {
                     .timer(TokioTimer::new())
                     .header_read_timeout(self.patience.head)
                     .serve_connection(TokioIo::new(Box::pin(stream)), service);
-                self.see_to(connection, http1::Connection::graceful_shutdown, Duration::MAX).await;
+                let end = http1::Connection::graceful_shutdown;
+                self.see_to(connection, end, given_up, Duration::MAX).await;
             }
             Protocol::Http2 => {
                 // Who is there answers a ping.
@@ -250,17 +255,19 @@ impl Connection {
                     .keep_alive_interval(self.patience.head / 2)
                     .max_concurrent_streams(MOST_CALLS)
                     .serve_connection(TokioIo::new(Box::pin(stream)), service);
-                let age = self.patience.age;
-                self.see_to(connection, http2::Connection::graceful_shutdown, age).await;
+                let end = http2::Connection::graceful_shutdown;
+                self.see_to(connection, end, given_up, self.patience.age).await;
             }
         }
     }
 
-    /// Sees a connection to its end, to which it is brought in order at shutdown and at an age.
+    /// Sees a connection to its end, to which it is brought in order at shutdown, at an age, and once an answer
+    /// of it is given up that nobody takes.
     async fn see_to<C: Future<Output = hyper::Result<()>>>(
         &self,
         connection: C,
         end: impl FnOnce(Pin<&mut C>),
+        given_up: CancellationToken,
         age: Duration,
     ) {
         tokio::pin!(connection);
@@ -270,7 +277,7 @@ impl Connection {
                 end(connection.as_mut());
                 connection.await
             }
-            () = tokio::time::sleep(age) => {
+            _ = tokio::time::timeout(age, given_up.cancelled()) => {
                 end(connection.as_mut());
                 tokio::time::timeout(self.patience.drain, connection).await.unwrap_or(Ok(()))
             }

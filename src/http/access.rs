@@ -1,7 +1,9 @@
 //! Who is let in: every request passes here before anything of its body is read.
 //!
-//! Invariant: a route that [`scopes`] does not call public is answered only to a caller who may.
+//! Invariant: a route that [`scopes`] does not call public is answered only to a caller who may, and what stays
+//! open only for as long as its caller may.
 
+pub mod origins;
 pub mod rates;
 pub mod scopes;
 
@@ -10,7 +12,7 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
@@ -20,7 +22,7 @@ use super::HttpState;
 use super::error::{Problem, ProblemCode};
 use super::foreign::{PREDICT, has_verb, model_of};
 use crate::domain::key::{Key, Scope};
-use crate::services::access::{Caller, Stranger};
+use crate::services::access::{Access, Caller, Stranger};
 use crate::services::{Context, requests};
 
 /// Lets a request in where its caller may ask it, and not too often.
@@ -34,9 +36,11 @@ pub async fn admit(State(state): State<HttpState>, request: Request, next: Next)
     let (mut parts, body) = request.into_parts();
     let caller = match state.context.access.identify(key_of(&parts.headers)) {
         Ok(caller) => caller,
-        Err(stranger) => return refuse(stranger).into_response(),
+        Err(Stranger::NotYet) => return refuse(Stranger::NotYet).into_response(),
+        Err(stranger) => return turn_away(stranger, &state.rates, &parts),
     };
-    let admitted = Admitted { asker: asker(&caller, &parts), caller, rates: state.rates };
+    let (asker, access) = (asker(&caller, &parts), Arc::clone(&state.context.access));
+    let admitted = Admitted { caller, asker, access, rates: state.rates };
     let counted = admitted.count();
     let checked = match (&counted, admitted.key()) {
         (Some(counted), _) if counted.is_refused() => Err(counted.problem()),
@@ -46,7 +50,7 @@ pub async fn admit(State(state): State<HttpState>, request: Request, next: Next)
             Ok(()) => opens_path(&state.context, key, &mut parts).await,
             refused => refused,
         },
-        (_, None) => Ok(()),
+        (_, None) => state.origins.check(&parts),
     };
     let mut response = match checked {
         Ok(()) => {
@@ -86,15 +90,32 @@ fn refuse(stranger: Stranger) -> Problem {
     }
 }
 
+/// Refuses a stranger, whose address is told when it tries too often.
+fn turn_away(stranger: Stranger, rates: &Rates, parts: &Parts) -> Response {
+    let Some(counted) = rates.count(address(parts), None) else {
+        return refuse(stranger).into_response();
+    };
+    let problem = match counted.is_refused() {
+        true => counted.problem(),
+        false => refuse(stranger),
+    };
+    let mut response = problem.into_response();
+    counted.write(response.headers_mut());
+    response
+}
+
 /// Whom the request counts for.
 fn asker(caller: &Caller, parts: &Parts) -> Asker {
     match caller {
         Caller::Holder(known) => Asker::Key(known.key.id),
-        Caller::Anyone => {
-            let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-            Asker::of_address(peer.map(|ConnectInfo(address)| address.ip()))
-        }
+        Caller::Anyone => address(parts),
     }
+}
+
+/// Whoever is at the other end of the request's connection.
+fn address(parts: &Parts) -> Asker {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    Asker::of_address(peer.map(|ConnectInfo(address)| address.ip()))
 }
 
 /// Whether the key may do one of `scopes`.
@@ -142,13 +163,37 @@ fn opens(key: &Key, model: Option<&str>) -> Result<(), Problem> {
 
 /// Who was let in.
 #[derive(Clone)]
-pub(super) struct Admitted {
+pub struct Admitted {
     caller: Caller,
     asker: Asker,
+    access: Arc<Access>,
     rates: Arc<Rates>,
 }
 
 impl Admitted {
+    /// Who was let in with a request.
+    pub(super) fn of(extensions: &Extensions) -> Result<&Self, Problem> {
+        let admitted = extensions.get();
+        admitted.ok_or_else(|| Problem::internal("what is open to all asks who was let in"))
+    }
+
+    /// Does what takes long, and breaks off when they are let in no longer.
+    pub(super) async fn while_let_in<T, E: From<Problem>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let stranger = match &self.caller {
+            Caller::Anyone => Stranger::NoKey,
+            Caller::Holder(_) => Stranger::WrongKey,
+        };
+        tokio::select! {
+            // Whatever is there to be told, too.
+            biased;
+            () = self.access.ends(&self.caller) => Err(refuse(stranger).into()),
+            done = work => done,
+        }
+    }
+
     /// Whether they may ask about this model, or about all.
     pub(super) fn opens(&self, model: Option<&str>) -> Result<(), Problem> {
         self.key().map_or(Ok(()), |key| opens(key, model))

@@ -2,12 +2,14 @@
 //! section 9.2).
 //!
 //! A listener that comes back with `Last-Event-ID`, as browsers do by themselves, is told what it
-//! missed. A stream takes no slot of ordinary requests and ends when the service stops.
+//! missed. A stream takes no slot of ordinary requests and ends when the service stops, and with the key that
+//! opened it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::sse::{Event as Frame, KeepAlive, Sse};
@@ -20,6 +22,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::HttpState;
+use super::access::Admitted;
 use super::error::{Problem, ProblemBody};
 use super::extract::{Path, Query};
 use super::updates::UpdatePath;
@@ -100,13 +103,14 @@ pub struct EventsQuery {
     ))]
 pub async fn of_update(
     State(state): State<HttpState>,
+    Extension(admitted): Extension<Admitted>,
     Path(path): Path<UpdatePath>,
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let after = after(&query, &headers)?;
     let listener = events::listen(&state.context, Some(path.id), after).await?;
-    Ok(render(listener, state.shutdown))
+    Ok(render(listener, admitted, state.shutdown))
 }
 
 /// Follow all updates, as server-sent events.
@@ -120,12 +124,13 @@ pub async fn of_update(
                content_type = "text/event-stream")))]
 pub async fn of_all(
     State(state): State<HttpState>,
+    Extension(admitted): Extension<Admitted>,
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let after = after(&query, &headers)?;
     let listener = events::listen(&state.context, None, after).await?;
-    Ok(render(listener, state.shutdown))
+    Ok(render(listener, admitted, state.shutdown))
 }
 
 /// The last event that the client saw: a browser that comes back tells it in a header, beside the
@@ -144,13 +149,19 @@ fn after(query: &EventsQuery, headers: &HeaderMap) -> Result<Option<i64>, Invali
     }
 }
 
-/// The stream of what `listener` is told, until nothing follows, the client goes or the service stops.
-fn render(listener: Option<Listener>, shutdown: CancellationToken) -> Response {
+/// The stream of what `listener` is told, until nothing follows, the client goes, is let in no longer, or the
+/// service stops.
+fn render(listener: Option<Listener>, admitted: Admitted, shutdown: CancellationToken) -> Response {
     let Some(listener) = listener else { return StatusCode::NO_CONTENT.into_response() };
     let first = stream::iter([Ok::<_, Infallible>(Frame::default().retry(RETRY))]);
-    let told = stream::unfold((listener, shutdown), |(mut listener, shutdown)| async move {
-        let event = shutdown.run_until_cancelled(listener.next()).await??;
-        Some((Ok(frame(&event)), (listener, shutdown)))
+    let told = stream::unfold((listener, admitted), move |(mut listener, admitted)| {
+        let shutdown = shutdown.clone();
+        async move {
+            let next = async { Ok::<_, Problem>(listener.next().await) };
+            let told = shutdown.run_until_cancelled(admitted.while_let_in(next)).await?;
+            let event = told.ok()??;
+            Some((Ok(frame(&event)), (listener, admitted)))
+        }
     });
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),

@@ -1,11 +1,15 @@
 //! What those who run the service ask it: is it alive, is it ready, what has it counted.
+//!
+//! Invariant: however often anyone asks whether the service is ready, the database is asked by one at a time,
+//! and no more than once a second.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use serde::Serialize;
+use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::HttpState;
@@ -15,6 +19,9 @@ use crate::storage::{StorageError, database, jobs};
 
 /// Probes give up after a few seconds themselves.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long what was found holds.
+const HOLDS: Duration = Duration::from_secs(1);
 
 /// The process is alive.
 #[derive(Debug, Serialize, ToSchema)]
@@ -33,7 +40,7 @@ pub struct Readiness {
 }
 
 /// A check that failed.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct FailingCheck {
     /// Which: `shutdown`, `database`, `migrations` or `models`.
     #[schema(value_type = String)]
@@ -76,11 +83,35 @@ pub async fn readyz(State(state): State<HttpState>) -> (StatusCode, axum::Json<R
     (status, axum::Json(Readiness { ready: failing.is_empty(), failing }))
 }
 
+/// What was found when it was last looked, and when that was.
+#[derive(Debug, Default)]
+pub struct LastLook(Mutex<Option<(Instant, Option<FailingCheck>)>>);
+
+impl LastLook {
+    /// What stands against sending requests here, found by `look` where that is not known from a moment ago.
+    /// Who comes meanwhile waits for it.
+    async fn failing(
+        &self,
+        look: impl Future<Output = Option<FailingCheck>>,
+    ) -> Option<FailingCheck> {
+        let mut last = self.0.lock().await;
+        if let Some((found_at, failing)) = &*last
+            && found_at.elapsed() < HOLDS
+        {
+            return failing.clone();
+        }
+        let failing = look.await;
+        *last = Some((Instant::now(), failing.clone()));
+        failing
+    }
+}
+
 /// What stands against sending requests here.
 pub(super) async fn failing_check(state: &HttpState) -> Option<FailingCheck> {
-    match state.shutdown.is_cancelled() {
-        true => Some(failing("shutdown", "the service is shutting down")),
-        false => first_failing(&state.context).await,
+    let looking = state.readiness.failing(first_failing(&state.context));
+    match state.shutdown.run_until_cancelled(looking).await {
+        Some(failing) => failing,
+        None => Some(failing("shutdown", "the service is shutting down")),
     }
 }
 
@@ -158,4 +189,32 @@ async fn count_updates(context: &Context) -> Result<(), StorageError> {
         metrics::gauge!("perennial_updates", "status" => status).set(count as f64);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_who_ask_at_once_are_answered_by_one_look() {
+        let (last, n_looks) = (LastLook::default(), AtomicUsize::new(0));
+        let (last, n_looks) = (&last, &n_looks);
+        let ask = || {
+            last.failing(async move {
+                n_looks.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                Some(failing("database", "away"))
+            })
+        };
+        for failing in futures_util::future::join_all((0..50).map(|_| ask())).await {
+            assert_eq!(failing.unwrap().name, "database");
+        }
+        assert_eq!(n_looks.load(Ordering::Relaxed), 1);
+        // What is old no longer holds.
+        *last.0.lock().await = Instant::now().checked_sub(HOLDS).map(|found_at| (found_at, None));
+        assert!(ask().await.is_some());
+        assert_eq!(n_looks.load(Ordering::Relaxed), 2);
+    }
 }

@@ -39,6 +39,7 @@ pub mod settings;
 pub mod slots;
 mod spool;
 mod stream;
+pub mod taking;
 pub mod updates;
 pub mod versions;
 mod walk;
@@ -57,7 +58,9 @@ use tower_http::decompression::RequestDecompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::access::origins::Origins;
 use self::access::rates::Rates;
+use self::health::LastLook;
 use self::observe::Wire;
 use self::slots::Slots;
 use crate::services::Context;
@@ -73,10 +76,14 @@ pub struct HttpState {
     pub requests: Arc<Slots>,
     /// Predictions that are answered at once, whatever the protocol; more are refused with 503.
     pub predictions: Arc<Slots>,
+    /// Which web pages may ask.
+    pub origins: Arc<Origins>,
     /// How often one may ask.
     pub rates: Arc<Rates>,
     /// Streams of predictions that are answered at once: each holds a line or a few.
     pub streams: Arc<Slots>,
+    /// Whether the service is ready, as it was last found.
+    pub readiness: Arc<LastLook>,
     /// What has been counted so far.
     pub metrics: PrometheusHandle,
     /// Cancelled when the service begins to stop: it is no longer ready from then on.
@@ -98,7 +105,8 @@ pub struct Limits {
     pub max_body_bytes: usize,
     /// A request's body has this long to arrive, and its answer as long again; batches excepted.
     pub request_timeout: Duration,
-    /// Longest pause between two pieces of a batch's body.
+    /// How long a client may let the service wait: for a batch or the next line of a stream, beyond what
+    /// comes at a least rate (`spool.rs`), and until it takes a piece of an answer (`taking.rs`).
     pub idle_timeout: Duration,
     /// Streams of predictions that are answered at once.
     pub max_streams: usize,
@@ -117,22 +125,26 @@ impl Default for Limits {
 
 /// The whole service on the wire.
 pub fn router(state: HttpState) -> Router {
-    Router::from(api(&state.limits, &state.requests, &state.predictions))
+    let router = Router::from(api(&state.limits, &state.requests, &state.predictions))
         .merge(pages::routes())
         // From the inside out: a request passes these from the last to the first.
         .layer(from_fn_with_state(state.limits.max_body_bytes, layers::limit_body))
         .layer(RequestDecompressionLayer::new())
         .layer(from_fn_with_state(state.clone(), access::admit))
-        .layer(CatchPanicLayer::custom(layers::panicked))
-        .layer(from_fn_with_state(Wire::Http, observe::observe))
-        .with_state(state)
+        .layer(CatchPanicLayer::custom(layers::panicked));
+    let router = match state.origins.layer() {
+        // A browser asks without a key what its page may ask.
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    router.layer(from_fn_with_state(Wire::Http, observe::observe)).with_state(state)
 }
 
 pub use self::oip::grpc::router as grpc_router;
 
 /// The document that `openapi.yaml` holds and the service serves.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    let nobody = Slots::new(0);
+    let nobody = Slots::new(0, Duration::ZERO);
     openapi::finish(api(&Limits::default(), &nobody, &nobody).into_openapi())
 }
 
@@ -177,7 +189,7 @@ fn api(
     let waiting = OpenApiRouter::new()
         .routes(routes!(updates::get))
         .layer(time_out(patience + updates::MAX_WAIT));
-    // A batch takes as long as its client sends: only pauses are bounded, by the handler itself.
+    // A batch takes as long as its client sends, no slower than at a least rate, by the handler itself.
     let uploads = OpenApiRouter::new().routes(routes!(batches::create));
     // Apart from the rest, so that whatever else goes on leaves room for them.
     let predicting = OpenApiRouter::new()

@@ -42,7 +42,8 @@ services' protocols it is `{\"error\": \"…\"}`. \
 const KEY: &str = "key";
 const ABOUT_KEYS: &str = "\
 A key that `perennial key create` made, with the scope that each operation names; `admin` stands for \
-all. A service that never had a key asks for none.";
+all. A service that never had a key asks for none. What stays open, such as a stream of events, ends with the \
+key that opened it.";
 
 const TAGS: [(&str, &str); 7] = [
     ("models", "What learns: its input, its settings, what it holds."),
@@ -106,7 +107,8 @@ const SHARED: [Shared; 11] = [
     Shared {
         status: "403",
         name: "Forbidden",
-        description: "The key lacks the scope that this needs, or is for other models.",
+        description: "The key lacks the scope that this needs, or is for other models; or there are no \
+                      keys, and a web page of elsewhere may be asking.",
         foreign: Foreign::Same,
         applies: needs_key,
     },

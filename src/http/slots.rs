@@ -1,22 +1,23 @@
 //! How many requests are answered at once, and how many of these about one model.
 //!
 //! Invariant: a slot is held until its answer is taken, where taking it may last: of a stream, and of a
-//! large file. Whoever goes away gives the slot back.
+//! large file. Whoever goes away gives the slot back, and so does who takes nothing (`taking.rs`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
+use axum::body::HttpBody;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::{Problem, ProblemCode};
 use super::foreign::model_of;
+use super::taking::{GivenUp, until_given_up};
 
 /// Answers of so many bytes at most are as good as taken once they are made.
 const SHORT_BYTES: u64 = 256 << 10;
@@ -27,15 +28,18 @@ pub struct Slots {
     free: Arc<Semaphore>,
     /// The most of one model, so that one that is flooded leaves room for the others.
     of_one_model: usize,
+    /// How long a slot is held for an answer that nobody takes a piece of.
+    patience: Duration,
     /// Requests being answered, by model.
     taken: Mutex<HashMap<String, usize>>,
 }
 
 impl Slots {
-    /// `n` slots, three quarters of them at most for one model.
-    pub fn new(n: usize) -> Arc<Self> {
-        let of_one_model = (n - n / 4).max(1);
-        Arc::new(Self { free: Arc::new(Semaphore::new(n)), of_one_model, taken: Mutex::default() })
+    /// `n` slots, three quarters of them at most for one model. One whose answer nobody takes a piece of for
+    /// `patience` is given back.
+    pub fn new(n: usize, patience: Duration) -> Arc<Self> {
+        let (free, of_one_model) = (Arc::new(Semaphore::new(n)), (n - n / 4).max(1));
+        Arc::new(Self { free, of_one_model, patience, taken: Mutex::default() })
     }
 
     /// A slot for a request about `model`, where its path tells that.
@@ -45,7 +49,7 @@ impl Slots {
     pub(super) fn take(self: &Arc<Self>, model: Option<&str>) -> Result<Slot, Problem> {
         let free = Arc::clone(&self.free).try_acquire_owned().map_err(|_| too_many())?;
         let share = model.map(|model| self.share(model)).transpose()?;
-        Ok(Slot { _share: share, _free: free })
+        Ok(Slot { _share: share.map(Arc::new), _free: free })
     }
 
     /// A model's share of the slots, for a request that has one and is now known to be about `model`.
@@ -71,11 +75,12 @@ fn too_many() -> Problem {
 /// A slot that is taken; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
-    _share: Option<Share>,
+    _share: Option<Arc<Share>>,
     _free: OwnedSemaphorePermit,
 }
 
-/// A model's share that is taken; given back when dropped.
+/// A model's share that is taken; given back when dropped. Among an answer's extensions it is held as long as
+/// the answer's slot.
 #[derive(Debug)]
 pub(super) struct Share {
     slots: Arc<Slots>,
@@ -101,24 +106,28 @@ pub async fn shed(
     request: Request,
     next: Next,
 ) -> Response {
+    let connection = request.extensions().get::<GivenUp>().cloned();
     match slots.take(params.as_ref().ok().and_then(model_of)) {
-        Ok(slot) => until_taken(next.run(request).await, slot),
+        Ok(slot) => until_taken(next.run(request).await, slot, slots.patience, connection),
         Err(problem) => problem.into_response(),
     }
 }
 
 /// The answer, which holds `slot` until it is taken where it is not short.
-fn until_taken(answer: Response, slot: Slot) -> Response {
+fn until_taken(
+    mut answer: Response,
+    mut slot: Slot,
+    patience: Duration,
+    connection: Option<GivenUp>,
+) -> Response {
     let size = answer.body().size_hint();
     if size.upper().is_some_and(|bytes| bytes <= SHORT_BYTES) {
         return answer;
     }
-    let mut answer = answer.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            let _held = &slot;
-            frame
-        }))
-    });
+    if let Some(share) = answer.extensions_mut().remove::<Arc<Share>>() {
+        slot._share = Some(share);
+    }
+    let mut answer = until_given_up(answer, Some(slot), patience, connection);
     // Of a body with something around it nobody knows the length any more.
     if let Some(bytes) = size.exact() {
         answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
@@ -131,17 +140,21 @@ mod tests {
     use std::convert::Infallible;
 
     use axum::Router;
+    use axum::body::Body;
     use axum::http::StatusCode;
     use axum::middleware::from_fn_with_state;
     use axum::routing::get;
     use futures_util::stream;
+    use http_body_util::BodyExt;
     use tower::ServiceExt;
 
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(60);
+
     /// One slot, and routes that answer shortly, at length and without end.
     fn one_slot() -> (Arc<Slots>, Router) {
-        let slots = Slots::new(1);
+        let slots = Slots::new(1, LONG);
         let endless = || stream::repeat_with(|| Ok::<_, Infallible>("x"));
         let router = Router::new()
             .route("/", get(async || "short"))
@@ -184,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_model_that_is_flooded_leaves_room_for_others() {
-        let slots = Slots::new(4);
+        let slots = Slots::new(4, LONG);
         let flood: Vec<_> = (0..4).filter_map(|_| slots.take(Some("flooded")).ok()).collect();
         assert_eq!(flood.len(), 3);
         assert!(slots.take(Some("other")).is_ok());

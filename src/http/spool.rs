@@ -1,13 +1,14 @@
 //! A batch's body on its way in: all of it is here before the database is asked for anything, so
 //! that a slow client holds no connection.
 //!
-//! Invariant: a body takes 1 MiB of memory at most while it arrives; the rest goes to a file
-//! without a name, of which nothing remains when the client goes away or the process dies.
+//! Invariants: a body takes 1 MiB of memory at most while it arrives; the rest goes to a file
+//! without a name, of which nothing remains when the client goes away or the process dies. One that
+//! comes more slowly than a bound is not waited for.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -17,6 +18,8 @@ use super::error::{Problem, ProblemCode};
 use super::idempotency::KeyedRequest;
 use crate::services::ingest::IdempotencyKey;
 
+/// What a body has to bring, once its client has paused for as long as it may in all.
+const LEAST_BYTES_PER_S: u64 = 1 << 10;
 /// What a body may take of memory while it arrives, and what is written to its file at a time.
 const BUFFER_BYTES: usize = 1 << 20;
 /// How much is read back at a time.
@@ -65,20 +68,20 @@ impl Spooled {
 }
 
 /// Takes `body` in, and with it the key of the request where it has one. Large bodies wait in
-/// `dir`; `patience` is for each piece.
+/// `dir`; `patience` is as [`Pieces`] has it.
 ///
 /// # Errors
-/// 408 when the next piece does not come, 413 over the limit that stands on `body`, 503 when there
+/// 408 when it comes too slowly, 413 over the limit that stands on `body`, 503 when there
 /// is no room to keep it.
 pub(super) async fn spool(
-    mut body: Body,
+    body: Body,
     keyed: Option<KeyedRequest>,
     dir: &Path,
     patience: Duration,
 ) -> Result<(Spooled, Option<IdempotencyKey>), Problem> {
+    let mut pieces = Pieces::new(body, patience);
     let mut spool = Spool { buffer: Vec::new(), file: None, keyed };
-    loop {
-        let Some(piece) = next_piece(&mut body, patience).await? else { break };
+    while let Some(piece) = pieces.next().await? {
         if spool.buffer.len() + piece.len() > BUFFER_BYTES {
             spool = spool.write_out(dir).await?;
         }
@@ -92,21 +95,55 @@ pub(super) async fn spool(
     Ok((file.map_or(Spooled::Memory(buffer), Spooled::File), keyed.map(KeyedRequest::finish)))
 }
 
-/// The next piece of a body, empty where it is no data; none at the end.
-///
-/// # Errors
-/// 408 when none comes for so long, 413 over the limit that stands on `body`.
-pub(super) async fn next_piece(
-    body: &mut Body,
+/// A body, piece by piece. Its client may let us wait for so long in all, and a second more for every
+/// KiB that has come; what the service itself does between two pieces does not count.
+pub(super) struct Pieces {
+    body: Body,
     patience: Duration,
-) -> Result<Option<Bytes>, Problem> {
-    let frame = tokio::time::timeout(patience, body.frame()).await.map_err(|_| {
-        let detail = format!("no more of the body came for {} s", patience.as_secs());
+    waited: Duration,
+    n_bytes: u64,
+}
+
+impl Pieces {
+    /// The pieces of `body`, with this patience.
+    pub(super) fn new(body: Body, patience: Duration) -> Self {
+        Self { body, patience, waited: Duration::ZERO, n_bytes: 0 }
+    }
+
+    /// What comes next may take as long as if nothing had come before.
+    pub(super) fn begin_anew(&mut self) {
+        (self.waited, self.n_bytes) = (Duration::ZERO, 0);
+    }
+
+    /// The next piece, empty where it is no data; none at the end.
+    ///
+    /// # Errors
+    /// 408 when it does not come in time, 413 over the limit that stands on the body.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        let asked_at = Instant::now();
+        let frame = tokio::time::timeout(self.left(), self.body.frame()).await;
+        self.waited += asked_at.elapsed();
+        let Ok(frame) = frame else { return Err(self.too_slow()) };
+        let Some(frame) = frame else { return Ok(None) };
+        let frame = frame.map_err(|error| Problem::unread_body(&error))?;
+        let piece = frame.into_data().unwrap_or_default();
+        self.n_bytes += piece.len() as u64;
+        Ok(Some(piece))
+    }
+
+    /// How long it may still be waited for the next piece.
+    fn left(&self) -> Duration {
+        let earned = Duration::from_millis(self.n_bytes.saturating_mul(1_000) / LEAST_BYTES_PER_S);
+        (self.patience + earned).saturating_sub(self.waited).min(self.patience)
+    }
+
+    fn too_slow(&self) -> Problem {
+        let detail = format!(
+            "the body comes too slowly: it may pause for {} s in all, and one more for every KiB",
+            self.patience.as_secs(),
+        );
         Problem::new(ProblemCode::RequestTimeout, detail)
-    })?;
-    let Some(frame) = frame else { return Ok(None) };
-    let frame = frame.map_err(|error| Problem::unread_body(&error))?;
-    Ok(Some(frame.into_data().unwrap_or_default()))
+    }
 }
 
 /// A body on its way in: what is in the buffer comes after what is in the file.
@@ -140,5 +177,29 @@ impl Spool {
         if let Some(keyed) = &mut self.keyed {
             keyed.update(&self.buffer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_come_earns_patience_and_no_pause_is_longer_than_it() {
+        let patience = Duration::from_secs(30);
+        let mut pieces = Pieces::new(Body::empty(), patience);
+        let after = |pieces: &mut Pieces, waited_s, n_bytes| {
+            pieces.waited = Duration::from_secs(waited_s);
+            pieces.n_bytes = n_bytes;
+            pieces.left().as_secs()
+        };
+        assert_eq!(after(&mut pieces, 0, 0), 30);
+        // A byte every 29 s.
+        assert_eq!(after(&mut pieces, 29, 1), 1);
+        assert_eq!(after(&mut pieces, 58, 2), 0);
+        assert_eq!(after(&mut pieces, 40, 20 << 10), 10);
+        assert_eq!(after(&mut pieces, 40, 1 << 30), 30);
+        pieces.begin_anew();
+        assert_eq!(pieces.left(), patience);
     }
 }

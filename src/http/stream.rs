@@ -1,7 +1,8 @@
 //! Predictions as a stream: an input a line in, a prediction a line out.
 //!
 //! Invariants: one version answers all lines, whatever becomes live meanwhile. Memory is constant: no
-//! line is read before those ahead of it are answered and their answers taken. What is wrong with the
+//! line is read before those ahead of it are answered and their answers taken. A stream ends with the key that
+//! opened it. What is wrong with the
 //! first line is a refusal like any other; what is wrong later is the last line of the answer, whose
 //! status is sent by then.
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::HttpState;
+use super::access::Admitted;
 use super::error::{Problem, ProblemBody, ProblemCode};
 use super::exchange::{Ready, X_PERENNIAL_VERSION, client_of, read_in_turn, respond};
 use super::extract::essence_of;
@@ -28,7 +30,7 @@ use super::parse::parse_input;
 use super::predictions::{PredictQuery, rank};
 use super::samples::MAX_SAMPLE_BYTES;
 use super::slots::Slot;
-use super::spool::next_piece;
+use super::spool::Pieces;
 use super::walk;
 use crate::domain::Invalid;
 use crate::domain::image::Budget;
@@ -65,6 +67,7 @@ pub(super) async fn answer(
     let chosen = serving::choose(&context, &route, target, client).await?;
     let version = chosen.version;
     let request_id = request.extensions().get::<RequestId>().cloned();
+    let admitted = Admitted::of(request.extensions())?.clone();
     let mut answering = Answering {
         context,
         route,
@@ -80,14 +83,17 @@ pub(super) async fn answer(
     let Some(first) = answering.next().await? else {
         return Err(Invalid::new("the body is empty; send at least one input").into());
     };
-    let answers = stream::unfold((Some(first), Some(answering)), |(first, answering)| async {
-        if let Some(first) = first {
-            return Some((Ok::<_, Infallible>(first), (None, answering)));
-        }
-        let mut answering = answering?;
-        match answering.next().await {
-            Ok(answers) => Some((Ok(answers?), (None, Some(answering)))),
-            Err(problem) => Some((Ok(answering.last_line(&problem)), (None, None))),
+    let answers = stream::unfold((Some(first), Some(answering)), move |(first, answering)| {
+        let admitted = admitted.clone();
+        async move {
+            if let Some(first) = first {
+                return Some((Ok::<_, Infallible>(first), (None, answering)));
+            }
+            let mut answering = answering?;
+            match admitted.while_let_in(answering.next()).await {
+                Ok(answers) => Some((Ok(answers?), (None, Some(answering)))),
+                Err(problem) => Some((Ok(answering.last_line(&problem)), (None, None))),
+            }
         }
     });
     let headers = [
@@ -236,22 +242,23 @@ fn write(answered: &Answered, top_k: usize) -> Result<Bytes, Problem> {
 
 /// A body, some whole lines at a time.
 struct Lines {
-    body: Body,
+    body: Pieces,
     buffer: BytesMut,
     /// So much of the buffer holds no end of a line.
     scanned: usize,
     is_over: bool,
-    patience: Duration,
 }
 
 impl Lines {
     fn new(body: Body, patience: Duration) -> Self {
-        Self { body, buffer: BytesMut::new(), scanned: 0, is_over: false, patience }
+        let body = Pieces::new(body, patience);
+        Self { body, buffer: BytesMut::new(), scanned: 0, is_over: false }
     }
 
     /// The next lines that are here, at most [`MOST_LINES`]: who sends one and waits for its answer gets
-    /// it. Blank ones are none. None at the end.
+    /// it. Blank ones are none, and a line has to be whole in time, however it is cut. None at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        self.body.begin_anew();
         loop {
             if let Some(end) = self.end_of_lines() {
                 let lines = self.buffer.split_to(end).freeze();
@@ -269,7 +276,7 @@ impl Lines {
                 let detail = format!("a line is over {MAX_SAMPLE_BYTES} bytes long");
                 return Err(Problem::new(ProblemCode::PayloadTooLarge, detail));
             }
-            match next_piece(&mut self.body, self.patience).await? {
+            match self.body.next().await? {
                 Some(piece) => self.buffer.extend_from_slice(&piece),
                 None => self.is_over = true,
             }

@@ -2,12 +2,13 @@
 //!
 //! Invariants: no request waits for the database to be let in, so that predictions go on while it is
 //! away; until the keys have been read once nobody is let in. A service that has had a key stays
-//! closed, even when all are revoked: only one that never had any is open. Keys expire by the database's
+//! closed, even when all are revoked: only one that never had any is open. Who was let in can hear of it when
+//! that is over, so that what stays open ends with its key. Keys expire by the database's
 //! clock, so that processes agree, and by none that is set meanwhile.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -17,6 +18,7 @@ use rand::rngs::OsRng;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use time::OffsetDateTime;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{Context, ServiceError};
@@ -36,7 +38,7 @@ const KEY_BYTES: usize = 32;
 pub struct Access {
     /// Anyone is let in while there are no keys.
     may_be_open: bool,
-    known: RwLock<Option<Arc<Known>>>,
+    known: watch::Sender<Option<Arc<Known>>>,
 }
 
 /// All keys, by digest.
@@ -47,6 +49,7 @@ type Known = HashMap<Vec<u8>, Arc<KnownKey>>;
 pub struct KnownKey {
     /// The key.
     pub key: Key,
+    digest: Vec<u8>,
     /// When it expires; `None`: never, or not before it is read anew.
     expires_at: Option<Instant>,
     /// Seconds since 1970; 0 when not since it was last written down.
@@ -55,10 +58,10 @@ pub struct KnownKey {
 
 impl KnownKey {
     /// The key as it was read at `read_at`.
-    fn new(key: Key, expires_in_s: Option<f64>, read_at: Instant) -> Self {
+    fn new(digest: Vec<u8>, key: Key, expires_in_s: Option<f64>, read_at: Instant) -> Self {
         let left = |seconds: f64| Duration::try_from_secs_f64(seconds.max(0.0)).ok();
         let expires_at = expires_in_s.and_then(left).and_then(|left| read_at.checked_add(left));
-        Self { key, expires_at, used_at: AtomicI64::new(0) }
+        Self { key, digest, expires_at, used_at: AtomicI64::new(0) }
     }
 
     fn is_good(&self) -> bool {
@@ -109,7 +112,7 @@ pub enum Stranger {
 impl Access {
     /// Of a service that answers anyone while there are no keys, or nobody.
     pub fn new(may_be_open: bool) -> Self {
-        Self { may_be_open, known: RwLock::default() }
+        Self { may_be_open, known: watch::Sender::default() }
     }
 
     /// Who comes with this key, or with none.
@@ -131,13 +134,36 @@ impl Access {
         Ok(Caller::Holder(Arc::clone(found)))
     }
 
+    /// Comes when this caller is let in no longer: when its key was revoked or has expired, or where anyone was
+    /// let in, when there are keys.
+    pub async fn ends(&self, caller: &Caller) {
+        let mut changes = self.known.subscribe();
+        loop {
+            let known = changes.borrow_and_update().clone().unwrap_or_default();
+            let expires_at = match caller {
+                Caller::Anyone if known.is_empty() => None,
+                Caller::Anyone => return,
+                Caller::Holder(held) => match known.get(&held.digest) {
+                    Some(found) if found.is_good() => found.expires_at,
+                    _ => return,
+                },
+            };
+            // Nobody ends the sending of changes while this is borrowed.
+            let changed = changes.changed();
+            let _ = match expires_at {
+                Some(at) => tokio::time::timeout_at(at.into(), changed).await.unwrap_or(Ok(())),
+                None => changed.await,
+            };
+        }
+    }
+
     /// Whether there are keys, as far as this process knows.
     pub fn has_keys(&self) -> bool {
         self.known().is_some_and(|known| !known.is_empty())
     }
 
     fn known(&self) -> Option<Arc<Known>> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.known.borrow().clone()
     }
 }
 
@@ -163,10 +189,10 @@ pub async fn refresh(context: &Context) -> Result<(), ServiceError> {
     let read_at = Instant::now();
     let known = keys::list(&mut db).await?.into_iter().map(|stored| {
         let StoredKey { digest, key, expires_in_s } = stored;
-        (digest, Arc::new(KnownKey::new(key, expires_in_s, read_at)))
+        (digest.clone(), Arc::new(KnownKey::new(digest, key, expires_in_s, read_at)))
     });
     let known = Some(Arc::new(known.collect()));
-    *context.access.known.write().unwrap_or_else(PoisonError::into_inner) = known;
+    context.access.known.send_replace(known);
     Ok(())
 }
 
@@ -225,29 +251,62 @@ mod tests {
     fn nobody_is_let_in_before_the_keys_are_known() {
         let access = Access::new(true);
         assert_eq!(access.identify(None).unwrap_err(), Stranger::NotYet);
-        *access.known.write().unwrap() = Some(Arc::default());
+        access.known.send_replace(Some(Arc::default()));
         assert!(matches!(access.identify(None), Ok(Caller::Anyone)));
         assert!(matches!(access.identify(Some("any")), Ok(Caller::Anyone)));
         let access = Access::new(false);
-        *access.known.write().unwrap() = Some(Arc::default());
+        access.known.send_replace(Some(Arc::default()));
         assert_eq!(access.identify(None).unwrap_err(), Stranger::NoKey);
+    }
+
+    /// The key "secret" as it was just read.
+    fn read(expires_in_s: Option<f64>, revoked_at: Option<OffsetDateTime>) -> KnownKey {
+        let terms = NewKey {
+            name: "ci".to_owned(),
+            scopes: Vec::new(),
+            models: None,
+            requests_per_minute: None,
+            expires_at: None,
+        };
+        let created_at = OffsetDateTime::UNIX_EPOCH;
+        let (id, prefix, last_used_at) = (Uuid::nil(), String::new(), None);
+        let key = Key { id, prefix, terms, created_at, revoked_at, last_used_at };
+        KnownKey::new(digest("secret"), key, expires_in_s, Instant::now())
+    }
+
+    fn tell(access: &Access, key: KnownKey) {
+        let known = Known::from_iter([(key.digest.clone(), Arc::new(key))]);
+        access.known.send_replace(Some(Arc::new(known)));
+    }
+
+    #[tokio::test]
+    async fn who_was_let_in_hears_when_that_is_over() {
+        let over = async |access: &Access, caller: &Caller, change: &dyn Fn()| {
+            let ended = tokio::time::timeout(Duration::from_millis(20), access.ends(caller)).await;
+            assert!(ended.is_err(), "{caller:?}");
+            let change = async { change() };
+            tokio::time::timeout(Duration::from_secs(20), async {
+                tokio::join!(access.ends(caller), change);
+            })
+            .await
+            .unwrap();
+        };
+        let access = Access::new(true);
+        access.known.send_replace(Some(Arc::default()));
+        let anyone = access.identify(None).unwrap();
+        over(&access, &anyone, &|| tell(&access, read(None, None))).await;
+        let holder = access.identify(Some("secret")).unwrap();
+        // Read anew, as it is now and then.
+        tell(&access, read(None, None));
+        let revoked_at = Some(OffsetDateTime::UNIX_EPOCH);
+        over(&access, &holder, &|| tell(&access, read(None, revoked_at))).await;
+        tell(&access, read(Some(1.0), None));
+        over(&access, &access.identify(Some("secret")).unwrap(), &|| {}).await;
     }
 
     #[test]
     fn a_key_is_good_until_its_time_is_over_or_it_is_revoked() {
-        let is_good = |expires_in_s, revoked_at| {
-            let terms = NewKey {
-                name: "ci".to_owned(),
-                scopes: Vec::new(),
-                models: None,
-                requests_per_minute: None,
-                expires_at: None,
-            };
-            let created_at = OffsetDateTime::UNIX_EPOCH;
-            let (id, prefix, last_used_at) = (Uuid::nil(), String::new(), None);
-            let key = Key { id, prefix, terms, created_at, revoked_at, last_used_at };
-            KnownKey::new(key, expires_in_s, Instant::now()).is_good()
-        };
+        let is_good = |expires_in_s, revoked_at| read(expires_in_s, revoked_at).is_good();
         for (expires_in_s, expected) in [
             (None, true),
             (Some(3600.0), true),

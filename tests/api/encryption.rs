@@ -80,6 +80,42 @@ async fn connections_are_encrypted_and_a_new_certificate_is_taken_up() {
     panic!("the new certificate is not taken up");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_health_check_encrypts_where_the_service_does() {
+    let files = readable_dir();
+    certify(files.path());
+    let path = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
+    let (cert, key) = (path("cert.pem"), path("key.pem"));
+    let service = TestService::start_with(&["--tls-cert", &cert, "--tls-key", &key]).await;
+    let address = service.api.address.trim_start_matches("http://").to_owned();
+    let asks = async |address: &str, certificate: Option<&str>| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_perennial"));
+        command.args(["health", "--listen", address]).env_remove("PERENNIAL_TLS_CERT");
+        if let Some(certificate) = certificate {
+            command.env("PERENNIAL_TLS_CERT", certificate);
+        }
+        let output = command.output().await.unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = asks(&address, Some(&cert)).await;
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = asks(&address, None).await;
+    assert!(code == Some(1) && said.contains(&format!("http://{address}/readyz")), "{said}");
+    service.stop().await;
+    let (code, said) = asks(&address, Some(&cert)).await;
+    assert!(code == Some(1) && said.contains(&format!("https://{address}/readyz")), "{said}");
+
+    let plain = TestService::start().await;
+    let address = plain.api.address.trim_start_matches("http://");
+    assert_eq!(asks(address, None).await.0, Some(0));
+    plain.database.allow_connections(false).await;
+    while asks(address, None).await.0 == Some(0) {}
+    let (code, said) = asks(address, None).await;
+    assert!(code == Some(1) && said.contains("503"), "{said}");
+    plain.database.allow_connections(true).await;
+    plain.stop().await;
+}
+
 #[tokio::test]
 async fn a_certificate_that_cannot_be_used_is_refused_at_the_start() {
     let (database, files) = (Database::create().await, readable_dir());

@@ -3,9 +3,11 @@
 use std::process::Output;
 use std::time::Duration;
 
+use futures_util::stream;
 use perennial::app::Service;
-use reqwest::Method;
+use reqwest::{Method, Response};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use super::support::process::perennial;
 use super::support::{Answer, Api, Database, TestService, blobs, readable_dir, serve_args};
@@ -24,6 +26,12 @@ pub fn create(database: &Database, args: &[&str]) -> String {
     let output = key(database, &[&["create", "test"], args].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Ends a key.
+#[track_caller]
+pub fn revoke(database: &Database, key: &str) {
+    assert!(self::key(database, &["revoke", &key[..12]]).status.success());
 }
 
 /// Waits until the service answers `status`: what changes in the database is heard of soon.
@@ -144,8 +152,7 @@ async fn a_service_is_open_until_its_first_key_and_closed_even_without_a_good_on
     let request = service.api.request(Method::GET, "/v1/models").basic_auth("user", Some(&key));
     service.api.send(request).await.problem(401);
 
-    let output = self::key(&service.database, &["revoke", &key[..12]]);
-    assert!(output.status.success());
+    revoke(&service.database, &key);
     until(&holder, "/v1/models", 401).await;
     service.api.get("/v1/models").await.problem(401);
     assert_eq!(self::key(&service.database, &["revoke", "pnl_none"]).status.code(), Some(1));
@@ -230,6 +237,50 @@ async fn keys_are_known_while_the_database_is_away() {
     service.database.allow_connections(true).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_key_opened_ends_when_it_is_revoked() {
+    let service = TestService::start().await;
+    service.api.create_model("m", 2).await;
+    service.api.send_samples("m", &blobs(&["a", "b"], 40, 2, 1)).await;
+    service.api.update("m").await;
+    let open = async |api: &Api| {
+        let events = api.request(Method::GET, "/v1/events").send().await.unwrap();
+        assert_eq!(events.status(), 200);
+        let (sender, receiver) = mpsc::channel::<&str>(1);
+        sender.send("[0,0]\n").await.unwrap();
+        let lines = reqwest::Body::wrap_stream(stream::unfold(receiver, |mut lines| async {
+            Some((Ok::<_, std::io::Error>(lines.recv().await?), lines))
+        }));
+        let request = api.request(Method::POST, "/v1/models/m/predict");
+        let request = request.header("content-type", "application/x-ndjson").body(lines);
+        let mut answers = request.send().await.unwrap();
+        assert!(answers.chunk().await.unwrap().is_some());
+        (events, answers, sender)
+    };
+    let ended =
+        async |(events, answers, _sender): (Response, Response, mpsc::Sender<&'static str>)| {
+            events.text().await.unwrap();
+            let last: Value = serde_json::from_str(&answers.text().await.unwrap()).unwrap();
+            assert_eq!((&last["index"], &last["error"]["status"]), (&json!(1), &json!(401)));
+            assert_eq!(last["error"]["code"], "unauthenticated");
+        };
+    // Of one without a key, too, once there are keys.
+    let of_anyone = open(&service.api).await;
+    let key = create(&service.database, &["--scope", "read", "--scope", "predict"]);
+    ended(of_anyone).await;
+    let other = create(&service.database, &["--scope", "read", "--scope", "predict"]);
+    let [api, other_api] = [&key, &other].map(|key| service.api.with_key(key));
+    until(&other_api, "/v1/models", 200).await;
+    let (of_key, mut of_other) = (open(&api).await, open(&other_api).await);
+    revoke(&service.database, &key);
+    ended(of_key).await;
+    // And no other.
+    of_other.2.send("[0,0]\n").await.unwrap();
+    let line = of_other.1.chunk().await.unwrap().unwrap();
+    assert!(serde_json::from_slice::<Value>(&line).unwrap()["label"].is_string());
+    service.stop().await;
+}
+
 #[tokio::test]
 async fn where_others_reach_it_a_service_needs_a_key_to_start() {
     let database = Database::create().await;
@@ -266,6 +317,25 @@ async fn who_asks_too_often_is_told_when_to_come_back() {
     let api = service.api.with_key(&key);
     until(&api, "/v1/models", 200).await;
     assert_eq!(api.get("/v1/models").await.header("ratelimit-policy"), "\"requests\";q=1;w=60");
+}
+
+#[tokio::test]
+async fn who_has_no_good_key_is_counted_by_address_and_those_who_have_one_are_not_held_back() {
+    let (database, dir) = (Database::create().await, readable_dir());
+    let key = create(&database, &["--scope", "read", "--rate", "9"]);
+    let service = TestService::start_on(database, dir, &["--requests-per-minute", "2"]).await;
+    for (wrong, left, status) in
+        [("pnl_one", 1, 401), ("pnl_two", 0, 401), ("pnl_three", 0, 429), ("pnl_four", 0, 429)]
+    {
+        let answer = service.api.with_key(wrong).get("/v1/models").await;
+        assert_eq!(answer.header("ratelimit-policy"), "\"requests\";q=2;w=60");
+        assert!(answer.header("ratelimit").starts_with(&format!("\"requests\";r={left};t=")));
+        assert_eq!(answer.header("retry-after").is_empty(), status == 401);
+        answer.problem(status);
+    }
+    service.api.get("/v1/models").await.problem(429);
+    service.api.with_key(&key).get("/v1/models").await.expect(200);
+    service.stop().await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 mod support;
 
 mod batches;
+mod browsers;
 mod canaries;
 mod clients;
 mod clocks;
@@ -20,13 +21,16 @@ mod images;
 mod imports;
 mod instances;
 mod keys;
+mod limits;
 mod models;
 mod oip;
 mod operations;
 mod predictions;
 mod refusals;
 mod retention;
+mod secrets;
 mod selection;
+mod slow_clients;
 mod stalls;
 mod story;
 mod streams;

@@ -60,7 +60,9 @@ async fn so_does_one_without_a_key_with_a_wrong_one_and_one_that_asks_too_often(
     for status in [404, 404, 429] {
         assert_eq!(send_then_read(&service.api, batch, &[JSON]).await["status"], status);
     }
-    let key = super::keys::create(&service.database, &["--scope", "read", "--rate", "9"]);
+    service.stop().await;
+    let service = TestService::start().await;
+    let key = super::keys::create(&service.database, &["--scope", "read"]);
     super::keys::until(&service.api, "/v1/models", 401).await;
     let bearer = format!("authorization: Bearer {key}");
     for (status, headers) in [

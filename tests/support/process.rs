@@ -1,5 +1,6 @@
 //! Processes of the built binary.
 
+use std::fs::OpenOptions;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -58,6 +59,11 @@ pub fn perennial(command: &str, dir: &Path, more: &[&str]) -> Command {
     process.arg(command).arg("--data-dir").arg(dir).args(more);
     process.env_remove("DATABASE_URL").stderr(Stdio::null()).stdout(Stdio::null());
     process
+}
+
+/// Has a process write what it logs behind what is in a file.
+pub fn log_to<'a>(command: &'a mut Command, log: &Path) -> &'a mut Command {
+    command.stderr(OpenOptions::new().create(true).append(true).open(log).unwrap())
 }
 
 pub fn free_address() -> String {

@@ -1,10 +1,14 @@
 //! How often one may ask (draft-ietf-httpapi-ratelimit-headers-10).
+//!
+//! Invariant: what is remembered of those who ask is bounded, however many addresses come. Beyond the bound
+//! addresses that come are counted in crowds, together with others; keys never are, as there are only so many.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use governor::clock::{Clock, DefaultClock};
@@ -22,6 +26,8 @@ pub enum Asker {
     Key(Uuid),
     /// Whoever is at an address; of IPv6 a network of 64 bits, which is what one customer gets.
     Address(IpAddr),
+    /// Some of those at addresses, where there are too many to tell them apart.
+    Crowd(u64),
 }
 
 impl Asker {
@@ -40,31 +46,45 @@ type Limiter =
 
 /// Askers that are remembered at most before those that are quiet are forgotten.
 const MANY: usize = 10_000;
+/// How often that is done at most: it goes over all of them.
+const SWEEP: Duration = Duration::from_secs(10);
+/// Askers that are told apart at most, of each rate: some 10 MB.
+const MOST: usize = 100_000;
+/// How many crowds the others make, by a hash that nobody outside knows.
+const CROWDS: u64 = 4_096;
 
 /// Counts requests: of each asker so many a minute, all at once where they were not used.
 #[derive(Debug)]
 pub struct Rates {
     /// For those without a rate of their own; `None`: as often as they like.
     common: Option<NonZeroU32>,
-    /// A limiter for each rate that there is.
-    limiters: RwLock<HashMap<NonZeroU32, Arc<Limiter>>>,
+    /// Those who are counted by each rate that there is.
+    limiters: RwLock<HashMap<NonZeroU32, Arc<Limited>>>,
+    crowds: RandomState,
 }
 
 impl Rates {
     /// With this rate, in requests a minute, for whoever has none of their own; 0: no limit.
     pub fn new(common: u32) -> Self {
-        Self { common: NonZeroU32::new(common), limiters: RwLock::default() }
+        let (limiters, crowds) = (RwLock::default(), RandomState::new());
+        Self { common: NonZeroU32::new(common), limiters, crowds }
     }
 
     /// Counts a request of an asker, with a rate of their own or the common one. `None` without limit.
     pub fn count(&self, asker: Asker, own: Option<u32>) -> Option<Counted> {
         let rate = own.and_then(NonZeroU32::new).or(self.common)?;
-        let limiter = self.limiter(rate);
-        let checked = limiter.check_key(&asker);
-        if limiter.len() > MANY {
-            limiter.retain_recent();
+        let limited = self.limited(rate);
+        let n_remembered = limited.limiter.len();
+        if n_remembered > MANY {
+            limited.sweep(Instant::now());
         }
-        Some(match checked {
+        let asker = match asker {
+            Asker::Address(address) if n_remembered >= MOST => {
+                Asker::Crowd(self.crowds.hash_one(address) % CROWDS)
+            }
+            told_apart => told_apart,
+        };
+        Some(match limited.limiter.check_key(&asker) {
             Ok(state) => Counted { rate, left: state.remaining_burst_capacity(), wait: None },
             Err(until) => {
                 let wait = until.wait_time_from(DefaultClock::default().now());
@@ -73,15 +93,40 @@ impl Rates {
         })
     }
 
-    fn limiter(&self, rate: NonZeroU32) -> Arc<Limiter> {
+    fn limited(&self, rate: NonZeroU32) -> Arc<Limited> {
         let limiters = self.limiters.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(limiter) = limiters.get(&rate) {
-            return Arc::clone(limiter);
+        if let Some(limited) = limiters.get(&rate) {
+            return Arc::clone(limited);
         }
         drop(limiters);
         let mut limiters = self.limiters.write().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(RateLimiter::keyed(Quota::per_minute(rate)).with_middleware());
-        Arc::clone(limiters.entry(rate).or_insert_with(new))
+        Arc::clone(limiters.entry(rate).or_insert_with(|| Arc::new(Limited::new(rate))))
+    }
+}
+
+/// Those who are counted by one rate.
+#[derive(Debug)]
+struct Limited {
+    limiter: Limiter,
+    swept_at: Mutex<Instant>,
+}
+
+impl Limited {
+    fn new(rate: NonZeroU32) -> Self {
+        let limiter = RateLimiter::keyed(Quota::per_minute(rate)).with_middleware();
+        Self { limiter, swept_at: Mutex::new(Instant::now()) }
+    }
+
+    /// Forgets who is as good as new, unless that was done a short while ago.
+    fn sweep(&self, now: Instant) {
+        {
+            let Ok(mut swept_at) = self.swept_at.try_lock() else { return };
+            if now.duration_since(*swept_at) < SWEEP {
+                return;
+            }
+            *swept_at = now;
+        }
+        self.limiter.retain_recent();
     }
 }
 
@@ -163,6 +208,45 @@ mod tests {
         let seconds: u64 = headers[header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
         assert!((1..=60).contains(&seconds), "{seconds}");
         assert_eq!(headers["ratelimit-policy"], "\"requests\";q=1;w=60");
+    }
+
+    fn nth(n: u32) -> Asker {
+        Asker::Address(IpAddr::V4(n.into()))
+    }
+
+    #[test]
+    fn who_is_quiet_is_forgotten_but_not_at_every_request() {
+        let limited = Limited::new(NonZeroU32::new(60_000).unwrap());
+        for n in 0..9 {
+            limited.limiter.check_key(&nth(n)).unwrap();
+        }
+        // A request is forgiven after a thousandth of a second.
+        std::thread::sleep(Duration::from_millis(20));
+        let began = Instant::now();
+        limited.sweep(began);
+        assert_eq!(limited.limiter.len(), 9);
+        limited.sweep(began + SWEEP);
+        assert_eq!(limited.limiter.len(), 0);
+        limited.limiter.check_key(&nth(0)).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        limited.sweep(began + SWEEP + SWEEP / 2);
+        assert_eq!(limited.limiter.len(), 1);
+    }
+
+    #[test]
+    fn however_many_addresses_come_only_so_many_are_remembered() {
+        let rates = Rates::new(1);
+        let most = u32::try_from(MOST).unwrap();
+        for n in 0..most {
+            assert!(!rates.count(nth(n), None).unwrap().is_refused());
+        }
+        let n_let_in =
+            (most..2 * most).filter(|n| !rates.count(nth(*n), None).unwrap().is_refused()).count();
+        assert!((1..=CROWDS as usize).contains(&n_let_in), "{n_let_in}");
+        let remembered = rates.limited(NonZeroU32::MIN).limiter.len();
+        assert_eq!(remembered, MOST + n_let_in);
+        // Who has a key is told apart all the same.
+        assert!(!rates.count(Asker::Key(Uuid::nil()), None).unwrap().is_refused());
     }
 
     #[test]

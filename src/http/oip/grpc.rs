@@ -32,6 +32,7 @@ use super::super::exchange::live_version;
 use super::super::layers;
 use super::super::observe::{self, Wire};
 use super::super::slots::{self, Slots};
+use super::super::taking;
 use crate::domain::name::ModelName;
 use crate::services::serving::Target;
 
@@ -61,7 +62,7 @@ pub fn router(state: HttpState) -> Result<Router, tonic_reflection::server::Erro
         .merge(operations::routes(&state)?)
         .merge(records.layer(shed(&state.requests)))
         .merge(predictions.layer(shed(&state.predictions)))
-        .merge(streams)
+        .merge(streams.layer(from_fn_with_state(state.limits.idle_timeout, taking::bound)))
         .layer(from_fn_with_state(patience, layers::time_out))
         .fallback(unknown)
         .layer(from_fn_with_state(state, access::admit))
@@ -73,15 +74,9 @@ async fn unknown() -> Problem {
     Problem::new(ProblemCode::MethodNotAllowed, "this service does not know this call")
 }
 
-/// Who was let in with a call.
-fn admitted(extensions: &Extensions) -> Result<&Admitted, Problem> {
-    let admitted = extensions.get();
-    admitted.ok_or_else(|| Problem::internal("a call that is open to all asks about models"))
-}
-
 /// The model that a message names, where its caller may ask about it.
 fn named(extensions: &Extensions, name: &str) -> Result<ModelName, Problem> {
-    let admitted = admitted(extensions)?;
+    let admitted = Admitted::of(extensions)?;
     let model = ModelName::parse(name).map_err(|_| Problem::not_found("model of this name"))?;
     admitted.opens(Some(model.as_str()))?;
     Ok(model)

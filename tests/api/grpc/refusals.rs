@@ -14,7 +14,7 @@ use super::proto::{
     ServerReadyRequest,
 };
 use super::{Client, asks, channel, client, tensor, with_model, zeros};
-use crate::keys::{create, until};
+use crate::keys::{create, revoke, until};
 use crate::support::{Database, TestService, readable_dir, serve_args};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,6 +228,25 @@ async fn keys_open_what_they_open_over_http() {
         Code::Unauthenticated
     );
 
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_when_its_key_is_revoked() {
+    let service = with_model(&[]).await;
+    let key = create(&service.database, &["--scope", "predict"]);
+    until(&service.api, "/v1/models", 401).await;
+    let mut client = client(&service).await;
+    let (sender, requests) = tokio::sync::mpsc::channel(1);
+    let requests = futures_util::stream::unfold(requests, |mut requests| async {
+        Some((requests.recv().await?, requests))
+    });
+    let mut answers =
+        client.model_stream_infer(with_key(requests, &key)).await.unwrap().into_inner();
+    sender.send(zeros("m")).await.unwrap();
+    assert_eq!(answers.message().await.unwrap().unwrap().error_message, "");
+    revoke(&service.database, &key);
+    assert_eq!(answers.message().await.unwrap_err().code(), Code::Unauthenticated);
     service.stop().await;
 }
 

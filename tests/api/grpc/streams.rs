@@ -1,6 +1,9 @@
 //! What stays open over gRPC, and what the service is asked in gRPC's own words.
 
+use std::time::{Duration, Instant};
+
 use tonic::Code;
+use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -11,7 +14,7 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_types::StatusExt;
 
 use super::proto::{ModelInferRequest, RepositoryIndexRequest, ServerReadyRequest};
-use super::{GRPC, channel, client, with_model, zeros};
+use super::{Client, GRPC, channel, client, with_model, zeros};
 use crate::support::TestService;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,13 +96,56 @@ async fn health_and_reflection_are_told_in_grpcs_own_words() {
     assert_eq!(files.file_descriptor_proto.len(), 1);
 
     service.database.allow_connections(false).await;
-    let said = health.check(ask("")).await.unwrap().into_inner();
-    assert_eq!(said.status(), ServingStatus::NotServing);
+    // What was found holds for a second.
+    while health.check(ask("")).await.unwrap().into_inner().status() != ServingStatus::NotServing {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let mut client = client(&service).await;
     assert!(!client.server_ready(ServerReadyRequest {}).await.unwrap().get_ref().ready);
     let index = client.repository_index(RepositoryIndexRequest::default()).await.unwrap_err();
     assert_eq!(index.code(), Code::Unavailable);
     assert!(index.get_error_details().retry_info().is_some());
     service.database.allow_connections(true).await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_nobody_takes_gives_its_slot_back() {
+    let service = with_model(&["--max-requests", "1", "--client-timeout-s", "1"]).await;
+    // Its window never opens, so that no byte of an answer may be sent to it.
+    let stuck = Channel::from_shared(service.grpc.clone().unwrap()).unwrap();
+    let stuck = stuck.initial_stream_window_size(0).connect().await.unwrap();
+    let asking = tokio::spawn(async move { Client::new(stuck).model_infer(zeros("m")).await });
+    let began = Instant::now();
+    let is_patient = || {
+        assert!(began.elapsed() < Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_millis(20))
+    };
+    while service.api.get("/v2/models/m/stats").await.body["model_stats"][0]["inference_count"] != 1
+    {
+        is_patient().await;
+    }
+    let client = client(&service).await;
+    while let Err(status) = client.clone().model_infer(zeros("m")).await {
+        assert_eq!(status.code(), Code::Unavailable);
+        is_patient().await;
+    }
+    asking.abort();
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_in_which_nothing_is_asked_for_long_ends() {
+    let service = with_model(&["--client-timeout-s", "1"]).await;
+    let (sender, requests) = tokio::sync::mpsc::channel(1);
+    let requests = futures_util::stream::unfold(requests, |mut requests| async {
+        Some((requests.recv().await?, requests))
+    });
+    let mut client = client(&service).await;
+    let mut open = client.model_stream_infer(requests).await.unwrap().into_inner();
+    sender.send(zeros("m")).await.unwrap();
+    assert!(open.message().await.unwrap().is_some());
+    // Ten times as long as a client may pause while it sends.
+    assert_eq!(open.message().await.unwrap_err().code(), Code::DeadlineExceeded);
     service.stop().await;
 }

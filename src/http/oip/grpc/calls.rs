@@ -1,8 +1,11 @@
 //! Each call: read, one call into what HTTP has for it, render.
 
+use std::sync::Arc;
+
 use tonic::{Request, Response, Status};
 
 use super::super::super::HttpState;
+use super::super::super::access::Admitted;
 use super::super::super::error::{Problem, ProblemCode};
 use super::super::super::exchange::client_of;
 use super::super::super::health::failing_check;
@@ -20,7 +23,7 @@ use super::proto::{
     ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse, StatisticDuration,
 };
 use super::stream::Answers;
-use super::{admitted, infer, named, number, stream, target};
+use super::{infer, named, number, stream, target};
 
 /// The calls, and what they work with.
 pub(super) struct Calls(pub(super) HttpState);
@@ -79,11 +82,13 @@ impl GrpcInferenceService for Calls {
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
         let (metadata, extensions, message) = request.into_parts();
         let model = named(&extensions, &message.model_name)?;
-        let _share = self.0.predictions.share(model.as_str())?;
+        let share = self.0.predictions.share(model.as_str())?;
         let client = client_of(metadata.as_ref());
         let told = infer::answer(&self.0.context, model, client, message).await?;
         let mut response = Response::new(told.answer);
         response.metadata_mut().insert("x-perennial-version", told.version.into());
+        // Until the answer is taken.
+        response.extensions_mut().insert(Arc::new(share));
         Ok(response)
     }
 
@@ -100,7 +105,7 @@ impl GrpcInferenceService for Calls {
     ) -> Answer<ModelStatisticsResponse> {
         let (_, extensions, ModelStatisticsRequest { name, version }) = request.into_parts();
         let statistics = if name.is_empty() {
-            admitted(&extensions)?.opens(None)?;
+            Admitted::of(&extensions)?.opens(None)?;
             statistics::of_all(&self.0.context)
         } else {
             let model = named(&extensions, &name)?;
@@ -114,7 +119,7 @@ impl GrpcInferenceService for Calls {
         &self,
         request: Request<RepositoryIndexRequest>,
     ) -> Answer<RepositoryIndexResponse> {
-        admitted(request.extensions())?.opens(None)?;
+        Admitted::of(request.extensions())?.opens(None)?;
         let entries = repository::entries(&self.0.context, request.get_ref().ready).await?;
         let models = entries.into_iter().map(ModelIndex::from).collect();
         Ok(Response::new(RepositoryIndexResponse { models }))

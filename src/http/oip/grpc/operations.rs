@@ -23,7 +23,7 @@ use super::proto::grpc_inference_service_server::SERVICE_NAME;
 /// How often it is looked for those who watch.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Those who may watch at a time: for each the database is asked again and again.
+/// Those who may watch at a time: for each it is looked again and again.
 static WATCHERS: Semaphore = Semaphore::const_new(64);
 
 /// The services' routes.

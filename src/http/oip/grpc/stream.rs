@@ -2,7 +2,7 @@
 //!
 //! Invariants: no request is read before the one ahead of it is answered and its answer taken. One that is
 //! refused is told in its answer and ends nothing. A stream between two requests holds no slot, and ends when
-//! the service does.
+//! the service does, when its key does, when no request comes for long, and when nobody takes its answers.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,15 +14,20 @@ use tonic::{Request, Status, Streaming};
 use tracing::{Instrument, Span};
 
 use super::super::super::HttpState;
+use super::super::super::access::Admitted;
 use super::super::super::error::{Problem, ProblemCode};
 use super::super::super::exchange::client_of;
 use super::super::super::foreign::Refusal;
 use super::super::super::observe::log_cause;
 use super::proto::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
-use super::{admitted, infer, named};
+use super::{infer, named};
 
 /// Streams that are open at a time; each holds a request or what has arrived of one.
 const MOST_STREAMS: usize = 256;
+
+/// How many times as long as for a body it is waited for the next request: clients keep streams open between
+/// what they have to ask.
+const SILENCE: u32 = 10;
 
 static STREAMS: Semaphore = Semaphore::const_new(MOST_STREAMS);
 
@@ -71,12 +76,7 @@ struct Answering {
 impl Answering {
     /// The answer to the next request; none at the end.
     async fn next(&mut self) -> Result<Option<ModelStreamInferResponse>, Status> {
-        let next = self.requests.message();
-        let Some(next) = self.state.shutdown.run_until_cancelled(next).await else {
-            let detail = "the service is shutting down";
-            return Err(Problem::new(ProblemCode::Unavailable, detail).into());
-        };
-        let Some(request) = next? else { return Ok(None) };
+        let Some(request) = self.request().await? else { return Ok(None) };
         let (model_name, id) = (request.model_name.clone(), request.id.clone());
         let span = self.span.clone();
         let answered = self.answer(request).instrument(span.clone()).await;
@@ -94,10 +94,31 @@ impl Answering {
         )))
     }
 
+    /// The next request; none at the end.
+    async fn request(&mut self) -> Result<Option<ModelInferRequest>, Status> {
+        let silence = self.state.limits.idle_timeout * SILENCE;
+        let next = tokio::time::timeout(silence, self.requests.message());
+        let shutdown = &self.state.shutdown;
+        let next = async {
+            match shutdown.run_until_cancelled(next).await {
+                Some(Ok(next)) => next,
+                Some(Err(_)) => {
+                    let detail = format!("no request came for {} s", silence.as_secs());
+                    Err(Problem::new(ProblemCode::RequestTimeout, detail).into())
+                }
+                None => {
+                    let detail = "the service is shutting down";
+                    Err(Problem::new(ProblemCode::Unavailable, detail).into())
+                }
+            }
+        };
+        Admitted::of(&self.extensions)?.while_let_in(next).await
+    }
+
     async fn answer(&mut self, request: ModelInferRequest) -> Result<ModelInferResponse, Problem> {
         // The first was counted when the stream was let in.
         if !std::mem::take(&mut self.is_first) {
-            admitted(&self.extensions)?.asks_again()?;
+            Admitted::of(&self.extensions)?.asks_again()?;
         }
         let model = named(&self.extensions, &request.model_name)?;
         let _slot = self.state.predictions.take(Some(model.as_str()))?;
