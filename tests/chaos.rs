@@ -166,12 +166,14 @@ impl Cluster {
         Some(Pid::from_raw(file.lines().next()?.parse().ok()?))
     }
 
-    /// The files of versions are there, and those that no version names go.
+    /// The files of versions are there, and whatever else lies among them goes: what no version names, what was
+    /// never written to its end.
     async fn check_checkpoints(&self) {
         let mut named = BTreeSet::new();
         for model in MODELS {
             for version in all(&self.api, &format!("/v1/models/{model}/versions")).await {
-                named.insert(version["checkpoint"]["sha256"].as_str().unwrap().to_owned());
+                let sha256 = version["checkpoint"]["sha256"].as_str().unwrap();
+                named.insert(format!("{sha256}.safetensors"));
             }
         }
         // Files may be a day old before they go, but for a worker that is told otherwise.
@@ -179,12 +181,9 @@ impl Cluster {
         let _worker = Process::start(&mut perennial("worker", self.dir.path(), &sweeps));
         let began = Instant::now();
         loop {
-            let models = files(&self.dir.path().join("checkpoints/models"));
-            let files: Vec<PathBuf> = models.iter().flat_map(|model| files(model)).collect();
-            let is_file =
-                |path: &&PathBuf| path.extension().is_some_and(|kind| kind == "safetensors");
-            let digest = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
-            let kept: BTreeSet<String> = files.iter().filter(is_file).map(digest).collect();
+            let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+            let files = files_below(&self.dir.path().join("checkpoints"));
+            let kept: BTreeSet<String> = files.into_iter().map(name).collect();
             assert!(kept.is_superset(&named), "checkpoints of versions are gone");
             if kept == named {
                 return;
@@ -216,6 +215,13 @@ fn processes_that_name(path: &Path) -> Vec<String> {
             found.push(command);
         }
     }
+    found
+}
+
+/// Every file in a directory, in those in it, and so on.
+fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let (dirs, mut found): (Vec<_>, Vec<_>) = files(dir).into_iter().partition(|it| it.is_dir());
+    found.extend(dirs.iter().flat_map(|dir| files_below(dir)));
     found
 }
 

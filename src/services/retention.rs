@@ -14,6 +14,7 @@ use super::{Context, ServiceError, audit, forget, registry};
 use crate::domain::audit::Action;
 use crate::domain::name::ModelName;
 use crate::domain::settings::RetentionSettings;
+use crate::fault::step;
 use crate::storage::models::{self, Model, ModelId};
 use crate::storage::notices::{self, Notice};
 use crate::storage::orphans::{self, File};
@@ -101,8 +102,10 @@ async fn sweep_model(context: &Context, id: ModelId) -> Result<bool, ServiceErro
     audit::record(&mut tx, Action::RetentionSwept, &model.name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(id.0)).await?;
     tx.commit().await?;
+    step("retention_committed");
     for path in paths {
         remove_unnamed(context, &File { path, model: id, job: None }).await?;
+        step("retention_file_removed");
     }
     Ok(true)
 }
@@ -144,7 +147,7 @@ impl Round {
 /// # Errors
 /// When the database or the object store fails.
 pub async fn sweep_orphans(context: &Context, age: Duration) -> Result<usize, ServiceError> {
-    let mut n_removed = 0;
+    let mut n_removed = context.checkpoints.remove_unfinished(age).await?;
     for files in context.checkpoints.older_than(age).await?.chunks(MOST_FILES) {
         let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
         let unnamed = orphans::unnamed(&mut *context.pool.acquire().await?, &paths).await?;

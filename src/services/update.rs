@@ -13,6 +13,7 @@ use super::{Context, ServiceError, events, registry};
 use crate::domain::evaluation::GateDecision;
 use crate::domain::update::{Outcome, Phase, Report, UpdateStatus};
 use crate::domain::version::{Origin, VersionStatus};
+use crate::fault::step;
 use crate::learning::{self, Event, LearnerState, LearningError, Learnt, checkpoint};
 use crate::storage::StorageError;
 use crate::storage::aliases;
@@ -285,15 +286,4 @@ async fn check_still_valid(db: &mut PgConnection, material: &Material) -> Result
         return Err(UpdateError::Outdated("live was moved while it trained".to_owned()));
     }
     Ok(())
-}
-
-/// Names a point between two steps of an update. In debug builds the process dies there, as if it
-/// were killed, when `PERENNIAL_DIE_AT` names the point: the recovery tests do that at each.
-fn step(name: &str) {
-    #[cfg(debug_assertions)]
-    if std::env::var("PERENNIAL_DIE_AT").is_ok_and(|point| point == name) {
-        eprintln!("PERENNIAL_DIE_AT={name}: dying here");
-        std::process::abort();
-    }
-    tracing::debug!(step = name, "update");
 }
