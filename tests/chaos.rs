@@ -25,7 +25,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use support::process::{Process, free_address, perennial, ready};
 use support::trial::{DIM, PATIENCE, all, all_ended, check_versions, create_model, pause, send};
-use support::{Api, readable_dir, snapshots};
+use support::{Api, files_below, readable_dir, snapshots};
 use tempfile::TempDir;
 
 const MODELS: [&str; 3] = ["m0", "m1", "m2"];
@@ -181,9 +181,8 @@ impl Cluster {
         let _worker = Process::start(&mut perennial("worker", self.dir.path(), &sweeps));
         let began = Instant::now();
         loop {
-            let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
-            let files = files_below(&self.dir.path().join("checkpoints"));
-            let kept: BTreeSet<String> = files.into_iter().map(name).collect();
+            let kept: BTreeSet<String> =
+                files_below(&self.dir.path().join("checkpoints")).into_iter().collect();
             assert!(kept.is_superset(&named), "checkpoints of versions are gone");
             if kept == named {
                 return;
@@ -215,13 +214,6 @@ fn processes_that_name(path: &Path) -> Vec<String> {
             found.push(command);
         }
     }
-    found
-}
-
-/// Every file in a directory, in those in it, and so on.
-fn files_below(dir: &Path) -> Vec<PathBuf> {
-    let (dirs, mut found): (Vec<_>, Vec<_>) = files(dir).into_iter().partition(|it| it.is_dir());
-    found.extend(dirs.iter().flat_map(|dir| files_below(dir)));
     found
 }
 

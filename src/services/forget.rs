@@ -11,7 +11,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use super::requests::{self, UpdateRef};
-use super::{Context, ServiceError, audit, registry};
+use super::{Context, ServiceError, audit, changes, registry};
 use crate::domain::audit::Action;
 use crate::domain::name::{AliasName, LIVE, ModelName};
 use crate::domain::update::Trigger;
@@ -48,7 +48,7 @@ pub async fn forget(
     which: &Which,
     relearn: bool,
 ) -> Result<Forgotten, ServiceError> {
-    let mut tx = context.pool.begin().await?;
+    let (turn, mut tx) = changes::begin(context, name).await?;
     let model = registry::find_in(&mut tx, name).await?;
     let model = models::lock(&mut tx, model.id)
         .await?
@@ -82,6 +82,7 @@ pub async fn forget(
     audit::record(&mut tx, action, name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
+    drop(turn);
     if update.is_some() {
         registry::refresh(context, name).await;
     }
@@ -125,6 +126,7 @@ async fn go_back(
     block: i64,
 ) -> Result<Option<UpdateRef>, ServiceError> {
     let live = AliasName::parse(LIVE)?;
+    aliases::lock(db, model.id).await?;
     let aliases = aliases::list(db, model.id).await?;
     let was = aliases.iter().find(|alias| alias.alias == live);
     let was = was.map(|alias| alias.pointing.version);

@@ -10,6 +10,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::queues::SHORT;
 use super::{Context, ServiceError, audit, forget, registry};
 use crate::domain::audit::Action;
 use crate::domain::name::ModelName;
@@ -18,7 +19,7 @@ use crate::fault::step;
 use crate::storage::models::{self, Model, ModelId};
 use crate::storage::notices::{self, Notice};
 use crate::storage::orphans::{self, File};
-use crate::storage::{StorageError, jobs, retention};
+use crate::storage::{StorageError, database, jobs, retention};
 
 /// What a model holds beyond what its settings keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,15 +61,19 @@ pub async fn plan(context: &Context, name: &ModelName) -> Result<Expired, Servic
     Ok(expired)
 }
 
-/// Removes some of what models hold beyond what their settings keep; false when there was nothing.
+/// Removes some of what models hold beyond what their settings keep; false when there was nothing. A model of which nothing
+/// can be removed is logged and passed over.
 ///
 /// # Errors
-/// When the database or the object store fails.
+/// When the database fails.
 pub async fn sweep(context: &Context) -> Result<bool, ServiceError> {
     let models = retention::models_that_expire(&mut *context.pool.acquire().await?).await?;
     let mut has_removed = false;
     for id in models {
-        has_removed |= sweep_model(context, id).await?;
+        match sweep_model(context, id).await {
+            Ok(has) => has_removed |= has,
+            Err(error) => tracing::warn!(%error, model = id.0, "what it does not keep stays"),
+        }
     }
     Ok(has_removed)
 }
@@ -81,6 +86,8 @@ async fn sweep_model(context: &Context, id: ModelId) -> Result<bool, ServiceErro
     if expired.is_empty() {
         return Ok(false);
     }
+    // Where it is busy for long another round comes.
+    database::limit_waits(&mut tx, SHORT).await?;
     let Some(model) = models::lock(&mut tx, id).await? else { return Ok(false) };
     // Aliases are moved without it: what is held and still goes too far gets none any more.
     retention::hold_versions(&mut tx, id, &expired.versions).await?;
@@ -142,7 +149,8 @@ impl Round {
     }
 }
 
-/// Deletes files that no row names and that were written more than `age` ago; answers how many.
+/// Deletes files that no row names and that were written more than `age` ago; answers how many. One that cannot be
+/// deleted is logged and passed over.
 ///
 /// # Errors
 /// When the database or the object store fails.
@@ -152,7 +160,10 @@ pub async fn sweep_orphans(context: &Context, age: Duration) -> Result<usize, Se
         let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
         let unnamed = orphans::unnamed(&mut *context.pool.acquire().await?, &paths).await?;
         for file in files.iter().filter(|file| unnamed.contains(&file.path)) {
-            n_removed += usize::from(remove_unnamed(context, file).await?);
+            match remove_unnamed(context, file).await {
+                Ok(is_removed) => n_removed += usize::from(is_removed),
+                Err(error) => tracing::warn!(%error, path = file.path, "an orphan stays"),
+            }
         }
     }
     if n_removed > 0 {
@@ -165,6 +176,7 @@ pub async fn sweep_orphans(context: &Context, age: Duration) -> Result<usize, Se
 /// it does so under the same lock, and looks whether it is there.
 async fn remove_unnamed(context: &Context, file: &File) -> Result<bool, ServiceError> {
     let mut tx = context.pool.begin().await?;
+    database::limit_waits(&mut tx, SHORT).await?;
     models::lock(&mut tx, file.model).await?;
     let is_needed = match file.job {
         Some(job) => jobs::status(&mut tx, job).await?.is_some_and(|status| !status.has_ended()),

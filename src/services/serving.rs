@@ -13,8 +13,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use tokio::sync::Semaphore;
 
+use super::slots::Slots;
 use super::{Context, ServiceError, registry};
 use crate::domain::name::{AliasName, ModelName};
 use crate::domain::update::Outcome;
@@ -85,8 +85,8 @@ pub struct Serving {
     loaded: Cache<VersionKey, Loaded, BySize>,
     statistics: Statistics,
     shadows: Shadows,
-    /// Bounds the heavy answers that are computed at a time.
-    heavy: Arc<Semaphore>,
+    /// Bounds the heavy answers that are computed at a time; models whose answers wait take turns.
+    heavy: Arc<Slots>,
     /// Whether the live versions were loaded once.
     is_warm: AtomicBool,
 }
@@ -102,7 +102,7 @@ impl Serving {
             loaded: Cache::with_weighter(EXPECTED_VERSIONS, capacity_bytes, BySize),
             statistics: Statistics::new(),
             shadows: Shadows::new(),
-            heavy: Arc::new(Semaphore::new(threads.max(1))),
+            heavy: Arc::new(Slots::new(threads.max(1))),
             is_warm: AtomicBool::new(false),
         }
     }

@@ -7,8 +7,10 @@ mod support;
 
 mod batches;
 mod canaries;
+mod chores;
 mod clients;
 mod clocks;
+mod contention;
 mod departures;
 mod encryption;
 mod events;

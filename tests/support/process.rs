@@ -26,6 +26,11 @@ impl Process {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
     }
 
+    /// How it ended by itself, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().unwrap()
+    }
+
     /// Asks it to stop, and tells how it ended.
     pub fn stop(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
