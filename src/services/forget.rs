@@ -58,7 +58,7 @@ pub async fn forget(
         Some(&first) => versions::that_learnt(&mut tx, model.id, first).await?,
         None => Vec::new(),
     };
-    let n_samples = delete_samples(&mut tx, &model, &blocks, Some(which)).await?;
+    let n_samples = delete_samples(&mut tx, &model, &blocks, Some(which), &[]).await?;
     if let Which::Batch(id) = which
         && !batches::delete(&mut tx, model.id, *id).await?
     {
@@ -89,17 +89,18 @@ pub async fn forget(
     Ok(Forgotten { samples: n_samples, versions, update })
 }
 
-/// Deletes such samples in `blocks`, or all in them, with their inputs and with what updates decided about
-/// them; answers how many.
+/// Deletes such samples in `blocks`, or all in them, but for those whose content hashes are `kept`, with their inputs and with
+/// what updates decided about them; answers how many.
 pub(super) async fn delete_samples(
     db: &mut PgConnection,
     model: &Model,
     blocks: &[i64],
     which: Option<&Which>,
+    kept: &[Vec<u8>],
 ) -> Result<usize, StorageError> {
     let mut n_samples = 0;
     for blocks in blocks.chunks(BLOCKS_AT_ONCE) {
-        let deleted = samples::delete_rows(db, blocks, which).await?;
+        let deleted = samples::delete_rows(db, blocks, which, kept).await?;
         n_samples += deleted.len();
         let mut places: HashMap<i64, HashSet<usize>> = HashMap::new();
         for Deleted { block_id, position, .. } in &deleted {

@@ -11,11 +11,13 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::queues::SHORT;
+use super::update::start_of_draw;
 use super::{Context, ServiceError, audit, forget, registry};
 use crate::domain::audit::Action;
 use crate::domain::name::ModelName;
 use crate::domain::settings::RetentionSettings;
 use crate::fault::step;
+use crate::learning::MIN_REPLAY;
 use crate::storage::models::{self, Model, ModelId};
 use crate::storage::notices::{self, Notice};
 use crate::storage::orphans::{self, File};
@@ -46,14 +48,15 @@ const MOST_FILES: usize = 1_000;
 pub async fn plan(context: &Context, name: &ModelName) -> Result<Expired, ServiceError> {
     let mut db = context.pool.acquire().await?;
     let model = registry::find_in(&mut db, name).await?;
-    let RetentionSettings { versions, max_age_days, updates } = model.settings.retention;
+    let RetentionSettings { versions, max_age_days, updates, .. } = model.settings.retention;
     let mut expired = Expired { versions: 0, samples: 0, updates: 0 };
     if let Some(keep) = versions {
         let numbers = retention::versions(&mut db, model.id, keep.into(), i64::MAX).await?;
         expired.versions = numbers.len();
     }
     if let Some(days) = max_age_days {
-        expired.samples = retention::count_samples(&mut db, model.id, days as i32).await?;
+        let kept = exemplars(&mut db, &model).await?;
+        expired.samples = retention::count_samples(&mut db, model.id, days as i32, &kept).await?;
     }
     if let Some(keep) = updates {
         expired.updates = retention::updates(&mut db, model.id, keep.into(), i64::MAX).await?.len();
@@ -97,7 +100,7 @@ async fn sweep_model(context: &Context, id: ModelId) -> Result<bool, ServiceErro
         return Ok(false);
     }
     let paths = retention::remove_versions(&mut tx, id, &round.versions).await?;
-    let samples = forget::delete_samples(&mut tx, &model, &round.blocks, None).await?;
+    let samples = forget::delete_samples(&mut tx, &model, &round.blocks, None, &round.kept).await?;
     if samples > 0 {
         models::note_deletion(&mut tx, id).await?;
     }
@@ -118,17 +121,20 @@ async fn sweep_model(context: &Context, id: ModelId) -> Result<bool, ServiceErro
 }
 
 /// What one round removes of a model.
+#[derive(Default)]
 struct Round {
     versions: Vec<i32>,
     blocks: Vec<i64>,
+    /// Content hashes of the samples that stay where their blocks go.
+    kept: Vec<Vec<u8>>,
     updates: Vec<Uuid>,
 }
 
 impl Round {
     async fn of(db: &mut PgConnection, model: &Model) -> Result<Self, StorageError> {
         let id = model.id;
-        let RetentionSettings { versions, max_age_days, updates } = model.settings.retention;
-        let mut round = Self { versions: Vec::new(), blocks: Vec::new(), updates: Vec::new() };
+        let RetentionSettings { versions, max_age_days, updates, .. } = model.settings.retention;
+        let mut round = Self::default();
         if let Some(keep) = versions {
             round.versions = retention::versions(db, id, keep.into(), MOST_ROWS).await?;
         }
@@ -136,7 +142,8 @@ impl Round {
         if let Some(days) = max_age_days
             && !jobs::is_running(db, id).await?
         {
-            round.blocks = retention::blocks(db, id, days as i32, MOST_BLOCKS).await?;
+            round.kept = exemplars(db, model).await?;
+            round.blocks = retention::blocks(db, id, days as i32, &round.kept, MOST_BLOCKS).await?;
         }
         if let Some(keep) = updates {
             round.updates = retention::updates(db, id, keep.into(), MOST_ROWS).await?;
@@ -147,6 +154,18 @@ impl Round {
     fn is_empty(&self) -> bool {
         self.versions.is_empty() && self.blocks.is_empty() && self.updates.is_empty()
     }
+}
+
+/// Content hashes of the samples that outlive their time: the first that a draw of exemplars takes, which is the one of the updates
+/// where the model has a memory.
+async fn exemplars(db: &mut PgConnection, model: &Model) -> Result<Vec<Vec<u8>>, StorageError> {
+    if !model.settings.retention.keep_exemplars {
+        return Ok(Vec::new());
+    }
+    let learning = &model.settings.learning;
+    let most = learning.memory.map_or(MIN_REPLAY as i64, i64::from);
+    let from = start_of_draw(u64::from(learning.seed));
+    retention::exemplars(db, model.id, most, from).await
 }
 
 /// Deletes files that no row names and that were written more than `age` ago; answers how many. One that cannot be
