@@ -197,49 +197,61 @@ impl Worker {
         Ok(cancel)
     }
 
-    /// Writes down how a run failed; what cannot be written the next sweep of leases will.
+    /// Writes down how a run failed, once the database is there; what cannot be written within a lease the next sweep of
+    /// leases will.
     async fn settle(&self, claim: Claim, run: &Run, error: UpdateError) {
-        let settled = async {
-            let mut db = self.context.pool.begin().await?;
-            match error {
-                UpdateError::Stopped(Stop::Lost) => {
-                    tracing::warn!(update = %claim.id, attempt = claim.attempt, "the job is another run's");
-                }
-                UpdateError::Stopped(Stop::Cancelled) => {
-                    let report = Some(run.snapshot().2);
-                    let ending = ending(UpdateStatus::Cancelled, None, report);
-                    told::finish(&mut db, claim, run.telling().await.untold(), &ending).await?;
-                }
-                UpdateError::Stopped(Stop::HandBack) | UpdateError::Outdated(_) => {
-                    tracing::info!(update = %claim.id, reason = %error, "the job goes back into the queue");
-                    if matches!(error, UpdateError::Outdated(_)) {
-                        horizon::set(&mut db, claim, None).await?;
-                    }
-                    requeue(&mut db, claim, 0.0, None, false).await?;
-                }
-                // No fault of the update's: it is not given up, however long that lasts.
-                UpdateError::Unavailable(why) => {
-                    let delay_s = FIRST_BACK_OFF_S * 2f64.powi(claim.attempt - 1);
-                    let delay_s = delay_s.min(MAX_OUTAGE_BACK_OFF_S);
-                    tracing::error!(update = %claim.id, attempt = claim.attempt, delay_s, %why, "update put off");
-                    requeue(&mut db, claim, delay_s, Some(&problem(&why)), false).await?;
-                }
-                UpdateError::Retryable(why) => {
-                    let failed = jobs::find(&mut db, claim.id).await?;
-                    let failures = failed.map_or(0, |job| job.failures) + 1;
-                    self.fail(&mut db, claim, failures, run.telling().await.untold(), &why).await?;
-                }
-                UpdateError::Permanent(why) => {
-                    let failures = self.settings.max_failures;
-                    self.fail(&mut db, claim, failures, run.telling().await.untold(), &why).await?;
-                }
+        let ends_at = Instant::now() + self.settings.lease;
+        while let Err(failure) = self.try_settle(claim, run, &error).await {
+            tracing::warn!(error = %failure, update = %claim.id, "the end of a run could not be written");
+            let is_over = Instant::now() >= ends_at || self.shutdown.is_cancelled();
+            if is_over || !failure.is_unavailable() {
+                return;
             }
-            db.commit().await?;
-            Ok::<_, StorageError>(())
-        };
-        if let Err(error) = settled.await {
-            tracing::warn!(%error, update = %claim.id, "the end of a run could not be written");
+            self.pause(POLL).await;
         }
+    }
+
+    async fn try_settle(
+        &self,
+        claim: Claim,
+        run: &Run,
+        error: &UpdateError,
+    ) -> Result<(), StorageError> {
+        let mut db = self.context.pool.begin().await?;
+        match error {
+            UpdateError::Stopped(Stop::Lost) => {
+                tracing::warn!(update = %claim.id, attempt = claim.attempt, "the job is another run's");
+            }
+            UpdateError::Stopped(Stop::Cancelled) => {
+                let report = Some(run.snapshot().2);
+                let ending = ending(UpdateStatus::Cancelled, None, report);
+                told::finish(&mut db, claim, run.telling().await.untold(), &ending).await?;
+            }
+            UpdateError::Stopped(Stop::HandBack) | UpdateError::Outdated(_) => {
+                tracing::info!(update = %claim.id, reason = %error, "the job goes back into the queue");
+                if matches!(error, UpdateError::Outdated(_)) {
+                    horizon::set(&mut db, claim, None).await?;
+                }
+                requeue(&mut db, claim, 0.0, None, false).await?;
+            }
+            // No fault of the update's: it is not given up, however long that lasts.
+            UpdateError::Unavailable(why) => {
+                let delay_s = FIRST_BACK_OFF_S * 2f64.powi(claim.attempt - 1);
+                let delay_s = delay_s.min(MAX_OUTAGE_BACK_OFF_S);
+                tracing::error!(update = %claim.id, attempt = claim.attempt, delay_s, why, "update put off");
+                requeue(&mut db, claim, delay_s, Some(&problem(why)), false).await?;
+            }
+            UpdateError::Retryable(why) => {
+                let failed = jobs::find(&mut db, claim.id).await?;
+                let failures = failed.map_or(0, |job| job.failures) + 1;
+                self.fail(&mut db, claim, failures, run.telling().await.untold(), why).await?;
+            }
+            UpdateError::Permanent(why) => {
+                let failures = self.settings.max_failures;
+                self.fail(&mut db, claim, failures, run.telling().await.untold(), why).await?;
+            }
+        }
+        Ok(db.commit().await?)
     }
 
     /// Counts a failure: back into the queue for later, or given up.

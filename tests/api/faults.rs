@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::support::{Api, Database, TestService, blobs, readable_dir};
+use super::updates::update_in_training;
 
 /// A model with a version.
 async fn learnt(api: &Api, model: &str) {
@@ -141,6 +142,22 @@ async fn a_store_that_is_away_uses_up_no_tries_holds_no_other_model_back_and_is_
     std::fs::remove_file(models.join("1")).unwrap();
     let done = api.wait(id).await;
     assert_eq!((&done["outcome"], &done["error"]), (&json!("published"), &Value::Null), "{done}");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_goes_away_while_an_update_trains_costs_it_no_try() {
+    let service = TestService::start_with(&["--max-failures", "1"]).await;
+    let api = &service.api;
+    api.create_model("m", 4).await;
+    let id = update_in_training(api, "m", 300, &blobs(&["a", "b"], 150, 4, 1)).await;
+    service.database.allow_connections(false).await;
+    // Longer than anybody waits for a connection.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    service.database.allow_connections(true).await;
+    let done = api.wait(&id).await;
+    assert_eq!((&done["outcome"], &done["version"]), (&json!("published"), &json!(1)), "{done}");
+    assert_eq!(done["error"], Value::Null);
     service.stop().await;
 }
 
