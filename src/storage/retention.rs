@@ -92,12 +92,16 @@ pub async fn blocks(
     limit: i64,
 ) -> Result<Vec<i64>, StorageError> {
     Ok(sqlx::query_scalar!(
-        "SELECT blocks.id FROM blocks JOIN batches ON batches.id = blocks.batch_id
-         WHERE blocks.model_id = $1 AND batches.created_at < now() - make_interval(days => $2)
-               AND (EXISTS (SELECT FROM samples WHERE block_id = blocks.id
-                            AND hash NOT IN (SELECT unnest($3::bytea[])))
-                    OR NOT EXISTS (SELECT FROM samples WHERE block_id = blocks.id))
-         ORDER BY blocks.id LIMIT $4",
+        // Apart, so that only old blocks are looked into, whatever the planner thinks.
+        r#"WITH old AS MATERIALIZED (
+             SELECT blocks.id FROM blocks JOIN batches ON batches.id = blocks.batch_id
+             WHERE blocks.model_id = $1 AND batches.created_at < now() - make_interval(days => $2)
+         )
+         SELECT id AS "id!" FROM old
+         WHERE EXISTS (SELECT FROM samples
+                       WHERE block_id = old.id AND hash NOT IN (SELECT unnest($3::bytea[])))
+               OR NOT EXISTS (SELECT FROM samples WHERE block_id = old.id)
+         ORDER BY id LIMIT $4"#,
         model.0,
         days,
         kept,
