@@ -6,6 +6,7 @@
 //! request the model goes back to the last one that did not and learns the rest again.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use serde_json::json;
 use sqlx::PgConnection;
@@ -19,7 +20,7 @@ use crate::domain::version::Pointing;
 use crate::storage::models::{self, Model};
 use crate::storage::notices::{self, Notice};
 use crate::storage::samples::{self, Deleted, Which};
-use crate::storage::{StorageError, aliases, batches, decisions, versions};
+use crate::storage::{StorageError, aliases, batches, database, decisions, versions};
 
 /// What was forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Forgotten {
     pub update: Option<UpdateRef>,
 }
 
+/// How long it waits for the model: longer than other changes, as a model that is sent long batches all the time is to forget, too.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Blocks whose samples are deleted at a time.
 const BLOCKS_AT_ONCE: usize = 16;
 
@@ -49,6 +52,7 @@ pub async fn forget(
     relearn: bool,
 ) -> Result<Forgotten, ServiceError> {
     let (turn, mut tx) = changes::begin(context, name).await?;
+    database::limit_waits(&mut tx, PATIENCE).await?;
     let model = registry::find_in(&mut tx, name).await?;
     let model = models::lock(&mut tx, model.id)
         .await?

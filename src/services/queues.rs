@@ -8,8 +8,10 @@ use super::slots::Slots;
 /// How long a request waits for a model that others are changing. Shorter than a client's patience, longer than
 /// most changes take.
 pub(super) const SHORT: Duration = Duration::from_secs(2);
-/// How long a batch waits: it has been sent already, and publishing a large version takes seconds.
-pub(super) const LONG: Duration = Duration::from_secs(30);
+/// How long a batch waits for it: it has been sent already, and storing another one, or publishing, may take long.
+pub(super) const LONG: Duration = Duration::from_secs(60);
+/// How long a batch waits behind others of its model before it is stored.
+const IN_LINE: Duration = Duration::from_secs(120);
 
 /// A process's queues.
 #[derive(Debug, Clone)]
@@ -23,7 +25,7 @@ pub struct Queues {
 impl Default for Queues {
     /// Four batches at a time, each of another model, and 64 waiting; of each model one change.
     fn default() -> Self {
-        let batches = Slots::new(4).of_one_model(1).waiting(64, LONG);
+        let batches = Slots::new(4).of_one_model(1).waiting(64, IN_LINE);
         let changes = Slots::new(usize::MAX).of_one_model(1).waiting(256, SHORT);
         Self { batches: Arc::new(batches), changes: Arc::new(changes) }
     }

@@ -137,10 +137,11 @@ impl Checkpoints {
         found(self.patience.with(&at, 0, async move { store.head(&place).await }).await)
     }
 
-    /// The objects below `place` that are `wanted`, each made into something.
+    /// The objects below `place` that are `wanted`, each made into something; a list that takes as long as so many `bytes`.
     pub(super) async fn list<T: Send + 'static>(
         &self,
         place: Path,
+        bytes: u64,
         wanted: impl Fn(&ObjectMeta) -> Option<T> + Send + 'static,
     ) -> Result<Vec<T>, StorageError> {
         let (store, at) = (Arc::clone(&self.store), place.clone());
@@ -151,7 +152,7 @@ impl Checkpoints {
                 .try_collect()
                 .await
         };
-        self.patience.with(&at, LISTING_BYTES, listed).await
+        self.patience.with(&at, bytes, listed).await
     }
 }
 

@@ -33,7 +33,7 @@ impl Checkpoints {
     /// When the object store fails.
     pub async fn older_than(&self, age: Duration) -> Result<Vec<File>, StorageError> {
         let Some(before) = SystemTime::now().checked_sub(age) else { return Ok(Vec::new()) };
-        self.list(Path::from("models"), move |found| old_file(found, before)).await
+        self.list(Path::from("models"), LISTING_BYTES, move |found| old_file(found, before)).await
     }
 
     /// Removes what writes to a directory left that never ended, and that was last written to more than `age` ago;

@@ -164,6 +164,11 @@ async fn while_a_table_is_locked_predictions_are_answered_and_afterwards_nothing
         (2, "LOCK TABLE models IN ACCESS EXCLUSIVE MODE"),
         (3, "LOCK TABLE samples IN ACCESS EXCLUSIVE MODE"),
     ] {
+        for model in ["busy", "free"] {
+            assert_eq!(api.labels(model, &[[0.0; 4]]).await.len(), 1);
+        }
+        // Whatever was announced before has been heard of.
+        tokio::time::sleep(Duration::from_millis(300)).await;
         let locked = {
             let pool = pool.clone();
             tokio::spawn(async move { lock_table(&pool, statement).await })

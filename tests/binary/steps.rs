@@ -45,13 +45,14 @@ impl Stand {
     async fn die_at(&self, point: &str, flags: &[&str]) {
         let mut doomed = Process::start(self.worker(flags).env("PERENNIAL_DIE_AT", point));
         let began = Instant::now();
-        loop {
+        let status = loop {
             if let Some(status) = doomed.ended() {
-                return assert!(!status.success(), "{point}: it ended in order");
+                break status;
             }
             assert!(began.elapsed() < PATIENCE, "{point}: the worker did not die");
             tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        };
+        assert!(!status.success(), "{point}: it ended in order");
     }
 
     /// The names of all files in the store, and of those that are the checkpoints of versions.
