@@ -306,7 +306,7 @@ fn context(
         remembered: Arc::new(Remembered::default()),
         notices: broadcast::Sender::new(NOTICES),
         events: Arc::new(Feed::new(settings.max_listeners as usize)),
-        ingest_slots: Arc::default(),
+        queues: Default::default(),
         training_threads: Arc::new(training_threads),
         device: settings.device(),
         update_bytes: settings.update_bytes,

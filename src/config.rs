@@ -204,7 +204,8 @@ pub struct Settings {
     /// Seconds after which the update of a worker that gave no sign of life is taken over.
     #[arg(long, env = "PERENNIAL_LEASE_S", default_value_t = 45, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub lease_s: u32,
-    /// Runs of one update that may fail before it is given up.
+    /// Runs of one update that may fail before it is given up. One that finds the database or the checkpoint store away does
+    /// not count: the update waits until it is back.
     #[arg(long, env = "PERENNIAL_MAX_FAILURES", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub max_failures: u16,
     /// Seconds after which a checkpoint that nothing names, as a process leaves that dies in the midst of

@@ -8,6 +8,7 @@
 //! hears of it and exchanges its predictor (`services::serving`), and the next prediction
 //! (`http::predictions`) is the new version's.
 
+pub mod fault;
 pub mod domain;
 pub mod learning;
 pub mod storage;

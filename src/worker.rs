@@ -1,4 +1,4 @@
-//! The background worker: claims update jobs, runs them, and keeps the queue tidy.
+//! The background worker: claims update jobs and runs them; beside them it does its chores (worker/chores.rs).
 //!
 //! Invariants: a run renews its lease by a connection of its own, so that a busy pool cannot lapse
 //! it; a run that could not renew it for a whole lease stops by itself. Compute happens elsewhere
@@ -16,13 +16,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::event::Happening;
 use crate::domain::update::UpdateStatus;
+use crate::fault::step;
 use crate::services::update::{self, Run, Stop, UpdateError};
-use crate::services::{
-    Context, ServiceError, events as told, remember, requests, retention, rollback,
-};
-use crate::storage::jobs::{self, Claim, Ending, clock, horizon};
+use crate::services::{Context, events as told};
+use crate::storage::jobs::{self, Claim, Ending, horizon};
 use crate::storage::notices::{self, Notice};
-use crate::storage::{StorageError, events, idempotency};
+use crate::storage::{StorageError, events};
+
+mod chores;
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -43,12 +44,12 @@ pub struct WorkerSettings {
 
 /// How often the queue is looked at when no notice comes.
 const POLL: Duration = Duration::from_secs(2);
-/// How often schedules and leases are looked at.
-const TIDY: Duration = Duration::from_secs(1);
 /// Back-off after the first failure; doubles with each further one.
 const FIRST_BACK_OFF_S: f64 = 2.0;
 /// Longest back-off.
 const MAX_BACK_OFF_S: f64 = 300.0;
+/// Longest wait for a store that is away: once it is back, updates are not to wait for long.
+const MAX_OUTAGE_BACK_OFF_S: f64 = 60.0;
 
 /// Works until `shutdown`, then hands running jobs back and returns.
 pub async fn run(context: Context, settings: WorkerSettings, shutdown: CancellationToken) {
@@ -58,7 +59,7 @@ pub async fn run(context: Context, settings: WorkerSettings, shutdown: Cancellat
         let worker = Arc::clone(&worker);
         tasks.spawn(async move { worker.work().await });
     }
-    tasks.spawn(async move { worker.tidy().await });
+    chores::begin(&worker, &tasks);
     tasks.close();
     tasks.wait().await;
 }
@@ -75,6 +76,7 @@ impl Worker {
         let mut notices = self.context.notices.subscribe();
         while !self.shutdown.is_cancelled() {
             let asked_at = Instant::now();
+            step("claiming");
             match self.claim().await {
                 Ok(Some(claim)) => self.run_job(claim, asked_at).await,
                 Ok(None) => self.until_queued(&mut notices).await,
@@ -119,7 +121,9 @@ impl Worker {
         let word = match &ended {
             Ok(outcome) => outcome.as_str(),
             Err(UpdateError::Stopped(Stop::Cancelled)) => "cancelled",
-            Err(UpdateError::Stopped(_) | UpdateError::Outdated(_)) => "handed_back",
+            Err(
+                UpdateError::Stopped(_) | UpdateError::Outdated(_) | UpdateError::Unavailable(_),
+            ) => "handed_back",
             Err(_) => "failed",
         };
         metrics::counter!("perennial_updates_total", "outcome" => word).increment(1);
@@ -193,42 +197,61 @@ impl Worker {
         Ok(cancel)
     }
 
-    /// Writes down how a run failed; what cannot be written the next sweep of leases will.
+    /// Writes down how a run failed, once the database is there; what cannot be written within a lease the next sweep of
+    /// leases will.
     async fn settle(&self, claim: Claim, run: &Run, error: UpdateError) {
-        let settled = async {
-            let mut db = self.context.pool.begin().await?;
-            match error {
-                UpdateError::Stopped(Stop::Lost) => {
-                    tracing::warn!(update = %claim.id, attempt = claim.attempt, "the job is another run's");
-                }
-                UpdateError::Stopped(Stop::Cancelled) => {
-                    let report = Some(run.snapshot().2);
-                    let ending = ending(UpdateStatus::Cancelled, None, report);
-                    told::finish(&mut db, claim, run.telling().await.untold(), &ending).await?;
-                }
-                UpdateError::Stopped(Stop::HandBack) | UpdateError::Outdated(_) => {
-                    tracing::info!(update = %claim.id, reason = %error, "the job goes back into the queue");
-                    if matches!(error, UpdateError::Outdated(_)) {
-                        horizon::set(&mut db, claim, None).await?;
-                    }
-                    requeue(&mut db, claim, 0.0, None).await?;
-                }
-                UpdateError::Retryable(why) => {
-                    let failed = jobs::find(&mut db, claim.id).await?;
-                    let failures = failed.map_or(0, |job| job.failures) + 1;
-                    self.fail(&mut db, claim, failures, run.telling().await.untold(), &why).await?;
-                }
-                UpdateError::Permanent(why) => {
-                    let failures = self.settings.max_failures;
-                    self.fail(&mut db, claim, failures, run.telling().await.untold(), &why).await?;
-                }
+        let ends_at = Instant::now() + self.settings.lease;
+        while let Err(failure) = self.try_settle(claim, run, &error).await {
+            tracing::warn!(error = %failure, update = %claim.id, "the end of a run could not be written");
+            let is_over = Instant::now() >= ends_at || self.shutdown.is_cancelled();
+            if is_over || !failure.is_unavailable() {
+                return;
             }
-            db.commit().await?;
-            Ok::<_, StorageError>(())
-        };
-        if let Err(error) = settled.await {
-            tracing::warn!(%error, update = %claim.id, "the end of a run could not be written");
+            self.pause(POLL).await;
         }
+    }
+
+    async fn try_settle(
+        &self,
+        claim: Claim,
+        run: &Run,
+        error: &UpdateError,
+    ) -> Result<(), StorageError> {
+        let mut db = self.context.pool.begin().await?;
+        match error {
+            UpdateError::Stopped(Stop::Lost) => {
+                tracing::warn!(update = %claim.id, attempt = claim.attempt, "the job is another run's");
+            }
+            UpdateError::Stopped(Stop::Cancelled) => {
+                let report = Some(run.snapshot().2);
+                let ending = ending(UpdateStatus::Cancelled, None, report);
+                told::finish(&mut db, claim, run.telling().await.untold(), &ending).await?;
+            }
+            UpdateError::Stopped(Stop::HandBack) | UpdateError::Outdated(_) => {
+                tracing::info!(update = %claim.id, reason = %error, "the job goes back into the queue");
+                if matches!(error, UpdateError::Outdated(_)) {
+                    horizon::set(&mut db, claim, None).await?;
+                }
+                requeue(&mut db, claim, 0.0, None, false).await?;
+            }
+            // No fault of the update's: it is not given up, however long that lasts.
+            UpdateError::Unavailable(why) => {
+                let delay_s = FIRST_BACK_OFF_S * 2f64.powi(claim.attempt - 1);
+                let delay_s = delay_s.min(MAX_OUTAGE_BACK_OFF_S);
+                tracing::error!(update = %claim.id, attempt = claim.attempt, delay_s, why, "update put off");
+                requeue(&mut db, claim, delay_s, Some(&problem(why)), false).await?;
+            }
+            UpdateError::Retryable(why) => {
+                let failed = jobs::find(&mut db, claim.id).await?;
+                let failures = failed.map_or(0, |job| job.failures) + 1;
+                self.fail(&mut db, claim, failures, run.telling().await.untold(), why).await?;
+            }
+            UpdateError::Permanent(why) => {
+                let failures = self.settings.max_failures;
+                self.fail(&mut db, claim, failures, run.telling().await.untold(), why).await?;
+            }
+        }
+        Ok(db.commit().await?)
     }
 
     /// Counts a failure: back into the queue for later, or given up.
@@ -247,75 +270,7 @@ impl Worker {
             told::finish(db, claim, untold, &ending).await?;
         } else {
             let back_off = FIRST_BACK_OFF_S * 2f64.powi(failures - 1);
-            requeue(db, claim, back_off.min(MAX_BACK_OFF_S), Some(&problem)).await?;
-        }
-        Ok(())
-    }
-
-    /// Once a second: queues what the schedules call for, takes back what dead workers held, and what a clock
-    /// that was set back holds. Once a minute, and while there is some left: removes what models do not keep. And now and then returns to
-    /// better versions.
-    async fn tidy(&self) {
-        let mut rounds: u32 = 0;
-        let mut is_sweeping = true;
-        while !self.shutdown.is_cancelled() {
-            let tidied = async {
-                requests::queue_due(&self.context).await?;
-                self.follow_clock().await?;
-                self.reclaim().await?;
-                if rounds.is_multiple_of(5) {
-                    rollback::roll_back(&self.context).await?;
-                }
-                if rounds.is_multiple_of(3600) {
-                    remember::keep_days(&self.context, self.settings.prediction_days).await?;
-                    let mut db = self.context.pool.acquire().await?;
-                    idempotency::sweep(&mut db).await?;
-                    events::sweep(&mut db).await?;
-                    drop(db);
-                    retention::sweep_orphans(&self.context, self.settings.orphan_age).await?;
-                }
-                if is_sweeping || rounds.is_multiple_of(60) {
-                    is_sweeping = retention::sweep(&self.context).await?;
-                }
-                Ok::<_, ServiceError>(())
-            };
-            match self.shutdown.run_until_cancelled(tidied).await {
-                Some(Err(error)) => tracing::warn!(%error, "the queue could not be tidied"),
-                Some(Ok(())) => rounds = rounds.wrapping_add(1),
-                None => return,
-            }
-            self.pause(TIDY).await;
-        }
-    }
-
-    /// Lets no job wait for the time that it was before the database's clock was set back.
-    async fn follow_clock(&self) -> Result<(), StorageError> {
-        let mut db = self.context.pool.acquire().await?;
-        let n_leases = clock::shorten_leases(&mut db).await?;
-        let n_waits = clock::shorten_waits(&mut db, MAX_BACK_OFF_S).await?;
-        if n_leases + n_waits > 0 {
-            tracing::warn!(n_leases, n_waits, "the database's clock was set back");
-        }
-        Ok(())
-    }
-
-    /// Takes back the jobs whose workers gave no sign of life for a whole lease.
-    async fn reclaim(&self) -> Result<(), ServiceError> {
-        let mut tx = self.context.pool.begin().await?;
-        let expired = jobs::expired(&mut tx).await?;
-        for job in &expired {
-            let claim = Claim { id: job.id, model: job.model_id, attempt: job.attempt };
-            if job.cancel_requested {
-                let ending = ending(UpdateStatus::Cancelled, None, None);
-                told::finish(&mut tx, claim, Vec::new(), &ending).await?;
-            } else {
-                let why = "the worker that ran it went away without a word";
-                self.fail(&mut tx, claim, job.failures + 1, Vec::new(), why).await?;
-            }
-        }
-        tx.commit().await?;
-        for job in expired {
-            update::forget_snapshot(&self.context, job.model_id, job.id).await;
+            requeue(db, claim, back_off.min(MAX_BACK_OFF_S), Some(&problem), true).await?;
         }
         Ok(())
     }
@@ -356,8 +311,9 @@ async fn requeue(
     db: &mut PgConnection,
     claim: Claim,
     delay_s: f64,
-    failure: Option<&Value>,
+    error: Option<&Value>,
+    counts: bool,
 ) -> Result<(), StorageError> {
-    jobs::requeue(db, claim, delay_s, failure).await?;
+    jobs::requeue(db, claim, delay_s, error, counts).await?;
     notices::send(db, &Notice::Ended(claim.id)).await
 }

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 /// Each layer, and the layers that its files may name with `crate::`.
 const LAYERS: &[(&str, &[&str])] = &[
+    ("fault.rs", &[]),
     ("domain", &["domain"]),
     ("learning", &["learning", "domain"]),
-    ("storage", &["storage", "domain"]),
-    ("services", &["services", "learning", "storage", "domain"]),
-    ("worker.rs", &["services", "storage", "domain"]),
+    ("storage", &["storage", "domain", "fault"]),
+    ("services", &["services", "learning", "storage", "domain", "fault"]),
+    ("worker.rs", &["services", "storage", "domain", "fault"]),
+    ("worker", &["worker", "services", "storage", "domain"]),
     ("http", &["http", "services", "storage", "learning", "domain"]),
     ("config.rs", &["learning", "postgres"]),
     ("config", &["domain"]),
@@ -41,7 +43,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("half", &["http"]),
     ("zip", &["http"]),
     ("tar", &["http"]),
-    ("sqlx", &["storage", "app.rs", "app", "services", "worker.rs"]),
+    ("sqlx", &["storage", "app.rs", "app", "services", "worker.rs", "worker"]),
     ("object_store", &["storage", "app"]),
     ("burn", &["learning"]),
     ("linfa", &["learning"]),

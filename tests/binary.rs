@@ -1,10 +1,13 @@
 //! The built binary, killed: what was accepted is learnt, what was published answers the same, and
-//! an update whose worker dies between any two of its steps is done once by the next. And what it needs to
-//! start, to run and to end.
+//! an update whose worker dies between any two of its steps is done once by the next (binary/steps.rs). And what it
+//! needs to start, to run and to end.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
+
+#[path = "binary/steps.rs"]
+mod steps;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -40,49 +43,6 @@ async fn a_killed_service_comes_back_and_answers_the_same() {
 
     // Told to stop, it ends by itself and with success.
     assert!(service.stop().success());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_dies_at_any_step_leaves_an_update_that_is_done_once() {
-    let dir = readable_dir();
-    let database = Database::create().await;
-    let address = free_address();
-    let on_database = ["--database-url", &database.url, "--lease-s", "2"];
-    let flags = [&on_database[..], &["--listen", &address, "--no-worker"]].concat();
-    let _service = Process::start(&mut perennial("serve", dir.path(), &flags));
-    let api = ready(&address).await;
-    let steps =
-        ["claimed", "gathered", "learnt", "checkpoint_written", "before_commit", "committed"];
-    for (number, step) in steps.into_iter().enumerate() {
-        let model = format!("m{number}");
-        api.create_model(&model, 8).await;
-        api.send_samples(&model, &blobs(&["a", "b"], 60, 8, 1)).await;
-        let update = api.post(&format!("/v1/models/{model}/updates"), json!({})).await.expect(202);
-        let id = update["id"].as_str().unwrap();
-
-        let mut doomed = perennial("worker", dir.path(), &on_database);
-        let mut doomed = doomed.env("PERENNIAL_DIE_AT", step).spawn().unwrap();
-        assert!(!doomed.wait().unwrap().success(), "{step}: the worker did not die");
-        let left = api.get(&format!("/v1/updates/{id}")).await.expect(200);
-        let expected = if step == "committed" { "succeeded" } else { "running" };
-        assert_eq!(left["status"], expected, "{step}");
-
-        let _next = Process::start(&mut perennial("worker", dir.path(), &on_database));
-        let done = api.wait(id).await;
-        assert_eq!(
-            (&done["outcome"], &done["version"]),
-            (&json!("published"), &json!(1)),
-            "{step}: {done}"
-        );
-        let versions = api.get(&format!("/v1/models/{model}/versions")).await.expect(200);
-        assert_eq!(versions["items"].as_array().map(Vec::len), Some(1), "{step}");
-        let model = api.get(&format!("/v1/models/{model}")).await.expect(200);
-        assert_eq!(
-            (&model["live_version"], &model["pending_samples"]),
-            (&json!(1), &json!(0)),
-            "{step}"
-        );
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -255,7 +215,7 @@ fn every_demonstration_ends_well_when_it_is_to_be_shown_once() {
         let flags = ["--once", "--model", model, "--listen", &address];
         let mut demo = perennial("demo", dir.path(), &flags);
         let demo = demo.stderr(output.try_clone().unwrap()).stdout(output);
-        let status = Process::start(demo).ended(Duration::from_secs(600));
+        let status = Process::start(demo).ends(Duration::from_secs(600));
         let said = std::fs::read_to_string(&said).unwrap();
         assert!(status.success(), "{model}: {said}");
         assert!(said.contains("on what was never sent"), "{model}: {said}");

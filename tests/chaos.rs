@@ -25,7 +25,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use support::process::{Process, free_address, perennial, ready};
 use support::trial::{DIM, PATIENCE, all, all_ended, check_versions, create_model, pause, send};
-use support::{Api, readable_dir, snapshots};
+use support::{Api, files_below, readable_dir, snapshots};
 use tempfile::TempDir;
 
 const MODELS: [&str; 3] = ["m0", "m1", "m2"];
@@ -166,12 +166,14 @@ impl Cluster {
         Some(Pid::from_raw(file.lines().next()?.parse().ok()?))
     }
 
-    /// The files of versions are there, and those that no version names go.
+    /// The files of versions are there, and whatever else lies among them goes: what no version names, what was
+    /// never written to its end.
     async fn check_checkpoints(&self) {
         let mut named = BTreeSet::new();
         for model in MODELS {
             for version in all(&self.api, &format!("/v1/models/{model}/versions")).await {
-                named.insert(version["checkpoint"]["sha256"].as_str().unwrap().to_owned());
+                let sha256 = version["checkpoint"]["sha256"].as_str().unwrap();
+                named.insert(format!("{sha256}.safetensors"));
             }
         }
         // Files may be a day old before they go, but for a worker that is told otherwise.
@@ -179,12 +181,8 @@ impl Cluster {
         let _worker = Process::start(&mut perennial("worker", self.dir.path(), &sweeps));
         let began = Instant::now();
         loop {
-            let models = files(&self.dir.path().join("checkpoints/models"));
-            let files: Vec<PathBuf> = models.iter().flat_map(|model| files(model)).collect();
-            let is_file =
-                |path: &&PathBuf| path.extension().is_some_and(|kind| kind == "safetensors");
-            let digest = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
-            let kept: BTreeSet<String> = files.iter().filter(is_file).map(digest).collect();
+            let kept: BTreeSet<String> =
+                files_below(&self.dir.path().join("checkpoints")).into_iter().collect();
             assert!(kept.is_superset(&named), "checkpoints of versions are gone");
             if kept == named {
                 return;

@@ -5,35 +5,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
 
 use super::AppError;
 use crate::config::Settings;
-use crate::storage::StorageError;
 use crate::storage::checkpoints::Checkpoints;
 
 /// The store that the settings name; what it accepts is durable.
 pub(super) fn checkpoint_store(settings: &Settings) -> Result<Checkpoints, AppError> {
-    let store: Arc<dyn ObjectStore> = match settings.checkpoint_url.as_deref() {
-        None => directory(&settings.data_dir().join("checkpoints"))?,
+    let patience = Duration::from_secs(u64::from(settings.store_timeout_s));
+    match settings.checkpoint_url.as_deref() {
+        None => directory(&settings.data_dir().join("checkpoints"), patience),
         Some(url) => match url.split_once("://") {
-            Some(("s3", place)) => bucket(place)?,
-            Some(("file", path)) if Path::new(path).is_absolute() => directory(Path::new(path))?,
+            Some(("s3", place)) => Ok(Checkpoints::new(bucket(place)?, patience)),
+            Some(("file", path)) if Path::new(path).is_absolute() => {
+                directory(Path::new(path), patience)
+            }
             _ => {
                 let detail =
                     "--checkpoint-url is file:///an/absolute/directory or s3://bucket/prefix";
-                return Err(AppError::Settings(detail.to_owned()));
+                Err(AppError::Settings(detail.to_owned()))
             }
         },
-    };
-    Ok(Checkpoints::new(store, Duration::from_secs(u64::from(settings.store_timeout_s))))
+    }
 }
 
-fn directory(dir: &Path) -> Result<Arc<dyn ObjectStore>, AppError> {
+fn directory(dir: &Path, patience: Duration) -> Result<Checkpoints, AppError> {
     let what = format!("checkpoint directory {}", dir.display());
     std::fs::create_dir_all(dir).map_err(AppError::io(what))?;
-    let store = LocalFileSystem::new_with_prefix(dir).map_err(StorageError::from)?;
-    Ok(Arc::new(store.with_fsync(true)))
+    Ok(Checkpoints::in_directory(dir, patience)?)
 }
 
 /// A bucket and the beginning of its objects' names. The rest is from the environment, as AWS's own

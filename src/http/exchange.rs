@@ -3,13 +3,12 @@
 //! This path is hot. Invariants: what takes long is done off the runtime's threads, and one version
 //! answers the whole request and is told with the answer, over HTTP as `X-Perennial-Version`.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use tokio::sync::Semaphore;
 
 use super::error::Problem;
 use crate::domain::Invalid;
@@ -19,6 +18,7 @@ use crate::domain::settings::ModelSettings;
 use crate::services::Context;
 use crate::services::room::Held;
 use crate::services::serving::{self, Answered, Begun, Chosen, Spans, Target};
+use crate::services::slots::Slots;
 
 /// The most inputs of one request.
 pub(super) const MAX_INPUTS: usize = 10_000;
@@ -36,8 +36,9 @@ const X_CLIENT_ID: HeaderName = HeaderName::from_static("x-client-id");
 /// The header that names the version of an answer.
 pub(super) const X_PERENNIAL_VERSION: HeaderName = HeaderName::from_static("x-perennial-version");
 
-/// Bodies with images that are read at once. The others wait where waiting takes no thread.
-static READERS: Semaphore = Semaphore::const_new(16);
+/// Bodies with images that are read at once, half of them at most of one model. The others wait where waiting takes no
+/// thread.
+static READERS: LazyLock<Arc<Slots>> = LazyLock::new(|| Arc::new(Slots::new(16).of_one_model(8)));
 
 /// How much there is to read of a body, as far as it shows before it is read.
 pub(super) enum Bulk {
@@ -129,7 +130,7 @@ pub(super) async fn exchange<P: Send + 'static, T: Send + 'static>(
     let heavy = bulk.is_heavy(takes_images);
     let asked = Arc::clone(&chosen);
     let read = move || read(&route.model.settings, &asked);
-    let (asked, reading) = read_in_turn(heavy, takes_images, read).await?;
+    let (asked, reading) = read_in_turn(model, heavy, takes_images, read).await?;
     let Asked { inputs, pairs, plan, remember } = asked?;
     // Before anything is computed for a request that is refused.
     let room = match remember {
@@ -161,14 +162,18 @@ pub(super) struct Reading {
     took: Duration,
 }
 
-/// Reads inputs, in turn where they are images that take long.
+/// Reads inputs for a model, in turn where they are images that take long.
 pub(super) async fn read_in_turn<T: Send + 'static>(
+    model: &ModelName,
     heavy: bool,
     takes_images: bool,
     read: impl FnOnce() -> T + Send + 'static,
 ) -> Result<(T, Reading), Problem> {
     let asked_at = Instant::now();
-    let turn = if heavy && takes_images { READERS.acquire().await.ok() } else { None };
+    let turn = match heavy && takes_images {
+        true => Some(READERS.take(model).await?),
+        false => None,
+    };
     let began_at = Instant::now();
     let inputs = compute(heavy, move || {
         // Until the work is done, which goes on when nobody waits for it any more.

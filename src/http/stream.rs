@@ -136,7 +136,9 @@ impl Answering {
             let takes_images = self.route.model.settings.input.image().is_some();
             let (route, first_index) = (Arc::clone(&self.route), self.n_answered);
             let read = move || read(&lines, &route.model.settings, first_index);
-            let ((inputs, refusal), reading) = read_in_turn(true, takes_images, read).await?;
+            let model = &self.route.model.name;
+            let ((inputs, refusal), reading) =
+                read_in_turn(model, true, takes_images, read).await?;
             self.refusal = refusal;
             let n_inputs = inputs.len();
             if n_inputs == 0 {

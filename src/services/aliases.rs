@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::serving::Agreement;
-use super::{Context, ServiceError, audit, registry};
+use super::{Context, ServiceError, audit, changes, registry};
 use crate::domain::audit::Action;
 use crate::domain::name::{AliasName, LIVE, ModelName};
 use crate::domain::version::Pointing;
@@ -55,7 +55,8 @@ pub async fn put(
     for version in to.versions() {
         context.serving.warm(context, &model, version).await?;
     }
-    let mut tx = context.pool.begin().await?;
+    let (turn, mut tx) = changes::begin(context, name).await?;
+    aliases::lock(&mut tx, model.id).await?;
     for version in to.versions() {
         // It may have been removed since it was loaded.
         if !versions::hold(&mut tx, model.id, version).await? {
@@ -67,6 +68,7 @@ pub async fn put(
     audit::record(&mut tx, Action::AliasMoved, name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
+    drop(turn);
     registry::refresh(context, name).await;
     Ok(with_agreement(context, model.id, alias))
 }
@@ -84,8 +86,9 @@ pub async fn delete(
         let detail = format!("the alias {LIVE} cannot be deleted; point it at another version");
         return Err(ServiceError::Conflict(detail));
     }
-    let mut tx = context.pool.begin().await?;
+    let (turn, mut tx) = changes::begin(context, name).await?;
     let model = registry::find_in(&mut tx, name).await?;
+    aliases::lock(&mut tx, model.id).await?;
     if !aliases::delete(&mut tx, model.id, alias).await? {
         return Err(ServiceError::NotFound(format!("alias {alias} of model {name}")));
     }
@@ -93,6 +96,7 @@ pub async fn delete(
     audit::record(&mut tx, Action::AliasDeleted, name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
+    drop(turn);
     registry::refresh(context, name).await;
     Ok(())
 }

@@ -72,7 +72,7 @@ pub async fn give(
 ) -> Result<Verdicts, ServiceError> {
     // Who has just been answered is known.
     context.remembered.flush().await;
-    let _slot = context.ingest_slots.take().await?;
+    let _slot = context.queues.batches.take(name).await?;
     let mut tx = context.pool.begin().await?;
     let model = registry::find_in(&mut tx, name).await?;
     let model = ingest::lock(&mut tx, &model).await?;

@@ -6,12 +6,13 @@
 //! request the model goes back to the last one that did not and learns the rest again.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use serde_json::json;
 use sqlx::PgConnection;
 
 use super::requests::{self, UpdateRef};
-use super::{Context, ServiceError, audit, registry};
+use super::{Context, ServiceError, audit, changes, registry};
 use crate::domain::audit::Action;
 use crate::domain::name::{AliasName, LIVE, ModelName};
 use crate::domain::update::Trigger;
@@ -19,7 +20,7 @@ use crate::domain::version::Pointing;
 use crate::storage::models::{self, Model};
 use crate::storage::notices::{self, Notice};
 use crate::storage::samples::{self, Deleted, Which};
-use crate::storage::{StorageError, aliases, batches, decisions, versions};
+use crate::storage::{StorageError, aliases, batches, database, decisions, versions};
 
 /// What was forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Forgotten {
     pub update: Option<UpdateRef>,
 }
 
+/// How long it waits for the model: longer than other changes, as a model that is sent long batches all the time is to forget, too.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Blocks whose samples are deleted at a time.
 const BLOCKS_AT_ONCE: usize = 16;
 
@@ -48,7 +51,8 @@ pub async fn forget(
     which: &Which,
     relearn: bool,
 ) -> Result<Forgotten, ServiceError> {
-    let mut tx = context.pool.begin().await?;
+    let (turn, mut tx) = changes::begin(context, name).await?;
+    database::limit_waits(&mut tx, PATIENCE).await?;
     let model = registry::find_in(&mut tx, name).await?;
     let model = models::lock(&mut tx, model.id)
         .await?
@@ -58,7 +62,7 @@ pub async fn forget(
         Some(&first) => versions::that_learnt(&mut tx, model.id, first).await?,
         None => Vec::new(),
     };
-    let n_samples = delete_samples(&mut tx, &model, &blocks, Some(which)).await?;
+    let n_samples = delete_samples(&mut tx, &model, &blocks, Some(which), &[]).await?;
     if let Which::Batch(id) = which
         && !batches::delete(&mut tx, model.id, *id).await?
     {
@@ -82,23 +86,25 @@ pub async fn forget(
     audit::record(&mut tx, action, name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
+    drop(turn);
     if update.is_some() {
         registry::refresh(context, name).await;
     }
     Ok(Forgotten { samples: n_samples, versions, update })
 }
 
-/// Deletes such samples in `blocks`, or all in them, with their inputs and with what updates decided about
-/// them; answers how many.
+/// Deletes such samples in `blocks`, or all in them, but for those whose content hashes are `kept`, with their inputs and with
+/// what updates decided about them; answers how many.
 pub(super) async fn delete_samples(
     db: &mut PgConnection,
     model: &Model,
     blocks: &[i64],
     which: Option<&Which>,
+    kept: &[Vec<u8>],
 ) -> Result<usize, StorageError> {
     let mut n_samples = 0;
     for blocks in blocks.chunks(BLOCKS_AT_ONCE) {
-        let deleted = samples::delete_rows(db, blocks, which).await?;
+        let deleted = samples::delete_rows(db, blocks, which, kept).await?;
         n_samples += deleted.len();
         let mut places: HashMap<i64, HashSet<usize>> = HashMap::new();
         for Deleted { block_id, position, .. } in &deleted {
@@ -125,6 +131,7 @@ async fn go_back(
     block: i64,
 ) -> Result<Option<UpdateRef>, ServiceError> {
     let live = AliasName::parse(LIVE)?;
+    aliases::lock(db, model.id).await?;
     let aliases = aliases::list(db, model.id).await?;
     let was = aliases.iter().find(|alias| alias.alias == live);
     let was = was.map(|alias| alias.pointing.version);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::json;
 use sqlx::PgTransaction;
 
-use super::{Context, ServiceError, audit, registry};
+use super::{Context, ServiceError, audit, changes, registry};
 use crate::domain::Invalid;
 use crate::domain::audit::Action;
 use crate::domain::evaluation::{Evaluation, GateDecision};
@@ -67,11 +67,12 @@ pub async fn import(
     let (file, labels) = tokio::task::spawn_blocking(read)
         .await
         .map_err(|error| ServiceError::Broken(error.to_string()))??;
-    let mut tx = context.pool.begin().await?;
+    let (turn, mut tx) = changes::begin(context, name).await?;
     let number = begin(context, &mut tx, &model, file, &labels, Origin::Imported).await?;
     let detail = json!({"version": number});
     audit::record(&mut tx, Action::VersionImported, name, detail).await?;
     tx.commit().await?;
+    drop(turn);
     registry::refresh(context, name).await;
     registry::get_version(context, name, number).await
 }

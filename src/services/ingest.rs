@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::requests::{self, UpdateRef};
-use super::{Context, ServiceError, registry};
+use super::{Context, ServiceError, queues, registry};
 use crate::domain::Invalid;
 use crate::domain::batch::{Rejection, Verdicts};
 use crate::domain::input::InputSchema;
@@ -18,6 +18,7 @@ use crate::domain::name::ModelName;
 use crate::domain::sample::{ContentHash, Samples};
 use crate::domain::update::Trigger;
 use crate::storage::batches::{self, Batch};
+use crate::storage::database;
 use crate::storage::idempotency::{self, GivenAnswer};
 use crate::storage::models::{self, Model};
 use crate::storage::samples;
@@ -151,7 +152,7 @@ pub async fn ingest(
     read: impl FnOnce(mpsc::Sender<Part>),
     render: impl FnOnce(&Ingested) -> GivenAnswer,
 ) -> Result<Answer<Ingested>, ServiceError> {
-    let _slot = context.ingest_slots.take().await?;
+    let _slot = context.queues.batches.take(&model.name).await?;
     let tx = context.pool.begin().await?;
     let key = options.idempotency.as_ref();
     let mut tx = match given_before(tx, model, BATCHES, key).await? {
@@ -209,7 +210,9 @@ fn refusals(verdicts: &Verdicts) -> Vec<Invalid> {
     verdicts.rejections.iter().map(refusal).collect()
 }
 
+/// Takes the model's lock, for which a batch does not wait forever.
 pub(super) async fn lock(db: &mut PgConnection, model: &Model) -> Result<Model, ServiceError> {
+    database::limit_waits(db, queues::LONG).await?;
     models::lock(db, model.id)
         .await?
         .ok_or_else(|| ServiceError::NotFound(format!("model {}", model.name)))

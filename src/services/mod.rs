@@ -7,11 +7,13 @@
 pub mod access;
 pub mod aliases;
 pub mod audit;
+mod changes;
 pub mod events;
 pub mod feedback;
 pub mod forget;
 pub mod import;
 pub mod ingest;
+pub mod queues;
 pub mod registry;
 pub mod remember;
 pub mod requests;
@@ -50,8 +52,8 @@ pub struct Context {
     pub notices: broadcast::Sender<Notice>,
     /// What passes events on to whoever listens in this process.
     pub events: Arc<events::Feed>,
-    /// What batches are stored in, a few at a time: each holds a connection.
-    pub ingest_slots: Arc<slots::Slots>,
+    /// What batches and changes wait in.
+    pub queues: queues::Queues,
     /// Threads that training may use: a bounded share of the cores, so that requests find one free.
     pub training_threads: Arc<rayon::ThreadPool>,
     /// What computes.

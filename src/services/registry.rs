@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::{Context, ServiceError, audit, feedback, import};
+use super::{Context, ServiceError, audit, changes, feedback, import};
 use crate::domain::Invalid;
 use crate::domain::audit::Action;
 use crate::domain::live::LiveFigures;
@@ -174,7 +174,7 @@ pub async fn patch(
     name: &ModelName,
     change: impl FnOnce(&mut ModelSettings) -> Result<(), Invalid>,
 ) -> Result<ModelView, ServiceError> {
-    let mut tx = context.pool.begin().await?;
+    let (turn, mut tx) = changes::begin(context, name).await?;
     let found = find_in(&mut tx, name).await?;
     let mut model = models::lock(&mut tx, found.id)
         .await?
@@ -189,6 +189,7 @@ pub async fn patch(
     // A schedule that was paused or slow may now be due.
     notices::send(&mut tx, &Notice::Queued).await?;
     tx.commit().await?;
+    drop(turn);
     refresh(context, name).await;
     get(context, name).await
 }
@@ -208,8 +209,9 @@ fn changed(before: &ModelSettings, now: &ModelSettings) -> Value {
 /// # Errors
 /// [`ServiceError::NotFound`] when there is none of this name.
 pub async fn delete(context: &Context, name: &ModelName) -> Result<(), ServiceError> {
-    let mut tx = context.pool.begin().await?;
+    let (turn, mut tx) = changes::begin(context, name).await?;
     let model = find_in(&mut tx, name).await?;
+    models::lock(&mut tx, model.id).await?;
     let paths = versions::checkpoint_paths(&mut tx, model.id).await?;
     if !models::delete(&mut tx, model.id).await? {
         return Err(ServiceError::NotFound(format!("model {name}")));
@@ -218,6 +220,7 @@ pub async fn delete(context: &Context, name: &ModelName) -> Result<(), ServiceEr
     audit::record(&mut tx, Action::ModelDeleted, name, json!({})).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;
+    drop(turn);
     context.serving.forget(name);
     for path in paths {
         // The rows are gone, so a file that stays is waste and no more.

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::ingest::{Answer, Given, IdempotencyKey, given_before, keep_answer};
-use super::{Context, ServiceError, audit, events, registry, update};
+use super::{Context, ServiceError, audit, changes, events, registry, update};
 use crate::domain::audit::Action;
 use crate::domain::event::Happening;
 use crate::domain::name::ModelName;
@@ -76,7 +76,7 @@ pub async fn request(
     key: Option<&IdempotencyKey>,
     render: impl FnOnce(&Job) -> GivenAnswer,
 ) -> Result<Answer<Job>, ServiceError> {
-    let mut tx = context.pool.begin().await?;
+    let (_turn, mut tx) = changes::begin(context, name).await?;
     let model = registry::find_in(&mut tx, name).await?;
     let mut tx = match given_before(tx, &model, UPDATES, key).await? {
         Given::Before(given) => return Ok(Answer::Replayed(given)),
@@ -107,34 +107,50 @@ pub async fn dry_run(context: &Context, name: &ModelName) -> Result<Report, Serv
     update::plan(context, &model).await
 }
 
-/// Queues every update that the models' schedules call for; returns how many.
+/// Queues every update that the models' schedules call for; returns how many. A model that is busy, or whose update cannot
+/// be queued, holds no other back.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn queue_due(context: &Context) -> Result<usize, ServiceError> {
     let mut db = context.pool.acquire().await?;
     let waiting = samples::fresh_by_model(&mut db).await?;
-    let mut queued = 0;
+    let mut n_queued = 0;
     for (id, count, waited_s) in waiting {
-        let mut tx = sqlx::Connection::begin(&mut *db).await?;
-        let Some(model) = models::lock(&mut tx, id).await? else { continue };
-        let schedule = &model.settings.schedule;
-        // What comes later than now came before the clock was set back.
-        let may_wait = (0.0..f64::from(schedule.max_delay_s)).contains(&waited_s);
-        let is_due = count >= i64::from(schedule.min_samples) || !may_wait;
-        if schedule.paused || !is_due || jobs::has_active(&mut tx, id).await? {
-            continue;
+        match queue_if_due(&mut db, id, count, waited_s).await {
+            Ok(is_queued) => n_queued += usize::from(is_queued),
+            Err(error) => {
+                tracing::warn!(%error, model = id.0, "its schedule could not be followed")
+            }
         }
-        // Counted again under the lock: an update may have taken them in the meantime. One that
-        // runs is let end first: it may be about to.
-        if samples::count_fresh(&mut tx, id).await? == 0 {
-            continue;
-        }
-        enqueue(&mut tx, id, Trigger::Schedule, false).await?;
-        tx.commit().await?;
-        queued += 1;
     }
-    Ok(queued)
+    Ok(n_queued)
+}
+
+async fn queue_if_due(
+    db: &mut PgConnection,
+    id: ModelId,
+    count: i64,
+    waited_s: f64,
+) -> Result<bool, ServiceError> {
+    let mut tx = sqlx::Connection::begin(db).await?;
+    // One that is busy is looked at again in a moment.
+    let Some(model) = models::try_lock(&mut tx, id).await? else { return Ok(false) };
+    let schedule = &model.settings.schedule;
+    // What comes later than now came before the clock was set back.
+    let may_wait = (0.0..f64::from(schedule.max_delay_s)).contains(&waited_s);
+    let is_due = count >= i64::from(schedule.min_samples) || !may_wait;
+    if schedule.paused || !is_due || jobs::has_active(&mut tx, id).await? {
+        return Ok(false);
+    }
+    // Counted again under the lock: an update may have taken them in the meantime. One that runs is
+    // let end first: it may be about to.
+    if samples::count_fresh(&mut tx, id).await? == 0 {
+        return Ok(false);
+    }
+    enqueue(&mut tx, id, Trigger::Schedule, false).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// One update.
@@ -251,8 +267,8 @@ pub async fn model_of(context: &Context, id: Uuid) -> Result<Option<ModelName>, 
 /// # Errors
 /// [`ServiceError::Conflict`] when it is neither, or when another update of the model is queued.
 pub async fn retry(context: &Context, id: Uuid) -> Result<Job, ServiceError> {
-    let mut tx = context.pool.begin().await?;
-    let job = find_in(&mut tx, id).await?;
+    let job = find_in(&mut *context.pool.acquire().await?, id).await?;
+    let (_turn, mut tx) = changes::begin(context, &job.model).await?;
     models::lock(&mut tx, job.model_id).await?;
     if let Some(queued) = jobs::find_queued(&mut tx, job.model_id).await? {
         let detail = format!("update {queued} of model {} is queued already", job.model);

@@ -10,14 +10,18 @@ use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::queues::SHORT;
+use super::update::start_of_draw;
 use super::{Context, ServiceError, audit, forget, registry};
 use crate::domain::audit::Action;
 use crate::domain::name::ModelName;
 use crate::domain::settings::RetentionSettings;
+use crate::fault::step;
+use crate::learning::MIN_REPLAY;
 use crate::storage::models::{self, Model, ModelId};
 use crate::storage::notices::{self, Notice};
 use crate::storage::orphans::{self, File};
-use crate::storage::{StorageError, jobs, retention};
+use crate::storage::{StorageError, database, jobs, retention};
 
 /// What a model holds beyond what its settings keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,14 +48,15 @@ const MOST_FILES: usize = 1_000;
 pub async fn plan(context: &Context, name: &ModelName) -> Result<Expired, ServiceError> {
     let mut db = context.pool.acquire().await?;
     let model = registry::find_in(&mut db, name).await?;
-    let RetentionSettings { versions, max_age_days, updates } = model.settings.retention;
+    let RetentionSettings { versions, max_age_days, updates, .. } = model.settings.retention;
     let mut expired = Expired { versions: 0, samples: 0, updates: 0 };
     if let Some(keep) = versions {
         let numbers = retention::versions(&mut db, model.id, keep.into(), i64::MAX).await?;
         expired.versions = numbers.len();
     }
     if let Some(days) = max_age_days {
-        expired.samples = retention::count_samples(&mut db, model.id, days as i32).await?;
+        let kept = exemplars(&mut db, &model).await?;
+        expired.samples = retention::count_samples(&mut db, model.id, days as i32, &kept).await?;
     }
     if let Some(keep) = updates {
         expired.updates = retention::updates(&mut db, model.id, keep.into(), i64::MAX).await?.len();
@@ -59,15 +64,19 @@ pub async fn plan(context: &Context, name: &ModelName) -> Result<Expired, Servic
     Ok(expired)
 }
 
-/// Removes some of what models hold beyond what their settings keep; false when there was nothing.
+/// Removes some of what models hold beyond what their settings keep; false when there was nothing. A model of which nothing
+/// can be removed is logged and passed over.
 ///
 /// # Errors
-/// When the database or the object store fails.
+/// When the database fails.
 pub async fn sweep(context: &Context) -> Result<bool, ServiceError> {
     let models = retention::models_that_expire(&mut *context.pool.acquire().await?).await?;
     let mut has_removed = false;
     for id in models {
-        has_removed |= sweep_model(context, id).await?;
+        match sweep_model(context, id).await {
+            Ok(has) => has_removed |= has,
+            Err(error) => tracing::warn!(%error, model = id.0, "what it does not keep stays"),
+        }
     }
     Ok(has_removed)
 }
@@ -80,6 +89,8 @@ async fn sweep_model(context: &Context, id: ModelId) -> Result<bool, ServiceErro
     if expired.is_empty() {
         return Ok(false);
     }
+    // Where it is busy for long another round comes.
+    database::limit_waits(&mut tx, SHORT).await?;
     let Some(model) = models::lock(&mut tx, id).await? else { return Ok(false) };
     // Aliases are moved without it: what is held and still goes too far gets none any more.
     retention::hold_versions(&mut tx, id, &expired.versions).await?;
@@ -89,7 +100,7 @@ async fn sweep_model(context: &Context, id: ModelId) -> Result<bool, ServiceErro
         return Ok(false);
     }
     let paths = retention::remove_versions(&mut tx, id, &round.versions).await?;
-    let samples = forget::delete_samples(&mut tx, &model, &round.blocks, None).await?;
+    let samples = forget::delete_samples(&mut tx, &model, &round.blocks, None, &round.kept).await?;
     if samples > 0 {
         models::note_deletion(&mut tx, id).await?;
     }
@@ -101,24 +112,29 @@ async fn sweep_model(context: &Context, id: ModelId) -> Result<bool, ServiceErro
     audit::record(&mut tx, Action::RetentionSwept, &model.name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(id.0)).await?;
     tx.commit().await?;
+    step("retention_committed");
     for path in paths {
         remove_unnamed(context, &File { path, model: id, job: None }).await?;
+        step("retention_file_removed");
     }
     Ok(true)
 }
 
 /// What one round removes of a model.
+#[derive(Default)]
 struct Round {
     versions: Vec<i32>,
     blocks: Vec<i64>,
+    /// Content hashes of the samples that stay where their blocks go.
+    kept: Vec<Vec<u8>>,
     updates: Vec<Uuid>,
 }
 
 impl Round {
     async fn of(db: &mut PgConnection, model: &Model) -> Result<Self, StorageError> {
         let id = model.id;
-        let RetentionSettings { versions, max_age_days, updates } = model.settings.retention;
-        let mut round = Self { versions: Vec::new(), blocks: Vec::new(), updates: Vec::new() };
+        let RetentionSettings { versions, max_age_days, updates, .. } = model.settings.retention;
+        let mut round = Self::default();
         if let Some(keep) = versions {
             round.versions = retention::versions(db, id, keep.into(), MOST_ROWS).await?;
         }
@@ -126,7 +142,8 @@ impl Round {
         if let Some(days) = max_age_days
             && !jobs::is_running(db, id).await?
         {
-            round.blocks = retention::blocks(db, id, days as i32, MOST_BLOCKS).await?;
+            round.kept = exemplars(db, model).await?;
+            round.blocks = retention::blocks(db, id, days as i32, &round.kept, MOST_BLOCKS).await?;
         }
         if let Some(keep) = updates {
             round.updates = retention::updates(db, id, keep.into(), MOST_ROWS).await?;
@@ -139,17 +156,33 @@ impl Round {
     }
 }
 
-/// Deletes files that no row names and that were written more than `age` ago; answers how many.
+/// Content hashes of the samples that outlive their time: the first that a draw of exemplars takes, which is the one of the updates
+/// where the model has a memory.
+async fn exemplars(db: &mut PgConnection, model: &Model) -> Result<Vec<Vec<u8>>, StorageError> {
+    if !model.settings.retention.keep_exemplars {
+        return Ok(Vec::new());
+    }
+    let learning = &model.settings.learning;
+    let most = learning.memory.map_or(MIN_REPLAY as i64, i64::from);
+    let from = start_of_draw(u64::from(learning.seed));
+    retention::exemplars(db, model.id, most, from).await
+}
+
+/// Deletes files that no row names and that were written more than `age` ago; answers how many. One that cannot be
+/// deleted is logged and passed over.
 ///
 /// # Errors
 /// When the database or the object store fails.
 pub async fn sweep_orphans(context: &Context, age: Duration) -> Result<usize, ServiceError> {
-    let mut n_removed = 0;
+    let mut n_removed = context.checkpoints.remove_unfinished(age).await?;
     for files in context.checkpoints.older_than(age).await?.chunks(MOST_FILES) {
         let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
         let unnamed = orphans::unnamed(&mut *context.pool.acquire().await?, &paths).await?;
         for file in files.iter().filter(|file| unnamed.contains(&file.path)) {
-            n_removed += usize::from(remove_unnamed(context, file).await?);
+            match remove_unnamed(context, file).await {
+                Ok(is_removed) => n_removed += usize::from(is_removed),
+                Err(error) => tracing::warn!(%error, path = file.path, "an orphan stays"),
+            }
         }
     }
     if n_removed > 0 {
@@ -162,6 +195,7 @@ pub async fn sweep_orphans(context: &Context, age: Duration) -> Result<usize, Se
 /// it does so under the same lock, and looks whether it is there.
 async fn remove_unnamed(context: &Context, file: &File) -> Result<bool, ServiceError> {
     let mut tx = context.pool.begin().await?;
+    database::limit_waits(&mut tx, SHORT).await?;
     models::lock(&mut tx, file.model).await?;
     let is_needed = match file.job {
         Some(job) => jobs::status(&mut tx, job).await?.is_some_and(|status| !status.has_ended()),

@@ -73,6 +73,7 @@ async fn return_to(
     drop(db);
     context.serving.warm(context, &model, watched.previous).await?;
     let mut tx = context.pool.begin().await?;
+    aliases::lock(&mut tx, model.id).await?;
     if !aliases::roll_back(&mut tx, watched, why).await? {
         return Ok(());
     }

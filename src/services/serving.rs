@@ -10,11 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use tokio::sync::Semaphore;
 
+use super::slots::Slots;
 use super::{Context, ServiceError, registry};
 use crate::domain::name::{AliasName, ModelName};
 use crate::domain::update::Outcome;
@@ -24,14 +23,16 @@ use crate::storage::StorageError;
 use crate::storage::aliases;
 use crate::storage::checkpoints::{CheckpointRef, Checkpoints};
 use crate::storage::jobs::Job;
-use crate::storage::models::{self, Model, ModelId};
+use crate::storage::models::{Model, ModelId};
 use crate::storage::versions;
 
+mod ahead;
 mod canary;
 mod chosen;
 mod shadow;
 mod statistics;
 
+pub use ahead::{refresh_all, warm_all};
 pub use chosen::{Answered, Chosen, choose};
 pub use shadow::Agreement;
 use shadow::Shadows;
@@ -77,16 +78,24 @@ impl Weighter<VersionKey, Loaded> for BySize {
     }
 }
 
+/// A route, and which read of the database told it: a later one knows no less.
+struct Known {
+    route: Arc<Route>,
+    read: u64,
+}
+
 /// The versions in memory, bounded in bytes (those least used go first), and the routes to them.
 pub struct Serving {
-    routes: RwLock<HashMap<ModelName, Arc<Route>>>,
-    /// Counts what made routes old, so that one read before a change is not kept after it.
-    changes: AtomicU64,
+    routes: RwLock<HashMap<ModelName, Known>>,
+    /// Numbers reads of routes as they begin, so that none takes the place of a later one.
+    reads: AtomicU64,
+    /// The number at which a route was forgotten last: a read that began before may be of a model that is gone.
+    forgotten: AtomicU64,
     loaded: Cache<VersionKey, Loaded, BySize>,
     statistics: Statistics,
     shadows: Shadows,
-    /// Bounds the heavy answers that are computed at a time.
-    heavy: Arc<Semaphore>,
+    /// Bounds the heavy answers that are computed at a time; models whose answers wait take turns.
+    heavy: Arc<Slots>,
     /// Whether the live versions were loaded once.
     is_warm: AtomicBool,
 }
@@ -98,11 +107,12 @@ impl Serving {
         const EXPECTED_VERSIONS: usize = 256;
         Self {
             routes: RwLock::default(),
-            changes: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
             loaded: Cache::with_weighter(EXPECTED_VERSIONS, capacity_bytes, BySize),
             statistics: Statistics::new(),
             shadows: Shadows::new(),
-            heavy: Arc::new(Semaphore::new(threads.max(1))),
+            heavy: Arc::new(Slots::new(threads.max(1))),
             is_warm: AtomicBool::new(false),
         }
     }
@@ -127,7 +137,6 @@ impl Serving {
     /// # Errors
     /// [`ServiceError::NotFound`] when the model is gone; its route is then, too.
     pub async fn refresh(&self, context: &Context, name: &ModelName) -> Result<(), ServiceError> {
-        self.changes.fetch_add(1, Ordering::AcqRel);
         match self.read_route(context, name).await {
             Err(error @ ServiceError::NotFound(_)) => {
                 self.forget(name);
@@ -139,20 +148,22 @@ impl Serving {
 
     /// Drops the route to a model.
     pub fn forget(&self, name: &ModelName) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        self.routes.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        self.forgotten.store(self.next_read(), Ordering::Release);
+        routes.remove(name);
     }
 
     /// The models that have a route here, with their keys.
     pub fn routed(&self) -> Vec<(ModelName, ModelId)> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        routes.values().map(|route| (route.model.name.clone(), route.model.id)).collect()
+        let models = routes.values().map(|known| &known.route.model);
+        models.map(|model| (model.name.clone(), model.id)).collect()
     }
 
     /// The routes that are here, by the models' names.
     pub fn routes(&self) -> Vec<Arc<Route>> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        let mut routes: Vec<_> = routes.values().map(Arc::clone).collect();
+        let mut routes: Vec<_> = routes.values().map(|known| Arc::clone(&known.route)).collect();
         routes.sort_unstable_by(|a, b| a.model.name.cmp(&b.model.name));
         routes
     }
@@ -215,15 +226,40 @@ impl Serving {
     }
 
     fn known_route(&self, name: &ModelName) -> Option<Arc<Route>> {
-        self.routes.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        routes.get(name).map(|known| Arc::clone(&known.route))
     }
 
+    fn next_read(&self) -> u64 {
+        self.reads.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Reads a route and keeps it, unless what is kept was read later.
     async fn read_route(
         &self,
         context: &Context,
         name: &ModelName,
     ) -> Result<Arc<Route>, ServiceError> {
-        let changes = self.changes.load(Ordering::Acquire);
+        loop {
+            let read = self.next_read();
+            let route = self.read_once(context, name).await?;
+            let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+            if self.forgotten.load(Ordering::Acquire) > read {
+                continue;
+            }
+            if routes.get(name).is_none_or(|known| known.read < read) {
+                routes.insert(name.clone(), Known { route: Arc::clone(&route), read });
+            }
+            return Ok(route);
+        }
+    }
+
+    /// Reads a route, and loads what answers by it first.
+    async fn read_once(
+        &self,
+        context: &Context,
+        name: &ModelName,
+    ) -> Result<Arc<Route>, ServiceError> {
         let mut db = context.pool.acquire().await?;
         let model = registry::find_in(&mut db, name).await?;
         let aliases = aliases::list(&mut db, model.id).await?;
@@ -239,13 +275,6 @@ impl Serving {
             if let Err(error) = self.warm(context, &route.model, version).await {
                 tracing::error!(%error, model = %name, version, "a live version cannot be loaded");
             }
-        }
-        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        if self.changes.load(Ordering::Acquire) == changes {
-            routes.insert(name.clone(), Arc::clone(&route));
-        } else {
-            // Something changed meanwhile: let the next request read again.
-            routes.remove(name);
         }
         Ok(route)
     }
@@ -338,35 +367,4 @@ pub(super) async fn read_checkpoint(
 
 fn damaged(version: i32, why: impl std::fmt::Display) -> ServiceError {
     ServiceError::VersionDamaged { version, why: why.to_string() }
-}
-
-/// Models that are read anew at a time: what one of them waits for holds few others back.
-const AT_ONCE: usize = 8;
-
-/// Reads the routes to these models anew, and logs what cannot be.
-pub async fn refresh_all(context: &Context, names: Vec<ModelName>) {
-    let refresh = |name: ModelName| async move {
-        if let Err(error) = context.serving.refresh(context, &name).await {
-            tracing::debug!(%error, model = %name, "a route could not be refreshed");
-        }
-    };
-    stream::iter(names).for_each_concurrent(AT_ONCE, refresh).await;
-}
-
-/// Loads the `live` version of every model, newest models first, as far as memory goes.
-///
-/// # Errors
-/// When the database cannot be asked. A version that cannot be loaded is logged and passed over.
-pub async fn warm_all(context: &Context) -> Result<(), ServiceError> {
-    /// More are loaded when first asked for.
-    const MODELS: i64 = 1_000;
-    let mut db = context.pool.acquire().await?;
-    let models = models::list(&mut db, None, MODELS).await?;
-    drop(db);
-    let models = stream::iter(models.into_iter().map(Ok));
-    let load =
-        |model: Model| async move { context.serving.route(context, &model.name).await.map(drop) };
-    models.try_for_each_concurrent(AT_ONCE, load).await?;
-    context.serving.is_warm.store(true, Ordering::Release);
-    Ok(())
 }

@@ -13,6 +13,7 @@ use super::{Context, ServiceError, events, registry};
 use crate::domain::evaluation::GateDecision;
 use crate::domain::update::{Outcome, Phase, Report, UpdateStatus};
 use crate::domain::version::{Origin, VersionStatus};
+use crate::fault::step;
 use crate::learning::{self, Event, LearnerState, LearningError, Learnt, checkpoint};
 use crate::storage::StorageError;
 use crate::storage::aliases;
@@ -33,6 +34,7 @@ mod snapshots;
 use material::{Material, Sets};
 use snapshots::Keeper;
 
+pub(super) use history::start_of_draw;
 pub use run::{Run, Stop, Telling};
 pub use snapshots::forget_snapshot;
 
@@ -45,6 +47,9 @@ pub enum UpdateError {
     /// What the run began with has changed under it: start over, nobody is to blame.
     #[error("{0}")]
     Outdated(String),
+    /// The database or the object store is away: nobody is to blame, and it is done once that is back.
+    #[error("{0}")]
+    Unavailable(String),
     /// It may go better another time.
     #[error("{0}")]
     Retryable(String),
@@ -58,6 +63,12 @@ impl From<StorageError> for UpdateError {
         match error {
             StorageError::Damaged { .. } => Self::Permanent(error.to_string()),
             // The text is for the log: clients read a job's error, and have no use for SQL.
+            _ if error.is_unavailable() => {
+                tracing::error!(%error, "an update waits for its database or its object store");
+                let why =
+                    "the database or the object store is away; the update is done once it is back";
+                Self::Unavailable(why.to_owned())
+            }
             _ => {
                 tracing::error!(%error, "an update lost its database or its object store");
                 Self::Retryable("the database or the object store failed".to_owned())
@@ -121,7 +132,7 @@ async fn deletions(context: &Context, id: ModelId) -> Result<i64, UpdateError> {
 /// What an update of the model would do now; nothing changes.
 pub(super) async fn plan(context: &Context, model: &Model) -> Result<Report, ServiceError> {
     let broken = |error: UpdateError| match error {
-        UpdateError::Retryable(why) => ServiceError::Busy(why),
+        UpdateError::Retryable(why) | UpdateError::Unavailable(why) => ServiceError::Busy(why),
         other => ServiceError::Broken(other.to_string()),
     };
     let (material, sets) =
@@ -271,8 +282,8 @@ async fn live_version(db: &mut PgConnection, id: ModelId) -> Result<Option<i32>,
     Ok(aliases.iter().find(|alias| alias.alias.is_live()).map(|alias| alias.pointing.version))
 }
 
-/// Takes the model's lock and checks that what the run began with still holds: no sample was
-/// deleted, and `live` is where it was.
+/// Takes the model's lock and that of its aliases, and checks that what the run began with still holds: no sample was
+/// deleted, and `live` is where it was. Both stay so until the transaction ends.
 async fn check_still_valid(db: &mut PgConnection, material: &Material) -> Result<(), UpdateError> {
     let Some(model) = models::lock(db, material.model.id).await? else {
         return Err(UpdateError::Stopped(Stop::Lost));
@@ -280,20 +291,11 @@ async fn check_still_valid(db: &mut PgConnection, material: &Material) -> Result
     if model.deletions != material.model.deletions {
         return Err(UpdateError::Outdated("samples were deleted while it trained".to_owned()));
     }
+    aliases::lock(db, model.id).await?;
     let live = live_version(db, model.id).await?;
+    step("live_checked");
     if live != material.parent.as_ref().map(|parent| parent.version) {
         return Err(UpdateError::Outdated("live was moved while it trained".to_owned()));
     }
     Ok(())
-}
-
-/// Names a point between two steps of an update. In debug builds the process dies there, as if it
-/// were killed, when `PERENNIAL_DIE_AT` names the point: the recovery tests do that at each.
-fn step(name: &str) {
-    #[cfg(debug_assertions)]
-    if std::env::var("PERENNIAL_DIE_AT").is_ok_and(|point| point == name) {
-        eprintln!("PERENNIAL_DIE_AT={name}: dying here");
-        std::process::abort();
-    }
-    tracing::debug!(step = name, "update");
 }

@@ -58,6 +58,18 @@ macro_rules! alias {
     };
 }
 
+/// Holds a model's aliases until the transaction ends, those that are not there yet, too: whoever moves `live` and
+/// whoever publishes where it stood do so one after the other. Whoever takes the model's lock as well takes that first.
+pub async fn lock(db: &mut PgConnection, model: ModelId) -> Result<(), StorageError> {
+    sqlx::query_scalar!(
+        "SELECT pg_advisory_xact_lock(hashtextextended('aliases', $1))::text AS held",
+        model.0,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(())
+}
+
 /// Points an alias at versions that exist.
 pub async fn put(
     db: &mut PgConnection,

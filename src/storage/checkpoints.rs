@@ -1,10 +1,12 @@
 //! Checkpoint files in the object store, each named by its digest and never modified.
 
+use std::path::{Path as Directory, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{TryStreamExt, future};
+use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
 use sha2::{Digest, Sha256};
@@ -12,17 +14,20 @@ use sha2::{Digest, Sha256};
 use super::StorageError;
 use super::models::ModelId;
 use super::patience::Patience;
+use crate::fault;
 
 /// Larger files go in parts of this length: stores bound what they take at once.
 const PART_BYTES: usize = 64 << 20;
 /// What a list of a large store's objects is as long as: it takes minutes.
-const LISTING_BYTES: u64 = 600 << 20;
+pub(super) const LISTING_BYTES: u64 = 600 << 20;
 
 /// Where checkpoints are kept.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     store: Arc<dyn ObjectStore>,
-    patience: Patience,
+    /// Where the store's files lie, if it is a directory: what it does not show is to be found there.
+    pub(super) directory: Option<PathBuf>,
+    pub(super) patience: Patience,
 }
 
 /// A checkpoint that was written, or is to be read.
@@ -40,7 +45,17 @@ impl Checkpoints {
     /// Checkpoints in `store`, whose `put` returns only once the object is durable. Whatever takes longer than
     /// `patience`, and a second more for every MiB, fails.
     pub fn new(store: Arc<dyn ObjectStore>, patience: Duration) -> Self {
-        Self { store, patience: Patience::new(patience) }
+        Self { store, directory: None, patience: Patience::new(patience) }
+    }
+
+    /// Checkpoints in a directory, which is there.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn in_directory(directory: &Directory, patience: Duration) -> Result<Self, StorageError> {
+        let store = LocalFileSystem::new_with_prefix(directory)?.with_fsync(true);
+        let directory = Some(directory.to_owned());
+        Ok(Self { directory, ..Self::new(Arc::new(store), patience) })
     }
 
     /// Writes a checkpoint; it is complete and durable when this returns.
@@ -56,6 +71,7 @@ impl Checkpoints {
         let bytes = file.len() as i64;
         let path = format!("models/{}/{sha256}.safetensors", model.0);
         self.put(Path::from(path.as_str()), file).await?;
+        fault::step("checkpoint_put");
         Ok(CheckpointRef { path, bytes, sha256 })
     }
 
@@ -90,6 +106,11 @@ impl Checkpoints {
     pub(super) async fn put(&self, place: Path, object: Vec<u8>) -> Result<(), StorageError> {
         let (store, bytes, at) = (Arc::clone(&self.store), object.len() as u64, place.clone());
         let put = async move {
+            if fault::dies_at("half_written") {
+                let mut upload = store.put_multipart(&place).await?;
+                upload.put_part(object[..object.len() / 2].to_vec().into()).await?;
+                fault::step("half_written");
+            }
             if object.len() <= PART_BYTES {
                 return store.put(&place, PutPayload::from(object)).await.map(drop);
             }
@@ -116,10 +137,11 @@ impl Checkpoints {
         found(self.patience.with(&at, 0, async move { store.head(&place).await }).await)
     }
 
-    /// The objects below `place` that are `wanted`, each made into something.
+    /// The objects below `place` that are `wanted`, each made into something; a list that takes as long as so many `bytes`.
     pub(super) async fn list<T: Send + 'static>(
         &self,
         place: Path,
+        bytes: u64,
         wanted: impl Fn(&ObjectMeta) -> Option<T> + Send + 'static,
     ) -> Result<Vec<T>, StorageError> {
         let (store, at) = (Arc::clone(&self.store), place.clone());
@@ -130,7 +152,7 @@ impl Checkpoints {
                 .try_collect()
                 .await
         };
-        self.patience.with(&at, LISTING_BYTES, listed).await
+        self.patience.with(&at, bytes, listed).await
     }
 }
 

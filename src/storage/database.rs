@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 
 use super::StorageError;
 
@@ -17,9 +17,19 @@ const MIN_SERVER_VERSION: i32 = 140_000;
 /// cut off in the middle of one holds its model's lock, and nobody else can know that it is gone.
 const IDLE_IN_TRANSACTION: &str = "60s";
 
+/// After how many seconds of silence the server asks whether a process is still there, how often it asks again,
+/// and how often in vain: one whose machine is gone holds its locks for little more than a minute. No bound is set on how long
+/// a statement takes: to delete a large model, or to migrate, may take long, and is not to be done by halves.
+const KEEPALIVES: [(&str, &str); 3] = [
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+];
+
 /// A pool of at most `max_connections`; connects when first used.
 pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
     let options = options.options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)]);
+    let options = options.options(KEEPALIVES);
     PgPoolOptions::new()
         .max_connections(max_connections)
         // Longer than a busy moment, shorter than a client's patience.
@@ -73,6 +83,14 @@ pub async fn pending_migrations(pool: &PgPool) -> Result<usize, StorageError> {
 /// When it cannot.
 pub async fn ping(pool: &PgPool) -> Result<(), StorageError> {
     sqlx::query_scalar!("SELECT 1 AS \"one!\"").fetch_one(pool).await?;
+    Ok(())
+}
+
+/// Lets no later statement of this transaction wait for a lock for longer than `patience`: it fails then, as one does that
+/// finds the database overloaded.
+pub async fn limit_waits(db: &mut PgConnection, patience: Duration) -> Result<(), StorageError> {
+    let limit = format!("{}ms", patience.as_millis());
+    sqlx::query_scalar!("SELECT set_config('lock_timeout', $1, true)", limit).fetch_one(db).await?;
     Ok(())
 }
 

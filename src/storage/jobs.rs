@@ -311,23 +311,25 @@ pub async fn finish(
     Ok(done.rows_affected() == 1)
 }
 
-/// Puts a job back into the queue: after a failure, which counts and waits `delay_s` seconds, or
-/// because its worker stops, which does not; false when the job is no longer this run's.
+/// Puts a job back into the queue for `delay_s` seconds at least, with the error that it shows meanwhile; `counts` says whether the
+/// run counts as a failure. False when the job is no longer this run's.
 pub async fn requeue(
     db: &mut PgConnection,
     claim: Claim,
     delay_s: f64,
-    failure: Option<&serde_json::Value>,
+    error: Option<&serde_json::Value>,
+    counts: bool,
 ) -> Result<bool, StorageError> {
     let done = sqlx::query!(
         "UPDATE updates SET status = 'queued', leased_until = NULL, phase = NULL, progress = 0,
                 run_after = now() + make_interval(secs => $3), error = $4,
-                failures = failures + CASE WHEN $4::jsonb IS NULL THEN 0 ELSE 1 END
+                failures = failures + CASE WHEN $5 THEN 1 ELSE 0 END
          WHERE id = $1 AND attempt = $2 AND status = 'running'",
         claim.id,
         claim.attempt,
         delay_s,
-        failure,
+        error,
+        counts,
     )
     .execute(db)
     .await?;

@@ -117,6 +117,18 @@ pub async fn lock(db: &mut PgConnection, id: ModelId) -> Result<Option<Model>, S
     row.map(|row| Ok(model!(row))).transpose()
 }
 
+/// The same, where nobody else holds it; none where somebody does.
+pub async fn try_lock(db: &mut PgConnection, id: ModelId) -> Result<Option<Model>, StorageError> {
+    let row = sqlx::query!(
+        r#"SELECT id, name, settings AS "settings: Json<ModelSettings>", deletions, created_at
+           FROM models WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED"#,
+        id.0,
+    )
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| Ok(model!(row))).transpose()
+}
+
 /// All models by name, each with its live version.
 pub async fn list_live(db: &mut PgConnection) -> Result<Vec<LiveModel>, StorageError> {
     let rows = sqlx::query!(

@@ -7,12 +7,13 @@ use uuid::Uuid;
 
 use super::StorageError;
 use super::models::ModelId;
+use crate::domain::sample::ContentHash;
 
 /// Models that do not keep everything.
 pub async fn models_that_expire(db: &mut PgConnection) -> Result<Vec<ModelId>, StorageError> {
     let ids = sqlx::query_scalar!(
-        "SELECT id FROM models WHERE jsonb_path_exists(settings, '$.retention.* ? (@ != null)')
-         ORDER BY id"
+        r#"SELECT id FROM models
+           WHERE jsonb_path_exists(settings, '$.retention.* ? (@.type() == "number")') ORDER BY id"#
     );
     Ok(ids.fetch_all(db).await?.into_iter().map(ModelId).collect())
 }
@@ -45,38 +46,87 @@ pub async fn versions(
     .await?)
 }
 
-/// Blocks of batches that came more than `days` ago.
+/// Content hashes of exemplars: of each label that is learnt, its share of `most`, those that follow `from` in the order of
+/// hashes and then, round the end, the first ones. So they stay the same but for what comes in, however many of those that
+/// are none have gone.
+pub async fn exemplars(
+    db: &mut PgConnection,
+    model: ModelId,
+    most: i64,
+    from: ContentHash,
+) -> Result<Vec<Vec<u8>>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"WITH known AS (
+               SELECT label FROM labels l WHERE model_id = $1 AND EXISTS (
+                   SELECT FROM samples s
+                   WHERE s.model_id = $1 AND s.label = l.label AND version IS NOT NULL
+                         AND NOT held_out AND NOT withheld)
+           ), share AS (
+               SELECT ceil($2::float8 / greatest(count(*), 1))::bigint AS per_label FROM known
+           )
+           SELECT exemplar.hash AS "hash!"
+           FROM known CROSS JOIN LATERAL (
+               (SELECT 0 AS turn, hash FROM samples
+                WHERE model_id = $1 AND label = known.label AND version IS NOT NULL AND NOT held_out
+                      AND NOT withheld AND hash >= $3 ORDER BY hash LIMIT (SELECT per_label FROM share))
+               UNION ALL
+               (SELECT 1 AS turn, hash FROM samples
+                WHERE model_id = $1 AND label = known.label AND version IS NOT NULL AND NOT held_out
+                      AND NOT withheld AND hash < $3 ORDER BY hash LIMIT (SELECT per_label FROM share))
+               ORDER BY turn, hash LIMIT (SELECT per_label FROM share)
+           ) exemplar"#,
+        model.0,
+        most as f64,
+        &from.0[..],
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// Blocks of batches that came more than `days` ago, unless `kept` names all samples in them.
 pub async fn blocks(
     db: &mut PgConnection,
     model: ModelId,
     days: i32,
+    kept: &[Vec<u8>],
     limit: i64,
 ) -> Result<Vec<i64>, StorageError> {
     Ok(sqlx::query_scalar!(
-        "SELECT blocks.id FROM blocks JOIN batches ON batches.id = blocks.batch_id
-         WHERE blocks.model_id = $1 AND batches.created_at < now() - make_interval(days => $2)
-         ORDER BY blocks.id LIMIT $3",
+        // Apart, so that only old blocks are looked into, whatever the planner thinks.
+        r#"WITH old AS MATERIALIZED (
+             SELECT blocks.id FROM blocks JOIN batches ON batches.id = blocks.batch_id
+             WHERE blocks.model_id = $1 AND batches.created_at < now() - make_interval(days => $2)
+         )
+         SELECT id AS "id!" FROM old
+         WHERE EXISTS (SELECT FROM samples
+                       WHERE block_id = old.id AND hash NOT IN (SELECT unnest($3::bytea[])))
+               OR NOT EXISTS (SELECT FROM samples WHERE block_id = old.id)
+         ORDER BY id LIMIT $4"#,
         model.0,
         days,
+        kept,
         limit,
     )
     .fetch_all(db)
     .await?)
 }
 
-/// How many samples came more than `days` ago.
+/// How many samples came more than `days` ago, but for those that `kept` names.
 pub async fn count_samples(
     db: &mut PgConnection,
     model: ModelId,
     days: i32,
+    kept: &[Vec<u8>],
 ) -> Result<i64, StorageError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!"
            FROM samples JOIN blocks ON blocks.id = samples.block_id
            JOIN batches ON batches.id = blocks.batch_id
-           WHERE batches.model_id = $1 AND batches.created_at < now() - make_interval(days => $2)"#,
+           WHERE batches.model_id = $1 AND batches.created_at < now() - make_interval(days => $2)
+                 AND samples.hash NOT IN (SELECT unnest($3::bytea[]))"#,
         model.0,
         days,
+        kept,
     )
     .fetch_one(db)
     .await?)

@@ -49,7 +49,7 @@ impl Checkpoints {
     /// # Errors
     /// When the object store fails.
     pub async fn remove_snapshots(&self, model: ModelId) -> Result<(), StorageError> {
-        for left in self.list(directory(model), |found| Some(found.location.clone())).await? {
+        for left in self.list(directory(model), 0, |found| Some(found.location.clone())).await? {
             self.remove(left.as_ref()).await?;
         }
         Ok(())

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::support::{Api, Database, TestService, blobs, readable_dir};
+use super::updates::update_in_training;
 
 /// A model with a version.
 async fn learnt(api: &Api, model: &str) {
@@ -109,30 +110,55 @@ async fn a_process_that_lost_its_notices_hears_of_what_it_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_whose_updates_fail_holds_no_other_back_and_goes_on_once_it_can() {
-    let service = TestService::start_with(&["--max-failures", "2"]).await;
+async fn a_store_that_is_away_uses_up_no_tries_holds_no_other_model_back_and_is_waited_for() {
+    let service = TestService::start_with(&["--max-failures", "1"]).await;
     let api = &service.api;
-    api.create_model("broken", 4).await;
+    api.create_model("waiting", 4).await;
     api.create_model("sound", 4).await;
     // Where the first model's checkpoints belong there is a file: none can be written.
     let models = service.dir.path().join("checkpoints/models");
     std::fs::create_dir_all(&models).unwrap();
     std::fs::write(models.join("1"), "").unwrap();
-    for model in ["broken", "sound"] {
+    for model in ["waiting", "sound"] {
         api.send_samples(model, &blobs(&["a", "b"], 40, 4, 1)).await;
     }
-    let broken = api.post("/v1/models/broken/updates", json!({})).await.expect(202);
+    let waiting = api.post("/v1/models/waiting/updates", json!({})).await.expect(202);
     assert_eq!(api.update("sound").await["outcome"], "published");
-    let failed = api.wait(broken["id"].as_str().unwrap()).await;
-    assert_eq!((&failed["status"], &failed["attempt"]), (&json!("failed"), &json!(2)), "{failed}");
-    let why = failed["error"]["detail"].as_str().unwrap();
+    let id = waiting["id"].as_str().unwrap();
+    let update = async || api.get(&format!("/v1/updates/{id}")).await.expect(200);
+    // More runs than may fail.
+    let tried = loop {
+        let now = update().await;
+        assert_eq!(now["finished_at"], Value::Null, "{now}");
+        if now["attempt"].as_u64().unwrap() >= 2 && now["status"] == "queued" {
+            break now;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let why = tried["error"]["detail"].as_str().unwrap();
     assert!(why.contains("object store") && !why.contains('/'), "{why}");
-    assert_eq!(api.get("/v1/models/broken").await.expect(200)["pending_samples"], 80);
+    assert_eq!(api.get("/v1/models/waiting").await.expect(200)["pending_samples"], 80);
 
     std::fs::remove_file(models.join("1")).unwrap();
-    let id = broken["id"].as_str().unwrap();
-    api.post(&format!("/v1/updates/{id}/retry"), json!({})).await.expect(202);
-    assert_eq!(api.wait(id).await["outcome"], "published");
+    let done = api.wait(id).await;
+    assert_eq!((&done["outcome"], &done["error"]), (&json!("published"), &Value::Null), "{done}");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_goes_away_while_an_update_trains_costs_it_no_try() {
+    let service = TestService::start_with(&["--max-failures", "1"]).await;
+    let api = &service.api;
+    api.create_model("m", 4).await;
+    let id = update_in_training(api, "m", 300, &blobs(&["a", "b"], 150, 4, 1)).await;
+    service.database.allow_connections(false).await;
+    // Longer than anybody waits for a connection.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    service.database.allow_connections(true).await;
+    let done = api.wait(&id).await;
+    assert_eq!((&done["outcome"], &done["version"]), (&json!("published"), &json!(1)), "{done}");
+    assert_eq!(done["error"], Value::Null);
+    service.stop().await;
 }
 
 /// A small file system of its own; gone when dropped.

@@ -62,6 +62,9 @@ async fn weights_of_pytorch_answer_as_they_did_there_and_go_on_learning() {
         assert_eq!(version["labels"], json!(["cat", "dog", "owl"]));
         check_answers(api, model, answers).await;
         import(api, model, file).await.problem(409);
+        let entry = api.get("/v1/audit").await.expect(200)["items"][0].clone();
+        let told = (&entry["action"], &entry["model"], &entry["detail"]);
+        assert_eq!(told, (&json!("version_imported"), &json!(model), &json!({"version": 1})));
     }
     let view = api.get("/v1/models/reader").await.expect(200);
     assert_eq!((&view["live_version"], &view["labels"][2]), (&json!(1), &json!("owl")));

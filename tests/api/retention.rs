@@ -1,10 +1,8 @@
 //! Retention: what a model does not keep goes, and nothing else; and files that nothing names.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use object_store::local::LocalFileSystem;
 use perennial::storage::checkpoints::Checkpoints;
 use serde_json::{Value, json};
 
@@ -116,6 +114,60 @@ async fn what_a_model_does_not_keep_goes_and_it_goes_on_learning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn exemplars_outlive_the_other_samples_where_a_model_says_so_and_are_replayed() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    api.create_model("m", 4).await;
+    let learning = json!({"memory": 20, "strategy": "replay"});
+    let gate = json!({"max_drop": null, "max_class_drop": null, "max_forgetting": null});
+    let settings = json!({"learning": learning, "gate": gate});
+    api.patch("/v1/models/m", settings).await.expect(200);
+    for seed in 1..=2 {
+        api.send_samples("m", &blobs(&["a", "b"], 60, 4, seed)).await;
+        assert_eq!(api.update("m").await["version"], seed);
+    }
+    // Nobody works from here on, and all samples are old.
+    let (database, dir) = service.stop().await;
+    let service = TestService::start_on(database, dir, &["--no-worker"]).await;
+    let api = &service.api;
+    let pool = service.database.pool().await;
+    let age = "UPDATE batches SET created_at = now() - interval '8 days'";
+    sqlx::query(age).execute(&pool).await.unwrap();
+    pool.close().await;
+    let retain = async |retention: Value| {
+        let model = api.patch("/v1/models/m", json!({"retention": retention})).await.expect(200);
+        (model["retention"]["keep_exemplars"].clone(), plan(api).await["samples"].clone())
+    };
+    assert_eq!(retain(json!({"max_age_days": 7})).await, (json!(false), json!(240)));
+    assert_eq!(retain(json!({"keep_exemplars": true})).await, (json!(true), json!(220)));
+
+    let (database, dir) = service.stop().await;
+    let service = TestService::start_on(database, dir, &[]).await;
+    let api = &service.api;
+    let began = Instant::now();
+    while plan(api).await["samples"] != 0 {
+        assert!(began.elapsed() < Duration::from_secs(60), "{}", plan(api).await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let pool = service.database.pool().await;
+    let kept: Vec<(i32, i64, i64)> = sqlx::query_as(
+        "SELECT label, count(*), count(*) FILTER (WHERE held_out OR withheld OR version IS NULL)
+         FROM samples GROUP BY label ORDER BY label",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    assert_eq!(kept, [(0, 10, 0), (1, 10, 0)], "label, samples, of these no exemplars");
+    pool.close().await;
+    // Their inputs are still there.
+    api.send_samples("m", &blobs(&["c"], 30, 4, 3)).await;
+    let update = api.update("m").await;
+    assert_eq!(update["version"], 3, "{update}");
+    assert_eq!(update["report"]["samples"]["replayed"], 20, "{update}");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_one_process_removes_answers_in_no_other() {
     let first = TestService::start().await;
     let api = &first.api;
@@ -168,16 +220,21 @@ async fn files_that_nothing_names_go_once_they_are_old() {
         of_model.join("0123.safetensors"),
         of_model.join("snapshots/00000000-0000-7000-8000-000000000000"),
         root.join("models/4711/4567.safetensors"),
+        // Of writes that never ended: the store itself does not show them.
+        of_model.join("0123.safetensors#1"),
+        of_model.join("0123.safetensors#12"),
+        of_model.join("snapshots/00000000-0000-7000-8000-000000000000#1"),
     ];
-    let foreign = of_model.join("notes.txt");
-    for file in orphans.iter().chain([&foreign]) {
+    let foreign = ["notes.txt", "notes.txt#1"].map(|name| of_model.join(name));
+    for file in orphans.iter().chain(&foreign) {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, "x").unwrap();
     }
-    let store = Arc::new(LocalFileSystem::new_with_prefix(&root).unwrap());
-    let store = Checkpoints::new(store, Duration::from_secs(60));
-    assert_eq!(store.older_than(Duration::from_secs(3600)).await.unwrap(), []);
+    let store = Checkpoints::in_directory(&root, Duration::from_secs(60)).unwrap();
+    let hour = Duration::from_secs(3600);
+    assert_eq!(store.older_than(hour).await.unwrap(), []);
     assert_eq!(store.older_than(Duration::ZERO).await.unwrap().len(), 4);
+    assert_eq!(store.remove_unfinished(hour).await.unwrap(), 0);
 
     let service = TestService::start_on(database, dir, &["--orphan-age-s", "0"]).await;
     let began = Instant::now();
@@ -185,7 +242,7 @@ async fn files_that_nothing_names_go_once_they_are_old() {
         assert!(began.elapsed() < Duration::from_secs(60), "orphans stay");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(foreign.exists());
+    assert!(foreign.iter().all(|file| file.exists()));
     assert_eq!(service.api.get("/v1/models/m/versions/1/checkpoint").await.status, 200);
     assert_eq!(service.api.labels("m", &[[0.0; 4]]).await.len(), 1);
     service.stop().await;

@@ -70,10 +70,11 @@ async fn a_version_whose_file_does_not_come_is_503_and_other_models_answer_and_l
     for model in ["stalled", "sound"] {
         api.send_samples(model, &blobs(&["c"], 40, 4, 2)).await;
     }
-    let (refused, download, failed, learnt) = tokio::join!(
+    let waiting = api.post("/v1/models/stalled/updates", json!({})).await.expect(202);
+    let waiting = waiting["id"].as_str().unwrap();
+    let (refused, download, learnt) = tokio::join!(
         predict(api, "stalled"),
         api.get("/v1/models/stalled/versions/1/checkpoint"),
-        api.update("stalled"),
         async {
             predict(api, "sound").await.expect(200);
             api.update("sound").await
@@ -83,7 +84,16 @@ async fn a_version_whose_file_does_not_come_is_503_and_other_models_answer_and_l
         assert_eq!(answer.header("retry-after"), "5");
         answer.problem(503);
     }
-    assert_eq!((&failed["status"], &failed["version"]), (&json!("failed"), &Value::Null));
+    let began = Instant::now();
+    let update = loop {
+        let update = api.get(&format!("/v1/updates/{waiting}")).await.expect(200);
+        if !update["error"].is_null() {
+            break update;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "nothing is said: {update}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(update["finished_at"], Value::Null, "it is given up: {update}");
     assert_eq!((&learnt["outcome"], &learnt["version"]), (&json!("published"), &json!(2)));
     assert_eq!(api.get("/readyz").await.status, 200);
 
@@ -93,6 +103,7 @@ async fn a_version_whose_file_does_not_come_is_503_and_other_models_answer_and_l
         assert!(began.elapsed() < Duration::from_secs(60), "it does not come back");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(api.update("stalled").await["version"], 2);
+    // Without being asked again.
+    assert_eq!(api.wait(waiting).await["version"], 2);
     service.stop().await;
 }

@@ -52,6 +52,35 @@ async fn live_goes_back_and_forth_and_other_aliases_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn aliases_that_are_moved_and_deleted_are_in_the_audit_and_what_is_refused_is_not() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    two_versions(&service).await;
+    api.put("/v1/models/m/aliases/live", json!({"version": 1})).await.expect(200);
+    api.put("/v1/models/m/aliases/next", json!({"version": 2})).await.expect(200);
+    api.put("/v1/models/m/aliases/next", json!({"version": 9})).await.problem(404);
+    assert_eq!(api.delete("/v1/models/m/aliases/next").await.status, 204);
+    api.delete("/v1/models/m/aliases/next").await.problem(404);
+    api.delete("/v1/models/m/aliases/live").await.problem(409);
+    let audit = api.get("/v1/audit").await.expect(200);
+    let told: Vec<_> = audit["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (entry["model"].clone(), entry["action"].clone(), entry["detail"].clone()))
+        .collect();
+    let of_m = |action: &str, detail| (json!("m"), json!(action), detail);
+    let expected = [
+        of_m("alias_deleted", json!({"alias": "next"})),
+        of_m("alias_moved", json!({"alias": "next", "version": 2})),
+        of_m("alias_moved", json!({"alias": "live", "version": 1})),
+        of_m("model_created", json!({})),
+    ];
+    assert_eq!(told, expected);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_is_what_its_digest_says() {
     let service = TestService::start().await;
     let api = &service.api;

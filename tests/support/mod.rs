@@ -320,6 +320,19 @@ pub fn snapshots(data_dir: &Path) -> usize {
     models.map(files).sum()
 }
 
+/// The names of all files in a directory, in those in it, and so on.
+pub fn files_below(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        match entry.path().is_dir() {
+            true => found.extend(files_below(&entry.path())),
+            false => found.push(entry.file_name().into_string().unwrap()),
+        }
+    }
+    found.sort();
+    found
+}
+
 /// Seeded points around the centre of each label, `n` of each, in `dim` dimensions.
 pub fn blobs<'a>(labels: &[&'a str], n: usize, dim: usize, seed: u64) -> Vec<(Vec<f32>, &'a str)> {
     use rand::{Rng, SeedableRng};

@@ -27,11 +27,16 @@ impl Process {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
     }
 
-    /// How it ended by itself, which takes no longer than `patience`.
-    pub fn ended(mut self, patience: Duration) -> ExitStatus {
+    /// How it ended by itself, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().unwrap()
+    }
+
+    /// How it ends by itself, which takes no longer than `patience`.
+    pub fn ends(mut self, patience: Duration) -> ExitStatus {
         let began = Instant::now();
         loop {
-            match self.0.try_wait().unwrap() {
+            match self.ended() {
                 Some(status) => return status,
                 None if began.elapsed() > patience => panic!("it does not end"),
                 None => std::thread::sleep(Duration::from_millis(50)),

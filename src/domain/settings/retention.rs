@@ -16,6 +16,10 @@ pub struct RetentionSettings {
     pub max_age_days: Option<u32>,
     /// How many updates that have ended, the newest, with their decisions and events.
     pub updates: Option<u32>,
+    /// Whether exemplars outlive `max_age_days`: so many learnt samples as `learning.memory` says, 2,000 where it is
+    /// unset, shared evenly by the labels; a random draw of all that there was, and the samples that are replayed where there is a
+    /// memory.
+    pub keep_exemplars: bool,
 }
 
 impl RetentionSettings {

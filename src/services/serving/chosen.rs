@@ -11,7 +11,6 @@ use crate::domain::input::Inputs;
 use crate::learning::Predictor;
 use crate::services::room::Held;
 use crate::services::{Context, ServiceError};
-use crate::storage::models::ModelId;
 
 /// One version's answer to some inputs.
 #[derive(Debug, Clone)]
@@ -57,9 +56,9 @@ pub struct Chosen {
     pub version: i32,
     /// The labels that it knows.
     pub labels: Arc<[String]>,
-    model: ModelId,
+    pub(super) route: Arc<Route>,
     /// The version that is asked the same.
-    pub(super) shadow: Option<(Arc<Route>, i32)>,
+    pub(super) shadow: Option<i32>,
     predictor: Arc<Predictor>,
     counters: Arc<Counters>,
 }
@@ -78,10 +77,9 @@ pub async fn choose(
 ) -> Result<Chosen, ServiceError> {
     let serving = &context.serving;
     let (version, shadow) = route.resolve(target, client)?;
-    let shadow = shadow.map(|shadow| (Arc::clone(route), shadow));
     let Loaded { predictor, labels } = serving.load(context, &route.model, version).await?;
     let counters = serving.statistics.counters(&(route.model.id, version));
-    Ok(Chosen { version, labels, model: route.model.id, shadow, predictor, counters })
+    Ok(Chosen { version, labels, route: Arc::clone(route), shadow, predictor, counters })
 }
 
 impl Chosen {
@@ -104,7 +102,7 @@ impl Chosen {
         let question = self.ask_shadow(context, &inputs);
         let mut answered = self.predict(context, inputs).await?;
         if let Some((room, inputs)) = kept {
-            answered.ids = context.remembered.push(room, self.model, inputs, &answered);
+            answered.ids = context.remembered.push(room, self.route.model.id, inputs, &answered);
         }
         if let Some(question) = question {
             question.compare(context, &answered);
@@ -122,8 +120,7 @@ impl Chosen {
         let (probabilities, began_at) = if is_light {
             (self.predictor.predict(&inputs), asked_at)
         } else {
-            let turn = Arc::clone(&context.serving.heavy).acquire_owned().await;
-            let turn = turn.map_err(|error| broken(error.to_string()))?;
+            let turn = context.serving.heavy.take(&self.route.model.name).await?;
             let (predictor, began_at) = (Arc::clone(&self.predictor), Instant::now());
             // Gone once whoever asked has gone.
             let waiting = Arc::new(());

@@ -85,16 +85,16 @@ impl Shadows {
 impl Chosen {
     /// What the shadow, if there is one, is to be asked; nothing where it is too far behind.
     pub(super) fn ask_shadow(&self, context: &Context, inputs: &Inputs) -> Option<Question> {
-        let (route, shadow) = self.shadow.as_ref()?;
+        let (route, shadow) = (&self.route, self.shadow?);
         match context.serving.shadows.room.take(inputs) {
             Some(room) => Some(Question {
                 route: Arc::clone(route),
-                shadow: *shadow,
+                shadow,
                 inputs: inputs.clone(),
                 _room: room,
             }),
             None => {
-                tell(route, *shadow, "passed_over", inputs.len() as u64);
+                tell(route, shadow, "passed_over", inputs.len() as u64);
                 None
             }
         }

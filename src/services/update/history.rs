@@ -22,6 +22,6 @@ pub(super) fn evenly(rows: Vec<SampleRow>, most: usize) -> Vec<SampleRow> {
 }
 
 /// Where in the circle of content hashes this update's draw begins.
-pub(super) fn start_of_draw(seed: u64) -> ContentHash {
+pub(in crate::services) fn start_of_draw(seed: u64) -> ContentHash {
     ContentHash::of_input(&[], &[Some(format!("replay {seed}").into_boxed_str())])
 }

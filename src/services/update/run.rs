@@ -10,6 +10,7 @@ use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 
 use crate::domain::event::Happening;
 use crate::domain::update::{Phase, Report};
+use crate::fault::step;
 use crate::learning::Event;
 
 /// Why a run is to stop.
@@ -112,6 +113,7 @@ impl Run {
 
     /// Begins a phase, and with it ends the one before.
     pub(super) fn enter(&self, phase: Phase) {
+        step(&format!("phase_{phase}"));
         let mut progress = self.progress();
         let seconds = progress.since.elapsed().as_secs_f64();
         let ended = progress.phase;

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use super::{Context, step};
+use super::Context;
+use crate::fault::step;
 use crate::learning::Event;
 use crate::storage::checkpoints::Checkpoints;
 use crate::storage::jobs::{self, Claim};

@@ -16,7 +16,7 @@ pub async fn shorten_leases(db: &mut PgConnection) -> Result<u64, StorageError> 
 }
 
 /// Lets queued jobs run that are to wait longer than a back-off: at most `max_back_off_s` seconds, and not at all
-/// where no run has failed.
+/// where no run has failed, nor found a store away.
 pub async fn shorten_waits(
     db: &mut PgConnection,
     max_back_off_s: f64,
@@ -24,7 +24,8 @@ pub async fn shorten_waits(
     let done = sqlx::query!(
         "UPDATE updates SET run_after = now()
          WHERE status = 'queued'
-           AND run_after > now() + make_interval(secs => CASE failures WHEN 0 THEN 0 ELSE $1::float8 END)",
+           AND run_after > now() + make_interval(
+                   secs => CASE WHEN failures = 0 AND error IS NULL THEN 0 ELSE $1::float8 END)",
         max_back_off_s,
     );
     Ok(done.execute(db).await?.rows_affected())

@@ -87,12 +87,13 @@ async fn blocks_of_subject(
     Ok(blocks.fetch_all(db).await?)
 }
 
-/// Deletes the rows of such samples in `blocks`, or of all in them. Their inputs are for [`delete_empty_blocks`] and
+/// Deletes the rows of such samples in `blocks`, or of all in them, but for those that `kept` names. Their inputs are for [`delete_empty_blocks`] and
 /// [`blank`] to remove.
 pub async fn delete_rows(
     db: &mut PgConnection,
     blocks: &[i64],
     which: Option<&Which>,
+    kept: &[Vec<u8>],
 ) -> Result<Vec<Deleted>, StorageError> {
     let (id, subject) = match which {
         None | Some(Which::Batch(_)) => (None, None),
@@ -103,10 +104,12 @@ pub async fn delete_rows(
         "DELETE FROM samples
          WHERE block_id = ANY($1) AND ($2::text IS NULL OR client_id = $2)
                AND ($3::text IS NULL OR subject = $3)
+               AND hash NOT IN (SELECT unnest($4::bytea[]))
          RETURNING block_id, position, hash, client_id",
         blocks,
         id,
         subject,
+        kept,
     )
     .fetch_all(db)
     .await?;
