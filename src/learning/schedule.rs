@@ -13,8 +13,7 @@ use super::shape::Shape;
 
 /// Passes over all that is trained on, new and replayed,
 const PASSES: usize = 5;
-/// but at least this many steps at the lowest rate of a first update, and of a mixture, whose experts share
-/// them,
+/// but at least this many steps of a first update, and of a mixture, whose experts share them,
 const LEAST_STEPS: usize = 500;
 /// this many of another later one, which begins with what the parent knows,
 const LEAST_LATER_STEPS: usize = 300;
@@ -194,22 +193,11 @@ impl Task {
         if self.exemplars {
             return (EXEMPLAR_PASSES * self.n_replayed / HALF).clamp(EXEMPLAR_STEPS, LEAST_STEPS);
         }
-        let anew = (PASSES * self.n_new / HALF).max(self.fewer(LEAST_STEPS));
-        let fewest = if self.mixture { LEAST_STEPS } else { self.fewer(LEAST_LATER_STEPS) };
+        let anew = (PASSES * self.n_new / HALF).max(LEAST_STEPS);
+        let fewest = if self.mixture { LEAST_STEPS } else { LEAST_LATER_STEPS };
         let later =
             (PASSES * (self.n_new + self.n_replayed) / (2 * HALF)).clamp(fewest, MOST_STEPS);
         later + (anew.saturating_sub(later) as f64 * (1.0 - self.trust())) as usize
-    }
-
-    /// What so many steps at the lowest rate come to at this task's: few samples are not to be passed over
-    /// again and again by large steps.
-    fn fewer(&self, steps: usize) -> usize {
-        match self.reads {
-            Reads::Columns(_) => {
-                (steps as f32 * (RATE / peak(self.reads, self.moves)).sqrt()) as usize
-            }
-            Reads::Texts | Reads::Images => steps,
-        }
     }
 
     /// The most passes over the new samples, where `passes` takes a number of steps.
@@ -245,15 +233,13 @@ mod tests {
     #[test]
     fn new_labels_take_as_many_steps_however_few_samples_bring_them() {
         for (n_new, n_replayed, expected) in
-            [(1, 2_000, 212), (1_000, 2_000, 208), (10_800, 10_800, 676), (20_000, 20_000, 626)]
+            [(1, 2_000, 300), (1_000, 2_000, 304), (10_800, 10_800, 676), (20_000, 20_000, 626)]
         {
             assert_eq!(steps(task(n_new, n_replayed)), expected, "{n_new}");
         }
         assert_eq!(steps(Task { mixture: true, ..task(1, 2_000) }), 500);
         let first = |n_new| Task { n_learnt: None, ..task(n_new, 0) };
-        assert_eq!((steps(first(100)), steps(first(54_000))), (354, 4_220));
-        let narrow = Task { reads: Reads::Columns(8), ..first(100) };
-        assert_eq!((steps(narrow), steps(Task { moves: true, ..narrow })), (224, 500));
+        assert_eq!((steps(first(100)), steps(first(54_000))), (500, 4_220));
         // After a first version of 50 samples nearly as many as if there were none.
         let after = |n_learnt| Task { n_learnt: Some(n_learnt), ..task(54_000, 50) };
         assert_eq!((steps(after(50.0)), steps(after(13_500.0))), (4_220, 2_532));
