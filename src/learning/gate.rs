@@ -10,14 +10,13 @@
 //! comparisons some look bad by chance: Holm's procedure (1979) keeps the chance that any of them
 //! does at 5 %. Of m labels the worst must stand out at 5 %/m, the next at 5 %/(m − 1), and so on.
 //!
-//! New labels may look like known ones, whose recall must then fall however well all are learnt. That is
-//! seen from both sides: what the new labels' samples are taken for, they may be taken for in turn.
+//! New labels may look like known ones, whose recall must then fall however well all are learnt (`alike.rs`).
 //!
 //! While meanings move, old held-out samples say what is no longer so, and would refuse every version
 //! that follows: then only the newest are asked.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::domain::evaluation::{GateCheck, GateDecision, GateRule};
 use crate::domain::label::Label;
@@ -26,12 +25,12 @@ use crate::domain::settings::GateSettings;
 use super::evaluate::{Answer, Answers};
 use super::noise::{Drop, LEVEL, margin_of_share, quantile};
 
+mod alike;
+
+use alike::earlier;
+
 /// The most labels whose fall is listed; the reason tells how many more there are.
 const MOST_LISTED: usize = 10;
-
-/// A new label may take so many times the share of a known one that its own samples give to that: where
-/// two labels overlap, one may lose more than the other.
-const ALIKE: f64 = 2.0;
 
 /// Held-out samples that are asked while meanings move: about so many, of the newest experiences.
 const NEWEST: usize = 100;
@@ -66,34 +65,6 @@ pub(super) fn decide(
     let (checks, reasons): (Vec<GateCheck>, Vec<Option<String>>) = checked.into_iter().unzip();
     let passed = checks.iter().all(|check| check.passed);
     GateDecision { passed, reasons: reasons.into_iter().flatten().collect(), checks }
-}
-
-/// Those to samples of earlier updates, where what is now taken for a new label counts as right as far as
-/// that label's samples are taken for the known one: whoever learnt all at once would confuse them, too.
-/// What a new label only swallows stays wrong.
-fn earlier<'a>(answers: &[Answer<'a>], known: &[Label]) -> Vec<Answer<'a>> {
-    let known: BTreeSet<&Label> = known.iter().collect();
-    let (mut n_all, mut n_earlier) = (BTreeMap::new(), BTreeMap::new());
-    for answer in answers {
-        *n_all.entry(answer.label).or_insert(0.0) += 1.0;
-        *n_earlier.entry(answer.label).or_insert(0.0) += f64::from(u8::from(answer.is_earlier));
-    }
-    let mut excused: BTreeMap<&Label, f64> = BTreeMap::new();
-    for answer in answers.iter().filter(|answer| !known.contains(answer.label)) {
-        let n_known = n_earlier.get(answer.given).copied().unwrap_or_default();
-        *excused.entry(answer.given).or_default() += ALIKE * n_known / n_all[answer.label];
-    }
-    let judged = |answer: &Answer<'a>| {
-        let is_taken = answer.parent_is_right() == Some(true) && !known.contains(answer.given);
-        match excused.get_mut(answer.label).filter(|left| is_taken && **left >= 1.0) {
-            Some(left) => {
-                *left -= 1.0;
-                Answer { given: answer.label, ..*answer }
-            }
-            None => *answer,
-        }
-    };
-    answers.iter().filter(|answer| answer.is_earlier).map(judged).collect()
 }
 
 /// Those of the newest experiences, as many of these as bring [`NEWEST`].
@@ -322,32 +293,6 @@ mod tests {
         // And the update's own losses alone do not count as forgetting.
         let own = [(true, "a", [0, 0, 200]), (false, "a", [300, 0, 0])];
         assert!(decision(GateSettings { max_drop: None, ..gate }, &own).passed);
-    }
-
-    #[test]
-    fn what_new_labels_look_like_they_may_be_taken_for_and_what_they_swallow_they_may_not() {
-        let [a, b, new] = ["a", "b", "new"].map(|label| Label::parse(label).unwrap());
-        let known = [a.clone(), b.clone()];
-        let passes = |taken: usize, given_back: usize| {
-            let mut answers = Answers::default();
-            let mut push = |n: usize, label, given, parent: Option<_>| {
-                let is_earlier = parent.is_some();
-                let parent = parent.or(Some(&a));
-                let answer =
-                    Answer { label, given, parent, naive: None, experience: 0, is_earlier };
-                answers.answers.extend(vec![answer; n]);
-            };
-            push(taken, &a, &new, Some(&a));
-            push(100 - taken, &a, &a, Some(&a));
-            push(100, &b, &b, Some(&b));
-            push(given_back, &new, &a, None);
-            push(50 - given_back, &new, &new, None);
-            decide(&GateSettings::default(), &answers, &known, false).passed
-        };
-        assert!(passes(10, 0), "a little is no matter");
-        assert!(!passes(45, 0) && !passes(100, 0), "swallowed");
-        assert!(passes(45, 10), "as many of the new are taken for it");
-        assert!(!passes(100, 10), "and as many more are not");
     }
 
     #[test]

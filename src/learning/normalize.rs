@@ -17,8 +17,6 @@ const FLOOR_OF_ONE_KIND: f64 = 0.25;
 /// Features of a plain vector are of one kind where their median deviation is at least this share
 /// of the largest; where it is not, columns of different units were put side by side.
 const ONE_KIND_MEDIAN: f64 = 0.1;
-/// Fewer features than this are no pixels, and each may be all that tells two labels apart.
-const LEAST_OF_ONE_KIND: usize = 64;
 /// Least deviation of any feature, of its own mean: below it there is only rounding in 32 bits.
 const FLOOR_OF_ROUNDING: f64 = 1e-6;
 
@@ -33,8 +31,7 @@ impl Moments {
             .collect();
         let largest = raw.iter().copied().fold(0.0, f64::max);
         // Named columns have units of their own, so none says anything about another.
-        let may_be_pixels = schema.features().is_empty() && schema.n_numeric() >= LEAST_OF_ONE_KIND;
-        let shared_floor = match may_be_pixels && are_of_one_kind(&raw, largest) {
+        let shared_floor = match schema.features().is_empty() && are_of_one_kind(&raw, largest) {
             true => FLOOR_OF_ONE_KIND * largest,
             false => 0.0,
         };
@@ -150,17 +147,11 @@ mod tests {
 
     #[test]
     fn the_floor_is_shared_only_by_features_of_one_kind() {
-        let scale = |m2: [f64; 64]| {
-            let m2 = m2.to_vec();
-            let moments = Moments { count: vec![1.0; 64], mean: vec![0.0; 64], m2 };
-            moments.scale(&plain(64)).deviation
-        };
-        let pixels = scale(std::array::from_fn(|j| [100.0, 64.0, 0.01][j % 3]));
-        assert_eq!(pixels[..3], [10.0, 8.0, 2.5]);
-        let units = scale(std::array::from_fn(|j| [1e8, 1.0, 1e-4][j % 3]));
-        assert_eq!(units[..3], [1e4, 1.0, 1e-2]);
-        let few = Moments { count: vec![1.0; 3], mean: vec![0.0; 3], m2: vec![100.0, 64.0, 0.01] };
-        assert_eq!(few.scale(&plain(3)).deviation, [10.0, 8.0, 0.1]);
+        let pixels =
+            Moments { count: vec![1.0; 3], mean: vec![0.0; 3], m2: vec![100.0, 64.0, 0.01] };
+        assert_eq!(pixels.scale(&plain(3)).deviation, [10.0, 8.0, 2.5]);
+        let units = Moments { count: vec![1.0; 3], mean: vec![0.0; 3], m2: vec![1e8, 1.0, 1e-4] };
+        assert_eq!(units.scale(&plain(3)).deviation, [1e4, 1.0, 1e-2]);
     }
 
     #[test]

@@ -38,6 +38,9 @@ impl<'a, F: FnMut(&'a str) -> Result<(), Invalid>> Walk<'a, F> {
         };
         let mut given = 0;
         let mut goes_on = !self.rest.starts_with(']');
+        if !goes_on {
+            self.skip(1);
+        }
         while goes_on && given < takes {
             match inner {
                 [] => self.element()?,
