@@ -37,8 +37,11 @@ pub(super) const RATE: f32 = 1e-3;
 /// gradient (Adam), so few move the network less; this at so many,
 const WIDE_RATE: f32 = 2e-3;
 const WIDE: f32 = 784.0;
-/// at most this,
+/// at most this.
 const MOST_RATE: f32 = 5e-3;
+/// Until so many samples have shown whether meanings move, known labels are learnt at the lowest rate: a
+/// stream that drifts is followed worse for good after it was first learnt fast.
+const SETTLED: f64 = 2_500.0;
 /// and of texts, whose every bucket is read seldom: lower ones do not learn it.
 const TEXT_RATE: f32 = 3e-3;
 /// More passes over exemplars than this are many,
@@ -116,7 +119,7 @@ impl Schedule {
         let many = task.exemplars && steps * HALF > MANY_PASSES * task.n_replayed;
         let lowers = many && task.new_labels && task.reads != Reads::Texts;
         let lowered = if lowers { MANY_PASSES_RATE } else { 1.0 };
-        let rate = peak(task.reads, task.moves) * lowered;
+        let rate = peak(task.reads, task.is_settled()) * lowered;
         Self {
             epochs,
             steps_per_epoch,
@@ -137,7 +140,7 @@ impl Schedule {
         Self {
             epochs: (n_steps / steps_per_epoch).max(1),
             steps_per_epoch,
-            rate: settings.learning_rate.unwrap_or(peak(reads, false)),
+            rate: settings.learning_rate.unwrap_or(peak(reads, true)),
             warm_up: 0,
             many: false,
         }
@@ -165,10 +168,10 @@ impl Schedule {
 }
 
 /// The peak rate of a network.
-fn peak(reads: Reads, moves: bool) -> f32 {
+fn peak(reads: Reads, is_settled: bool) -> f32 {
     match reads {
         Reads::Texts => TEXT_RATE,
-        Reads::Columns(n) if !moves => (WIDE_RATE * (WIDE / n as f32).sqrt()).min(MOST_RATE),
+        Reads::Columns(n) if is_settled => (WIDE_RATE * (WIDE / n as f32).sqrt()).min(MOST_RATE),
         Reads::Columns(_) | Reads::Images => RATE,
     }
 }
@@ -179,6 +182,13 @@ impl Task {
     pub(super) fn trust(&self) -> f64 {
         let n_learnt = self.n_learnt.unwrap_or_default();
         (MUCH * n_learnt / self.n_new as f64).min(1.0)
+    }
+
+    /// Whether what is learnt now is to be held to: new labels of a model that knows others, and what was
+    /// seen not to move.
+    fn is_settled(&self) -> bool {
+        let n_seen = self.n_learnt.unwrap_or_default() + self.n_new as f64;
+        !self.moves && (n_seen >= SETTLED || (self.new_labels && self.n_learnt.is_some()))
     }
 
     /// What the new samples count beside replayed ones: as much as these. Of known labels a handful counts
@@ -281,6 +291,14 @@ mod tests {
         assert!(reads(Reads::Columns(3_136)) < WIDE_RATE && reads(Reads::Columns(400)) > WIDE_RATE);
         let moves = Task { moves: true, reads: Reads::Columns(8), ..task(450, 450) };
         assert_eq!(rate(moves), RATE);
+        let narrow = Task { reads: Reads::Columns(8), ..task(400, 400) };
+        let first = Task { n_learnt: None, ..narrow };
+        let early = Task { n_learnt: Some(400.0), new_labels: false, ..narrow };
+        assert_eq!([first, early].map(rate), [RATE; 2]);
+        let of_many = Task { n_new: 3_000, ..first };
+        let late = Task { n_learnt: Some(4_000.0), ..early };
+        let new_labels = Task { new_labels: true, ..early };
+        assert_eq!([of_many, late, new_labels].map(rate), [MOST_RATE; 3]);
         let settings = LearningSettings { learning_rate: Some(0.1), ..LearningSettings::default() };
         assert_eq!(Schedule::of(&settings, beside(1_000)).rate, 0.1);
     }
