@@ -270,7 +270,8 @@ pub fn update(
     let learnt = (&chosen, &replay);
     let compensation =
         compensate::compensate(lesson, &mut state, &recipe, teacher.as_ref(), learnt, &judges);
-    state.keep(lesson, &given, &recipe, &judges);
+    let counted = selection.counted(&given.new.good);
+    state.keep(lesson, (&given, &counted), &recipe, &judges);
     let answering = answering::choose(lesson, &mut state, &recipe, &judges);
 
     watch.phase(Phase::Evaluate)?;

@@ -76,6 +76,8 @@ pub(super) struct Task {
     pub(super) exemplars: bool,
     /// Whether labels come that are not known.
     pub(super) new_labels: bool,
+    /// Whether there is no version before.
+    pub(super) first: bool,
     /// What the samples weigh that were learnt before; none where there is nothing to forget.
     pub(super) n_learnt: Option<f64>,
     /// What reads them.
@@ -188,7 +190,7 @@ impl Task {
     /// seen not to move.
     fn is_settled(&self) -> bool {
         let n_seen = self.n_learnt.unwrap_or_default() + self.n_new as f64;
-        !self.moves && (n_seen >= SETTLED || (self.new_labels && self.n_learnt.is_some()))
+        !self.moves && (n_seen >= SETTLED || (self.new_labels && !self.first))
     }
 
     /// What the new samples count beside replayed ones: as much as these. Of known labels a handful counts
@@ -229,6 +231,7 @@ mod tests {
             n_replayed,
             exemplars: false,
             new_labels: true,
+            first: false,
             n_learnt: Some(10_000.0),
             reads: Reads::Columns(784),
             moves: false,
@@ -292,13 +295,14 @@ mod tests {
         let moves = Task { moves: true, reads: Reads::Columns(8), ..task(450, 450) };
         assert_eq!(rate(moves), RATE);
         let narrow = Task { reads: Reads::Columns(8), ..task(400, 400) };
-        let first = Task { n_learnt: None, ..narrow };
+        let first = Task { n_learnt: None, first: true, ..narrow };
         let early = Task { n_learnt: Some(400.0), new_labels: false, ..narrow };
         assert_eq!([first, early].map(rate), [RATE; 2]);
         let of_many = Task { n_new: 3_000, ..first };
         let late = Task { n_learnt: Some(4_000.0), ..early };
         let new_labels = Task { new_labels: true, ..early };
-        assert_eq!([of_many, late, new_labels].map(rate), [MOST_RATE; 3]);
+        let anew = Task { first: false, ..first };
+        assert_eq!([of_many, late, new_labels, anew].map(rate), [MOST_RATE; 4]);
         let settings = LearningSettings { learning_rate: Some(0.1), ..LearningSettings::default() };
         assert_eq!(Schedule::of(&settings, beside(1_000)).rate, 0.1);
     }

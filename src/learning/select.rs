@@ -40,6 +40,8 @@ pub(super) struct Selection {
     pub(super) report: SelectionReport,
     /// What each of the selected counts in training.
     weights: Vec<f32>,
+    /// What each sample counts where all are taken in.
+    counts: Vec<f32>,
     decisions: Vec<Decision>,
     members: Vec<Option<Member>>,
     outliers: BTreeSet<usize>,
@@ -49,6 +51,14 @@ impl Selection {
     /// The selected of `subset`, which was selected from, at the weights that they are trained at.
     pub(super) fn chosen<'a>(&self, subset: &Subset<'a>) -> Subset<'a> {
         subset.choose(&self.selected).with_weights(self.weights.clone())
+    }
+
+    /// All of `subset` but outliers that are held back, whatever the budget: what goes into sums.
+    pub(super) fn counted<'a>(&self, subset: &Subset<'a>) -> Subset<'a> {
+        let is_held_back = |place: &usize| self.decisions[*place] == Decision::Outlier;
+        let places: Vec<usize> = (0..subset.len()).filter(|place| !is_held_back(place)).collect();
+        let counts = places.iter().map(|&place| self.counts[place]).collect();
+        subset.choose(&places).with_weights(counts)
     }
 
     /// Why each sample that was not selected was not.
@@ -87,8 +97,8 @@ pub(super) fn select(lesson: &Lesson<'_>, state: &LearnerState, subset: &Subset<
     let is_left = |place: usize| decisions[place] == Decision::Skipped;
     groups.iter_mut().for_each(|group| group.members.retain(|&(place, _)| is_left(place)));
 
-    let weights = weights(settings.outliers, &seen, subset);
-    let candidates = |groups| Candidates { groups, margins: &seen.margins, weights: &weights };
+    let counts = weights(settings.outliers, &seen, subset);
+    let candidates = |groups| Candidates { groups, margins: &seen.margins, weights: &counts };
     let draws = &mut stream(lesson.seed, Draw::Selection);
     let mut picks = if is_by_place(settings.strategy) {
         let of_seen = budget_of_seen(budget, looked_at.len(), others.len());
@@ -118,7 +128,7 @@ pub(super) fn select(lesson: &Lesson<'_>, state: &LearnerState, subset: &Subset<
     }
     let weights = picks.iter().map(|pick| pick.weight).collect();
     let outliers = seen.outliers.into_keys().collect();
-    Selection { selected, report, weights, decisions, members, outliers }
+    Selection { selected, report, weights, counts, decisions, members, outliers }
 }
 
 /// Decides on the outliers that are held back and, where not all can be chosen, on near duplicates;

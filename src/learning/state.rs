@@ -239,15 +239,15 @@ impl LearnerState {
     }
 
     /// Keeps what is needed of the samples once the network has learnt them: sums for the closed
-    /// form, importance for weights that are to be held.
+    /// form, of what is `counted`, and importance for weights that are to be held.
     pub(super) fn keep(
         &mut self,
         lesson: &Lesson<'_>,
-        given: &Given<'_>,
+        (given, counted): (&Given<'_>, &Subset<'_>),
         recipe: &Recipe,
         judges: &Judges,
     ) {
-        let (new, history) = (&given.new.good, &given.history);
+        let (new, history) = (counted, &given.history);
         self.importance = (recipe.strategy == Strategy::Ewc).then(|| {
             let new = consolidate::importance(lesson, self, new);
             consolidate::accumulate(self.importance.take(), new)

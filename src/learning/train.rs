@@ -65,6 +65,7 @@ impl<'a> Material<'a> {
             n_replayed: replay.len(),
             exemplars: settings.memory.is_some() && !replay.is_empty(),
             new_labels,
+            first: lesson.parent.is_none(),
             n_learnt: teacher.map(LearnerState::n_learnt),
             reads: Reads::of(&lesson.settings.input, &state.shape),
             moves: recipe.moves(),

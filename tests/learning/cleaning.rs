@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use perennial::domain::input::Inputs;
 use perennial::domain::label::Label;
 use perennial::domain::sample::{ContentHash, Samples};
-use perennial::domain::settings::{Contradictory, Outliers};
+use perennial::domain::settings::{Contradictory, Outliers, Strategy};
 use perennial::domain::update::Decision;
 use perennial::learning::Learnt;
 use rand::seq::SliceRandom;
@@ -206,4 +206,32 @@ fn two_labels_in_five_wrong_are_learnt_through() {
     println!("40 % of the labels random: {through:.4}; all of them: {nothing:.4}");
     assert!(through > 0.7, "{through}");
     assert!(nothing < 0.3, "the control: {nothing}");
+}
+
+#[test]
+fn outliers_that_are_held_back_are_in_no_sums_either() {
+    let usual = blobs(&["a", "b"], 60, 4, 1);
+    let mut far = usual.empty_like();
+    for index in 0..3 {
+        push(&mut far, &[90.0 + index as f32, -80.0, 70.0, 60.0], &[], "a");
+    }
+    let learn = |samples: &Samples, outliers| {
+        let mut settings = with_strategy(plain(4, &[8]), Strategy::Analytic);
+        settings.selection.outliers = outliers;
+        let mut life = Life::new(settings);
+        life.learn(&usual);
+        let learnt = life.learn(samples);
+        let asked = blobs(&["a", "b"], 30, 4, 7);
+        (hashes(&learnt, Decision::Outlier).len(), life.predictor().predict(&asked.inputs).unwrap())
+    };
+    let more = blobs(&["a", "b"], 60, 4, 2);
+    let (n_held_back, without) = learn(&together(&more, &far), Outliers::HoldBack);
+    assert!(n_held_back > 0);
+    let (_, with) = learn(&together(&more, &far), Outliers::Keep);
+    let (_, never) = learn(&more, Outliers::HoldBack);
+    let apart =
+        |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let (kept_out, taken_in) = (apart(&without, &never), apart(&with, &never));
+    println!("{kept_out} {taken_in}");
+    assert!(kept_out < taken_in / 2.0, "{kept_out} {taken_in}");
 }
