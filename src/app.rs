@@ -24,7 +24,7 @@ use crate::services::access::{self, Access};
 use crate::services::events::{self, Feed};
 use crate::services::remember::{self, Remembered};
 use crate::services::serving::{self, Serving};
-use crate::services::{Context, ServiceError};
+use crate::services::{Context, Parts, ServiceError};
 use crate::storage::checkpoints::Checkpoints;
 use crate::storage::{StorageError, database};
 use crate::telemetry;
@@ -298,7 +298,7 @@ fn context(
         .start_handler(give_way)
         .build()
         .map_err(|error| AppError::Settings(format!("training threads: {error}")))?;
-    Ok(Context {
+    Ok(Context::from(Parts {
         pool: database::pool(options, settings.database_connections),
         checkpoints,
         access: Arc::new(Access::new(may_be_open(settings))),
@@ -310,7 +310,7 @@ fn context(
         training_threads: Arc::new(training_threads),
         device: settings.device(),
         update_bytes: settings.update_bytes,
-    })
+    }))
 }
 
 /// Lets requests go first: a thread that trains takes what they leave, and a tenth where that is nothing.

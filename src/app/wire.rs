@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::http::access::origins::Origins;
 use crate::http::access::rates::Rates;
 use crate::http::slots::Slots;
-use crate::http::{HttpState, Limits};
+use crate::http::{HttpState, Limits, Parts};
 use crate::services::Context;
 
 /// Makes it, and the directory in which large bodies wait.
@@ -33,7 +33,7 @@ pub(super) fn http_state(
         ..Limits::default()
     };
     let slots = |n| Slots::new(n, limits.idle_timeout);
-    Ok(HttpState {
+    Ok(HttpState::from(Parts {
         context: context.clone(),
         limits,
         origins: Arc::new(Origins::new(&settings.cors_origin, settings.allow_open_access)),
@@ -45,5 +45,5 @@ pub(super) fn http_state(
         metrics,
         shutdown: shutdown.clone(),
         spool_dir: spool_dir.into(),
-    })
+    }))
 }

@@ -40,7 +40,7 @@ pub async fn admit(State(state): State<HttpState>, request: Request, next: Next)
         Err(stranger) => return turn_away(stranger, &state.rates, &parts),
     };
     let (asker, access) = (asker(&caller, &parts), Arc::clone(&state.context.access));
-    let admitted = Admitted { caller, asker, access, rates: state.rates };
+    let admitted = Admitted { caller, asker, access, rates: Arc::clone(&state.rates) };
     let counted = admitted.count();
     let checked = match (&counted, admitted.key()) {
         (Some(counted), _) if counted.is_refused() => Err(counted.problem()),

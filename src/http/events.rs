@@ -110,7 +110,7 @@ pub async fn of_update(
 ) -> Result<Response, Problem> {
     let after = after(&query, &headers)?;
     let listener = events::listen(&state.context, Some(path.id), after).await?;
-    Ok(render(listener, admitted, state.shutdown))
+    Ok(render(listener, admitted, state.shutdown.clone()))
 }
 
 /// Follow all updates, as server-sent events.
@@ -130,7 +130,7 @@ pub async fn of_all(
 ) -> Result<Response, Problem> {
     let after = after(&query, &headers)?;
     let listener = events::listen(&state.context, None, after).await?;
-    Ok(render(listener, admitted, state.shutdown))
+    Ok(render(listener, admitted, state.shutdown.clone()))
 }
 
 /// The last event that the client saw: a browser that comes back tells it in a header, beside the

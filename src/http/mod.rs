@@ -44,6 +44,7 @@ pub mod updates;
 pub mod versions;
 mod walk;
 
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,9 +66,26 @@ use self::observe::Wire;
 use self::slots::Slots;
 use crate::services::Context;
 
-/// What the handlers work with; a clone is a few reference counts.
+/// What the handlers work with; a clone is a reference count.
 #[derive(Clone)]
-pub struct HttpState {
+pub struct HttpState(Arc<Parts>);
+
+impl Deref for HttpState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl From<Parts> for HttpState {
+    fn from(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+/// What [`HttpState`] is made of.
+pub struct Parts {
     /// What the use cases work with.
     pub context: Context,
     /// What one client may cost.

@@ -24,6 +24,7 @@ pub mod serving;
 pub mod slots;
 pub mod update;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use sqlx::PgPool;
@@ -35,9 +36,26 @@ use crate::storage::StorageError;
 use crate::storage::checkpoints::Checkpoints;
 use crate::storage::notices::Notice;
 
-/// What every use case works with.
+/// What every use case works with; a clone is a reference count.
 #[derive(Clone)]
-pub struct Context {
+pub struct Context(Arc<Parts>);
+
+impl Deref for Context {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl From<Parts> for Context {
+    fn from(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+/// What [`Context`] is made of.
+pub struct Parts {
     /// Connections to the database.
     pub pool: PgPool,
     /// Where checkpoints are kept.

@@ -13,10 +13,10 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use perennial::learning::Device;
-use perennial::services::Context;
 use perennial::services::access::Access;
 use perennial::services::events::Feed;
 use perennial::services::serving::Serving;
+use perennial::services::{Context, Parts};
 use perennial::storage::checkpoints::Checkpoints;
 use perennial::storage::database;
 use perennial::worker::{self, WorkerSettings};
@@ -79,7 +79,7 @@ impl ObjectStore for Endless {
 fn context(service: &TestService, database: PgConnectOptions) -> Context {
     let directory = service.dir.path().join("checkpoints");
     let store = Endless(LocalFileSystem::new_with_prefix(directory).unwrap());
-    Context {
+    Context::from(Parts {
         pool: database::pool(database, 16),
         checkpoints: Checkpoints::new(Arc::new(store), Duration::from_secs(20)),
         access: Arc::new(Access::new(true)),
@@ -91,7 +91,7 @@ fn context(service: &TestService, database: PgConnectOptions) -> Context {
         training_threads: Arc::new(rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap()),
         device: Device::Flex,
         update_bytes: 1 << 30,
-    }
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
