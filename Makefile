@@ -65,6 +65,7 @@ fmt: tools ## is the code formatted?
 
 clippy: tools ## does the compiler or clippy warn of anything?
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --features s3 --lib --bins --test s3 -- -D warnings
 
 doc: tools ## does the documentation build without a warning?
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items
