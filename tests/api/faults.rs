@@ -150,7 +150,7 @@ async fn a_database_that_goes_away_while_an_update_trains_costs_it_no_try() {
     let service = TestService::start_with(&["--max-failures", "1"]).await;
     let api = &service.api;
     api.create_model("m", 4).await;
-    let id = update_in_training(api, "m", 300, &blobs(&["a", "b"], 150, 4, 1)).await;
+    let id = update_in_training(api, "m", 1000, &blobs(&["a", "b"], 1000, 4, 1)).await;
     service.database.allow_connections(false).await;
     // Longer than anybody waits for a connection.
     tokio::time::sleep(Duration::from_secs(8)).await;
