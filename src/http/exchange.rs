@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 use super::error::Problem;
+use super::walk::string_length;
 use crate::domain::Invalid;
 use crate::domain::input::Inputs;
 use crate::domain::name::{AliasName, LIVE, ModelName};
@@ -68,18 +69,12 @@ impl Bulk {
 fn has_long_string(json: &[u8]) -> bool {
     let mut rest = json;
     while let Some(begin) = rest.iter().position(|&byte| byte == b'"') {
-        rest = &rest[begin + 1..];
-        let mut is_escaped = false;
-        let end = rest.iter().position(|&byte| {
-            let ends = byte == b'"' && !is_escaped;
-            is_escaped = byte == b'\\' && !is_escaped;
-            ends
-        });
-        let length = end.unwrap_or(rest.len());
-        if length >= FILE_CHARS {
+        let (string, behind) = rest[begin..].split_at(string_length(&rest[begin..]));
+        // Its quotes are no part of a file.
+        if string.len() >= FILE_CHARS + 2 {
             return true;
         }
-        rest = rest.get(length + 1..).unwrap_or_default();
+        rest = behind;
     }
     false
 }

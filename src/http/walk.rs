@@ -64,6 +64,18 @@ pub(super) fn between_commas(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The length of the string that `json` begins with, with its quotes; of all that there is, where it does
+/// not end.
+pub(super) fn string_length(json: &[u8]) -> usize {
+    let mut is_escaped = false;
+    let end = json.iter().skip(1).position(|&byte| {
+        let ends = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        ends
+    });
+    end.map_or(json.len(), |end| end + 2)
+}
+
 /// Walks through an object as part of a larger walk.
 pub(super) struct EachMember<F>(pub(super) F);
 

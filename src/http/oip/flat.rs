@@ -4,7 +4,7 @@
 //! text into place in one pass. Each array holds either the arrays that the shape says or, flat, all
 //! elements below it.
 
-use super::super::walk::count_elements;
+use super::super::walk::{count_elements, string_length};
 use crate::domain::Invalid;
 
 /// Calls `visit` with the text of each element of the tensor of `shape` that `json` is.
@@ -60,7 +60,7 @@ impl<'a, F: FnMut(&'a str) -> Result<(), Invalid>> Walk<'a, F> {
 
     fn element(&mut self) -> Result<(), Invalid> {
         let length = match self.rest.as_bytes().first() {
-            Some(b'"') => string_length(self.rest),
+            Some(b'"') => string_length(self.rest.as_bytes()),
             Some(b'[') => return Err(Invalid::new("data is nested deeper than its shape")),
             Some(b'{') => return Err(Invalid::new("data holds an object")),
             _ => self.rest.bytes().position(ends_number).unwrap_or(self.rest.len()),
@@ -86,17 +86,6 @@ impl<'a, F: FnMut(&'a str) -> Result<(), Invalid>> Walk<'a, F> {
 
 fn ends_number(byte: u8) -> bool {
     matches!(byte, b',' | b']') || byte.is_ascii_whitespace()
-}
-
-/// The length of the string that `json` begins with, with its quotes.
-fn string_length(json: &str) -> usize {
-    let mut is_escaped = false;
-    let end = json.bytes().skip(1).position(|byte| {
-        let ends = byte == b'"' && !is_escaped;
-        is_escaped = byte == b'\\' && !is_escaped;
-        ends
-    });
-    end.map_or(json.len(), |end| end + 2)
 }
 
 #[cfg(test)]
