@@ -120,18 +120,21 @@ impl Analytic {
         }
     }
 
-    fn solve(&mut self, map: &FeatureMap) {
+    /// Whether there is a solution. Where there is none, nothing is said of any label: weights of before may
+    /// be of fewer.
+    fn solve(&mut self, map: &FeatureMap) -> bool {
         let (weights, sharpness) = if map.is_of_texts() {
             (discriminant::solve(&self.sums, f64::from(map.one())), 1.0)
         } else {
             let mean = self.sums.gram.diag().mean().unwrap_or_default();
             (self.sums.solve(self.ridge * mean.max(f64::MIN_POSITIVE)), SHARPNESS)
         };
-        // Where there is no solution, nothing is said of any label: weights of before may be of fewer.
+        let is_solved = weights.is_some();
         self.weights = match weights {
             Some(weights) => weights.iter().map(|&weight| weight as f32 * sharpness).collect(),
             None => vec![0.0; self.sums.targets.len()],
         };
+        is_solved
     }
 
     /// Solves with the ridge that suits so many samples, or where they are few with that which answers
@@ -142,24 +145,27 @@ impl Analytic {
         let weight = weight / f64::from(map.one()).powi(2);
         if weight > MANY * self.sums.gram.nrows() as f64 {
             self.ridge = RIDGE_OF_MANY;
-            return self.solve(map);
+            self.solve(map);
+            return;
         }
         let inputs = &judges.samples.inputs;
         let features = map.features(inputs, 0..inputs.len());
-        let mut best: Option<(usize, Self)> = None;
+        let shape = self.sums.targets.dim();
+        let mut best: Option<(usize, f64, Vec<f32>)> = None;
         for ridge in RIDGES_OF_FEW {
-            let mut trial = Self { ridge, weights: Vec::new(), ..self.clone() };
-            trial.solve(map);
-            let shape = trial.sums.targets.dim();
-            let Ok(weights) = ArrayView2::from_shape(shape, &trial.weights) else { continue };
+            self.ridge = ridge;
+            if !self.solve(map) {
+                continue;
+            }
+            let weights = ArrayView2::from_shape(shape, &self.weights).expect("a weight a sum");
             let scores: Vec<f32> = features.dot(&weights).into_iter().collect();
             let n_right = judges.verdict(&scores, shape.1).n_right();
-            if best.as_ref().is_none_or(|&(most, _)| n_right > most) {
-                best = Some((n_right, trial));
+            if best.as_ref().is_none_or(|&(most, ..)| n_right > most) {
+                best = Some((n_right, ridge, self.weights.clone()));
             }
         }
-        if let Some((_, best)) = best {
-            (self.ridge, self.weights) = (best.ridge, best.weights);
+        if let Some((_, ridge, weights)) = best {
+            (self.ridge, self.weights) = (ridge, weights);
         }
     }
 }
