@@ -39,70 +39,51 @@ impl Moments {
     /// Of the inputs at `indices`, whose numbers are those of `n_features` features again and again
     /// (channels of one pixel after another), in two passes: exact for a feature that never varies.
     pub(super) fn of(inputs: &Inputs, indices: &[usize], n_features: usize) -> Self {
-        let everything = vec![(f64::NEG_INFINITY, f64::INFINITY); n_features];
-        let all = Self::within(inputs, indices, &everything);
-        let suspect = all.suspect(inputs, indices);
+        let mut bounds = vec![(f64::NEG_INFINITY, f64::INFINITY); n_features];
+        let (all, largest) = Self::within(inputs, indices, &bounds);
+        let is_suspect = |&j: &usize| {
+            all.count[j] >= LEAST_SPREAD_OF as f64 && largest[j] > LARGE_SHARE * all.m2[j]
+        };
+        let suspect: Vec<usize> = (0..n_features).filter(is_suspect).collect();
         if suspect.is_empty() {
             return all;
         }
-        let mut bounds = everything;
         for feature in suspect {
             let numbers = numbers_of(inputs, indices, (feature, n_features)).collect();
             bounds[feature] = usual(numbers).unwrap_or(bounds[feature]);
         }
-        Self::within(inputs, indices, &bounds)
+        Self::within(inputs, indices, &bounds).0
     }
 
-    /// The same of those numbers that are within the bounds of their feature.
-    fn within(inputs: &Inputs, indices: &[usize], bounds: &[(f64, f64)]) -> Self {
+    /// The same of those numbers that are within the bounds of their feature, and the largest squared
+    /// deviation of each feature.
+    fn within(inputs: &Inputs, indices: &[usize], bounds: &[(f64, f64)]) -> (Self, Vec<f64>) {
         let n_features = bounds.len();
+        let numbers = || {
+            let of_input = |&index: &usize| inputs.numbers(index).chunks_exact(n_features.max(1));
+            let all = indices.iter().flat_map(of_input).flat_map(|row| row.iter().enumerate());
+            all.filter_map(|(j, &number)| {
+                let (least, most) = bounds[j];
+                let is_within = number.is_finite() && (least..=most).contains(&f64::from(number));
+                is_within.then_some((j, f64::from(number)))
+            })
+        };
         let mut moments = Self::none(n_features);
-        let of_input = |&index: &usize| inputs.numbers(index).chunks_exact(n_features.max(1));
-        let rows = || indices.iter().flat_map(of_input);
-        let is_within = |j: usize, number: f32| {
-            let (least, most) = bounds[j];
-            number.is_finite() && (least..=most).contains(&f64::from(number))
-        };
-        let mut first = vec![f32::NAN; n_features];
-        for row in rows() {
-            for (j, &number) in row.iter().enumerate().filter(|&(j, &number)| is_within(j, number))
-            {
-                if first[j].is_nan() {
-                    first[j] = number;
-                }
-                moments.count[j] += 1.0;
-                moments.mean[j] += f64::from(number) - f64::from(first[j]);
-            }
+        let mut first = vec![None; n_features];
+        numbers().for_each(|(j, number)| {
+            moments.count[j] += 1.0;
+            moments.mean[j] += number - *first[j].get_or_insert(number);
+        });
+        for ((mean, count), first) in moments.mean.iter_mut().zip(&moments.count).zip(first) {
+            *mean = first.unwrap_or_default() + *mean / count.max(1.0);
         }
-        for (j, mean) in moments.mean.iter_mut().enumerate() {
-            let shift = if first[j].is_nan() { 0.0 } else { f64::from(first[j]) };
-            *mean = shift + *mean / moments.count[j].max(1.0);
-        }
-        for row in rows() {
-            for (j, &number) in row.iter().enumerate().filter(|&(j, &number)| is_within(j, number))
-            {
-                moments.m2[j] += (f64::from(number) - moments.mean[j]).powi(2);
-            }
-        }
-        moments
-    }
-
-    /// Features whose numbers these are the moments of, and of whose deviations one number makes a large
-    /// part.
-    fn suspect(&self, inputs: &Inputs, indices: &[usize]) -> Vec<usize> {
-        let n_features = self.count.len();
         let mut largest = vec![0.0_f64; n_features];
-        for &index in indices {
-            for row in inputs.numbers(index).chunks_exact(n_features.max(1)) {
-                for (j, &number) in row.iter().enumerate().filter(|(_, n)| n.is_finite()) {
-                    largest[j] = largest[j].max((f64::from(number) - self.mean[j]).powi(2));
-                }
-            }
-        }
-        let is_suspect = |&j: &usize| {
-            self.count[j] >= LEAST_SPREAD_OF as f64 && largest[j] > LARGE_SHARE * self.m2[j]
-        };
-        (0..n_features).filter(is_suspect).collect()
+        numbers().for_each(|(j, number)| {
+            let square = (number - moments.mean[j]).powi(2);
+            moments.m2[j] += square;
+            largest[j] = largest[j].max(square);
+        });
+        (moments, largest)
     }
 
     /// Of the inputs at `indices`, which follow those that these are the moments of: where they are too few

@@ -31,8 +31,10 @@ const KNOWN_STEPS: usize = 30;
 /// What new samples count beside the replayed ones.
 const NEW_SHARE: f32 = 0.5;
 /// Peak learning rate where the settings give none, of networks that look at images and where meanings move,
-/// which faster ones follow too far,
-pub(super) const RATE: f32 = 1e-3;
+/// which faster ones follow too far;
+const RATE: f32 = 1e-3;
+/// of texts, whose every bucket is read seldom: lower ones do not learn it;
+const TEXT_RATE: f32 = 3e-3;
 /// of the others more, the fewer numbers they read: each weight is changed by about the rate, whatever its
 /// gradient (Adam), so few move the network less; this at so many,
 const WIDE_RATE: f32 = 2e-3;
@@ -42,8 +44,6 @@ const MOST_RATE: f32 = 5e-3;
 /// Until so many samples have shown whether meanings move, known labels are learnt at the lowest rate: a
 /// stream that drifts is followed worse for good after it was first learnt fast.
 const SETTLED: f64 = 2_500.0;
-/// and of texts, whose every bucket is read seldom: lower ones do not learn it.
-const TEXT_RATE: f32 = 3e-3;
 /// More passes over exemplars than this are many,
 const MANY_PASSES: usize = 20;
 /// and where new labels come the peak rate is multiplied by this: old labels that look different have to be
