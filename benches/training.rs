@@ -15,7 +15,7 @@ use perennial::domain::label::Label;
 use perennial::domain::sample::{ContentHash, Samples};
 use perennial::domain::settings::{LearningSettings, ModelSettings, Strategy};
 use perennial::domain::update::Phase;
-use perennial::learning::{Device, Event, Lesson, TextReader, update};
+use perennial::learning::{Event, Lesson, TextReader, update};
 use rand::{Rng, SeedableRng};
 
 const SIDE: usize = 28;
@@ -67,22 +67,7 @@ fn rate(input: &InputSchema) -> f64 {
     };
     let settings = ModelSettings { learning, ..ModelSettings::new(input.clone()) };
     let samples = samples(input);
-    let lesson = Lesson {
-        settings: &settings,
-        device: Device::Flex,
-        parent: None,
-        body: None,
-        parent_digest: None,
-        parent_matrix: &vec![],
-        history: samples.empty_like(),
-        recent: samples.empty_like(),
-        relearns: false,
-        experience: samples,
-        held_out: vec![],
-        seed: 1,
-        most_bytes: u64::MAX,
-        resume: None,
-    };
+    let lesson = Lesson::first(&settings, samples, 1);
     let mut began = Instant::now();
     let mut took = Duration::ZERO;
     let observe = &mut |event: Event<'_>| {

@@ -76,7 +76,7 @@ mod tests {
     use crate::domain::input::{InputSchema, Inputs, TabularSchema};
     use crate::domain::sample::ContentHash;
     use crate::domain::settings::ModelSettings;
-    use crate::learning::{Device, update};
+    use crate::learning::update;
 
     #[test]
     fn what_is_learnt_again_is_not_counted_again() {
@@ -93,22 +93,7 @@ mod tests {
             experience.hashes.push(ContentHash::of_input(&row, &[]));
             experience.arrived.push(0);
         }
-        let mut lesson = Lesson {
-            settings: &settings,
-            device: Device::Flex,
-            parent: None,
-            body: None,
-            parent_digest: None,
-            parent_matrix: &vec![],
-            history: experience.empty_like(),
-            recent: experience.empty_like(),
-            experience,
-            relearns: false,
-            held_out: vec![],
-            seed: 1,
-            most_bytes: u64::MAX,
-            resume: None,
-        };
+        let mut lesson = Lesson::first(&settings, experience, 1);
         let learn = |lesson: &Lesson<'_>| update(lesson, &mut |_| Continue(())).unwrap();
         let parent = learn(&lesson).state.unwrap();
         (lesson.parent, lesson.relearns) = (Some(&parent), true);

@@ -133,6 +133,31 @@ pub struct Lesson<'a> {
     pub resume: Option<&'a [u8]>,
 }
 
+/// What a version without a parent has learnt before.
+static NOTHING: AccuracyMatrix = Vec::new();
+
+impl<'a> Lesson<'a> {
+    /// The first of a model: nothing comes before it, nothing is held out, and memory is no matter.
+    pub fn first(settings: &'a ModelSettings, experience: Samples, seed: u64) -> Self {
+        Self {
+            settings,
+            device: Device::Flex,
+            parent: None,
+            body: None,
+            parent_digest: None,
+            parent_matrix: &NOTHING,
+            history: experience.empty_like(),
+            recent: experience.empty_like(),
+            relearns: false,
+            experience,
+            held_out: Vec::new(),
+            seed,
+            most_bytes: u64::MAX,
+            resume: None,
+        }
+    }
+}
+
 /// What [`update`] tells while it works. The observer answers `Break` to stop it.
 #[derive(Debug)]
 pub enum Event<'a> {

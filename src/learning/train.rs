@@ -334,7 +334,7 @@ mod tests {
     use crate::domain::sample::{ContentHash, Samples};
     use crate::domain::settings::{MlpSettings, ModelSettings, NetworkSettings};
     use crate::domain::update::Phase;
-    use crate::learning::{Device, update};
+    use crate::learning::update;
 
     #[test]
     fn weights_beyond_the_finite_numbers_fail_after_a_second_attempt() {
@@ -349,22 +349,7 @@ mod tests {
             experience.hashes.push(ContentHash::of_input(&[number], &[]));
             experience.arrived.push(0);
         }
-        let mut lesson = Lesson {
-            settings: &settings,
-            device: Device::Flex,
-            parent: None,
-            body: None,
-            parent_digest: None,
-            parent_matrix: &vec![],
-            history: experience.empty_like(),
-            recent: experience.empty_like(),
-            relearns: false,
-            experience,
-            held_out: vec![],
-            seed: 1,
-            most_bytes: u64::MAX,
-            resume: None,
-        };
+        let mut lesson = Lesson::first(&settings, experience, 1);
         let learnt = update(&lesson, &mut |_| Continue(())).unwrap();
         let parent_rate = learnt.report.training.unwrap().learning_rate;
         let mut parent = learnt.state.unwrap();
