@@ -3,8 +3,9 @@
 //! The router knows no verb behind a parameter: these paths reach the routes of the names that they
 //! begin with, to which nothing else is POSTed, and the verb is taken off here.
 
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
@@ -27,6 +28,10 @@ use crate::domain::name::{AliasName, ModelName};
 use crate::domain::settings::ModelSettings;
 use crate::services::Context;
 use crate::services::serving::{Answered, Chosen, Target};
+
+/// Routes of names that a verb may stand behind, and that other methods have, too.
+const MODEL: &str = "/v1/models/{model}";
+const VERSION: &str = "/v1/models/{model}/versions/{n}";
 
 /// Instances to be answered.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -78,8 +83,8 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
     struct Documented;
 
     OpenApiRouter::with_openapi(Documented::openapi())
-        .route("/v1/models/{model}", post(live))
-        .route("/v1/models/{model}/versions/{n}", post(version))
+        .route(MODEL, post(live))
+        .route(VERSION, post(version))
         .route("/v1/models/{model}/labels/{alias}", post(label))
 }
 
@@ -132,7 +137,18 @@ pub async fn label(
     predict(&context, named(&model), target, &headers, body).await.into_response()
 }
 
-/// As if nothing were POSTed to the route.
+/// Refuses any method but POST where a verb stands behind a name: such a method is of the name's route, which
+/// would take the verb for a part of the name.
+pub(super) async fn only_post(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let has_verb = [MODEL, VERSION].contains(&route) && request.uri().path().ends_with(PREDICT);
+    match has_verb && request.method() != Method::POST {
+        true => unknown_method("POST"),
+        false => next.run(request).await,
+    }
+}
+
+/// As if the method were none of the route's.
 fn unknown_method(allowed: &'static str) -> Response {
     let problem = Problem::of_status(StatusCode::METHOD_NOT_ALLOWED);
     ([(header::ALLOW, allowed)], problem).into_response()

@@ -51,7 +51,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::FromRef;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -146,6 +146,7 @@ pub fn router(state: HttpState) -> Router {
     let router = Router::from(api(&state.limits, &state.requests, &state.predictions))
         .merge(pages::routes())
         // From the inside out: a request passes these from the last to the first.
+        .layer(from_fn(instances::only_post))
         .layer(from_fn_with_state(state.limits.max_body_bytes, layers::limit_body))
         .layer(RequestDecompressionLayer::new())
         .layer(from_fn_with_state(state.clone(), access::admit))

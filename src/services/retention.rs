@@ -11,8 +11,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::queues::SHORT;
-use super::update::start_of_draw;
-use super::{Context, ServiceError, audit, forget, registry};
+use super::{Context, ServiceError, audit, forget, registry, update};
 use crate::domain::audit::Action;
 use crate::domain::name::ModelName;
 use crate::domain::settings::RetentionSettings;
@@ -163,9 +162,11 @@ async fn exemplars(db: &mut PgConnection, model: &Model) -> Result<Vec<Vec<u8>>,
         return Ok(Vec::new());
     }
     let learning = &model.settings.learning;
-    let most = learning.memory.map_or(MIN_REPLAY as i64, i64::from);
-    let from = start_of_draw(u64::from(learning.seed));
-    retention::exemplars(db, model.id, most, from).await
+    let most = learning.memory.map_or(MIN_REPLAY, |memory| memory as usize);
+    let from = update::start_of_draw(u64::from(learning.seed));
+    let n_labels = retention::count_learnt_labels(db, model.id).await?;
+    let exemplars = update::draw(db, model.id, (most, n_labels as usize), from).await?;
+    Ok(exemplars.into_iter().map(|row| row.hash.0.to_vec()).collect())
 }
 
 /// Deletes files that no row names and that were written more than `age` ago; answers how many. One that cannot be

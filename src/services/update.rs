@@ -34,7 +34,7 @@ mod snapshots;
 use material::{Material, Sets};
 use snapshots::Keeper;
 
-pub(super) use history::start_of_draw;
+pub(super) use history::{draw, start_of_draw};
 pub use run::{Run, Stop, Telling};
 pub use snapshots::forget_snapshot;
 

@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::StorageError;
 use super::models::ModelId;
-use crate::domain::sample::ContentHash;
 
 /// Models that do not keep everything.
 pub async fn models_that_expire(db: &mut PgConnection) -> Result<Vec<ModelId>, StorageError> {
@@ -46,40 +45,20 @@ pub async fn versions(
     .await?)
 }
 
-/// Content hashes of exemplars: of each label that is learnt, its share of `most`, those that follow `from` in the order of
-/// hashes and then, round the end, the first ones. So they stay the same but for what comes in, however many of those that
-/// are none have gone.
-pub async fn exemplars(
+/// How many labels have samples that may be replayed.
+pub async fn count_learnt_labels(
     db: &mut PgConnection,
     model: ModelId,
-    most: i64,
-    from: ContentHash,
-) -> Result<Vec<Vec<u8>>, StorageError> {
+) -> Result<i64, StorageError> {
     Ok(sqlx::query_scalar!(
-        r#"WITH known AS (
-               SELECT label FROM labels l WHERE model_id = $1 AND EXISTS (
-                   SELECT FROM samples s
-                   WHERE s.model_id = $1 AND s.label = l.label AND version IS NOT NULL
-                         AND NOT held_out AND NOT withheld)
-           ), share AS (
-               SELECT ceil($2::float8 / greatest(count(*), 1))::bigint AS per_label FROM known
-           )
-           SELECT exemplar.hash AS "hash!"
-           FROM known CROSS JOIN LATERAL (
-               (SELECT 0 AS turn, hash FROM samples
-                WHERE model_id = $1 AND label = known.label AND version IS NOT NULL AND NOT held_out
-                      AND NOT withheld AND hash >= $3 ORDER BY hash LIMIT (SELECT per_label FROM share))
-               UNION ALL
-               (SELECT 1 AS turn, hash FROM samples
-                WHERE model_id = $1 AND label = known.label AND version IS NOT NULL AND NOT held_out
-                      AND NOT withheld AND hash < $3 ORDER BY hash LIMIT (SELECT per_label FROM share))
-               ORDER BY turn, hash LIMIT (SELECT per_label FROM share)
-           ) exemplar"#,
+        r#"SELECT count(*) AS "count!" FROM labels l
+           WHERE model_id = $1 AND EXISTS (
+               SELECT FROM samples s
+               WHERE s.model_id = $1 AND s.label = l.label AND version IS NOT NULL
+                     AND NOT held_out AND NOT withheld)"#,
         model.0,
-        most as f64,
-        &from.0[..],
     )
-    .fetch_all(db)
+    .fetch_one(db)
     .await?)
 }
 

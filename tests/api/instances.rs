@@ -87,5 +87,15 @@ async fn instances_are_answered_as_predict_does() {
         assert_eq!(answer.header("allow"), allowed, "{path}");
         answer.problem(status);
     }
+    // Nor is the verb a part of the name to the methods that the name has.
+    for place in ["", "/versions/1", "/labels/live"] {
+        for method in [Method::GET, Method::PUT, Method::PATCH, Method::DELETE] {
+            let path = format!("/v1/models/vectors{place}:predict");
+            let answer = api.send(api.request(method.clone(), &path).json(&json!({}))).await;
+            assert_eq!(answer.header("allow"), "POST", "{method} {path}");
+            refused(answer, 405);
+        }
+    }
+    api.get("/v1/models/vectors/batches/none:predict").await.expect(404);
     service.stop().await;
 }

@@ -168,6 +168,33 @@ async fn exemplars_outlive_the_other_samples_where_a_model_says_so_and_are_repla
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_rare_labels_leave_of_the_exemplars_others_have_as_in_a_replay() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    api.create_model("m", 4).await;
+    api.patch("/v1/models/m", json!({"learning": {"memory": 20}})).await.expect(200);
+    api.send_samples("m", &blobs(&["a"], 120, 4, 1)).await;
+    api.send_samples("m", &blobs(&["b"], 3, 4, 1)).await;
+    api.update("m").await;
+    api.send_samples("m", &blobs(&["a"], 60, 4, 2)).await;
+    let update = api.update("m").await;
+    assert_eq!(update["report"]["samples"]["replayed"], 20, "{update}");
+    let pool = service.database.pool().await;
+    let age = "UPDATE batches SET created_at = now() - interval '8 days'";
+    sqlx::query(age).execute(&pool).await.unwrap();
+    let (n_samples,): (i64,) =
+        sqlx::query_as("SELECT count(*) FROM samples").fetch_one(&pool).await.unwrap();
+    pool.close().await;
+    let (database, dir) = service.stop().await;
+    let service = TestService::start_on(database, dir, &["--no-worker"]).await;
+    let api = &service.api;
+    let retention = json!({"retention": {"max_age_days": 7, "keep_exemplars": true}});
+    api.patch("/v1/models/m", retention).await.expect(200);
+    assert_eq!(plan(api).await["samples"], n_samples - 20);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_one_process_removes_answers_in_no_other() {
     let first = TestService::start().await;
     let api = &first.api;

@@ -2,12 +2,32 @@
 
 use std::collections::HashMap;
 
+use sqlx::PgConnection;
+
 use crate::domain::sample::ContentHash;
-use crate::storage::samples::SampleRow;
+use crate::storage::StorageError;
+use crate::storage::models::ModelId;
+use crate::storage::samples::{self, SampleRow};
+
+/// Times its even share that a label may have of what is drawn.
+const OVERDRAW: usize = 8;
+
+/// Draws `most` learnt samples, evenly of `n_labels` that are known: of each those that follow `from`. What
+/// rare labels cannot fill is shared by the others.
+pub(in crate::services) async fn draw(
+    db: &mut PgConnection,
+    model: ModelId,
+    (most, n_labels): (usize, usize),
+    from: ContentHash,
+) -> Result<Vec<SampleRow>, StorageError> {
+    let per_label = most.div_ceil(n_labels.max(1));
+    let drawn = samples::draw(db, model, (OVERDRAW * per_label) as i64, from).await?;
+    Ok(evenly(drawn, most))
+}
 
 /// The first `most` rows, one of each label in turn: where there are too many, every label gives up
 /// its last ones.
-pub(super) fn evenly(rows: Vec<SampleRow>, most: usize) -> Vec<SampleRow> {
+fn evenly(rows: Vec<SampleRow>, most: usize) -> Vec<SampleRow> {
     let mut of_label: HashMap<i32, usize> = HashMap::new();
     let mut ranked: Vec<(usize, SampleRow)> = Vec::with_capacity(rows.len());
     for row in rows {

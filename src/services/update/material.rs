@@ -58,8 +58,6 @@ pub(super) struct Parent {
     matrix: AccuracyMatrix,
 }
 
-/// Times its even share that a label may have of what is drawn from the history.
-const OVERDRAW: usize = 8;
 /// The share of an update's memory that new inputs may take; the rest waits for the next update.
 const EXPERIENCE_SHARE: u64 = 16;
 
@@ -119,12 +117,9 @@ impl Material {
             (true, Some(state)) => state.labels().len(),
             _ => n_labels,
         };
-        let per_label = most.div_ceil(n_sharing.max(1));
         let n_known = state.map_or(n_sharing, |state| state.labels().len());
-        let most = most.min(per_label * n_known);
-        // What rare labels cannot fill is shared by the others.
-        let drawn = samples::draw(&mut db, id, (OVERDRAW * per_label) as i64, from).await?;
-        let drawn = history::evenly(drawn, most);
+        let most = most.min(most.div_ceil(n_sharing.max(1)) * n_known);
+        let drawn = history::draw(&mut db, id, (most, n_known), from).await?;
         let mut history =
             samples::load(&mut db, drawn.clone(), &labels, empty.clone(), most_bytes).await?;
         let newest = samples::newest(&mut db, id, wanted.recent.min(fit) as i64).await?;
