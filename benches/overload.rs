@@ -1,7 +1,8 @@
 //! A service that is asked for more than it can do, or that is left waiting.
 //!
-//! - Overload: predictions on many times as many connections as are answered at once. How many are
-//!   answered and refused, the peak of memory, and how soon full speed is back, against the speed before.
+//! - Overload: predictions on many times as many connections as are answered at once, of one input a request, which
+//!   is answered before the next is read, and of a thousand, which queue. How many are answered and refused, the
+//!   peak of memory, and how soon full speed is back, against the speed before.
 //! - Idle: 10,000 connections that say nothing: what each costs, and the speed beside them.
 //! - Slow: 200 clients that send a byte a second, and 200 that take nothing of their answers, and the speed
 //!   beside them.
@@ -57,22 +58,29 @@ async fn main() {
         "before: {before:.0} predictions/s on {CONNECTIONS} connections, {} MB",
         memory(&process, "VmRSS")
     );
+    for inputs in [1, 1_000] {
+        overload(&api, &process, inputs, Duration::from_secs(seconds), before).await;
+    }
+
+    idle(&api, &address, &process, before).await;
+    slow(&api, &address, before).await;
+    assert!(process.stop().success());
+}
+
+async fn overload(api: &Api, process: &Process, inputs: usize, time: Duration, before: f64) {
     let many = AT_ONCE * 16;
-    let answers = ask(&api, many, Duration::from_secs(seconds)).await;
+    let answers = ask(api, many, inputs, time).await;
     println!(
-        "overload: {many} connections for {seconds} s: {answers:?}, peak {} MB",
-        memory(&process, "VmHWM")
+        "overload: {many} connections for {} s, {inputs} inputs a request: {answers:?}, peak {} MB",
+        time.as_secs(),
+        memory(process, "VmHWM")
     );
     assert!(
         answers.keys().all(|how| ["200", "503 retry-after"].contains(&how.as_str())),
         "{answers:?}"
     );
     tokio::time::sleep(SETTLE).await;
-    println!("2 s after: {:.2} of the speed before (to reach: 1)", speed(&api).await / before);
-
-    idle(&api, &address, &process, before).await;
-    slow(&api, &address, before).await;
-    assert!(process.stop().success());
+    println!("2 s after: {:.2} of the speed before (to reach: 1)", speed(api).await / before);
 }
 
 fn memory(process: &Process, what: &str) -> u64 {
@@ -84,14 +92,19 @@ fn memory(process: &Process, what: &str) -> u64 {
 /// Predictions a second.
 async fn speed(api: &Api) -> f64 {
     let time = Duration::from_secs(3);
-    ask(api, CONNECTIONS, time).await["200"] as f64 / time.as_secs_f64()
+    ask(api, CONNECTIONS, 1, time).await["200"] as f64 / time.as_secs_f64()
 }
 
-/// Asks for predictions on so many connections, each as fast as it is answered, and counts the answers by
-/// how they were.
-async fn ask(api: &Api, connections: usize, time: Duration) -> BTreeMap<String, usize> {
+/// Asks for predictions of so many inputs on so many connections, each as fast as it is answered, and counts the
+/// answers by how they were.
+async fn ask(
+    api: &Api,
+    connections: usize,
+    inputs: usize,
+    time: Duration,
+) -> BTreeMap<String, usize> {
     let began = Instant::now();
-    let body = json!({"inputs": [vec![0.5; DIM]]});
+    let body = json!({"inputs": vec![vec![0.5; DIM]; inputs]});
     let mut askers = JoinSet::new();
     for _ in 0..connections {
         let (api, body) = (api.clone(), body.clone());

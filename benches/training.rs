@@ -1,5 +1,6 @@
 //! Samples a second that an update trains on, by the update path itself; benches/peers/train.py is the
-//! same networks in PyTorch. And how fast texts are read.
+//! same networks in PyTorch. How fast texts are read, and points clustered, as the selection does it;
+//! benches/peers/cluster.py is scikit-learn on the same points, which BENCH_POINTS=FILE leaves in a file.
 //!
 //! `make bench ARGS='--bench training'`. A step takes 64 new samples; with replay, 64 old ones beside them.
 
@@ -15,7 +16,7 @@ use perennial::domain::label::Label;
 use perennial::domain::sample::{ContentHash, Samples};
 use perennial::domain::settings::{LearningSettings, ModelSettings, Strategy};
 use perennial::domain::update::Phase;
-use perennial::learning::{Event, Lesson, TextReader, update};
+use perennial::learning::{Event, Lesson, Points, TextReader, cluster, update};
 use rand::{Rng, SeedableRng};
 
 const SIDE: usize = 28;
@@ -37,6 +38,44 @@ fn main() {
         }
     }
     read_texts();
+    cluster_points();
+}
+
+/// Points of one label in a hidden space, about as many middles as there are clusters to be found.
+fn cluster_points() {
+    const POINTS: usize = 8_192;
+    const MIDDLES: usize = 64;
+    const DIMENSIONS: usize = 64;
+    let mut draws = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(2);
+    let mut draw = |n: usize, scale: f32| -> Vec<f32> {
+        // About normal: a sum of twelve has the variance 1.
+        let mut one = || (0..12).map(|_| draws.gen_range(-0.5..0.5)).sum::<f32>() * scale;
+        (0..n).map(|_| one()).collect()
+    };
+    let middles = draw(MIDDLES * DIMENSIONS, 1.0);
+    let mut numbers = draw(POINTS * DIMENSIONS, 1.0);
+    for (point, middle) in
+        numbers.chunks_exact_mut(DIMENSIONS).zip(middles.chunks_exact(DIMENSIONS).cycle())
+    {
+        point.iter_mut().zip(middle).for_each(|(number, middle)| *number += middle);
+    }
+    if let Ok(file) = std::env::var("BENCH_POINTS") {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        std::fs::write(file, bytes).unwrap();
+    }
+    let points = Points { dimensions: DIMENSIONS, numbers };
+    let rows: Vec<usize> = (0..POINTS).collect();
+    for seed in 0..3 {
+        let draws = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(seed);
+        let began = Instant::now();
+        let (members, n_clusters) = cluster(&points, &rows, &draws);
+        let took = began.elapsed();
+        let inertia: f64 = members.iter().map(|member| f64::from(member.distance).powi(2)).sum();
+        println!(
+            "{POINTS} points of {DIMENSIONS} numbers: {n_clusters} clusters in {:.1} ms, inertia {inertia:.0}",
+            took.as_secs_f64() * 1e3
+        );
+    }
 }
 
 /// Words and parts of words of short texts, by one thread.

@@ -7,11 +7,15 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::process::{Process, free_address, log_to, perennial, ready};
 use support::{Api, Database, blobs, readable_dir};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 const SECRET: &str = "a-secret-that-no-log-may-hold";
 
@@ -45,6 +49,18 @@ impl Server {
 
     /// `perennial serve` on this server, which says everything that it does into `log`.
     fn service(&self, database: &Database, dir: &Path, address: &str, log: &Path) -> Process {
+        self.service_by(&self.address, database, dir, address, log)
+    }
+
+    /// The same, where `store` leads to the server.
+    fn service_by(
+        &self,
+        store: &str,
+        database: &Database,
+        dir: &Path,
+        address: &str,
+        log: &Path,
+    ) -> Process {
         let flags = [
             "--database-url",
             &database.url,
@@ -60,7 +76,7 @@ impl Server {
             ("AWS_ACCESS_KEY_ID", "key"),
             ("AWS_SECRET_ACCESS_KEY", SECRET),
             ("AWS_REGION", "us-east-1"),
-            ("AWS_ENDPOINT_URL", &format!("http://{}", self.address)),
+            ("AWS_ENDPOINT_URL", &format!("http://{store}")),
             ("AWS_ALLOW_HTTP", "true"),
         ]);
         Process::start(log_to(&mut command, log))
@@ -75,7 +91,82 @@ impl Server {
     }
 }
 
-async fn learn(api: &Api, label: &str, seed: u64) -> serde_json::Value {
+/// What a way to the server has done to those who took it.
+#[derive(Default)]
+struct Harm {
+    refused: AtomicUsize,
+    cut: AtomicUsize,
+    /// Its next connections are harmed, as long as there are any.
+    left: AtomicUsize,
+}
+
+/// A way to the server at `address` that refuses one connection and cuts the next in the middle of what is
+/// sent, as long as there is harm left; those that rest are ended.
+async fn rough_way(address: &str) -> (String, Arc<Harm>) {
+    const CUT_AFTER: u64 = 1 << 20;
+    const REST: Duration = Duration::from_millis(300);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (here, there) = (listener.local_addr().unwrap().to_string(), address.to_owned());
+    let harm = Arc::new(Harm::default());
+    let told = Arc::clone(&harm);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (there, harm) = (there.clone(), Arc::clone(&harm));
+            let take = |left: usize| left.checked_sub(1);
+            let left = harm.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take);
+            tokio::spawn(async move {
+                if left.is_ok_and(|left| left % 2 == 0) {
+                    let mut head = [0; 4096];
+                    if client.read(&mut head).await.is_ok_and(|n| n > 0) {
+                        harm.refused.fetch_add(1, Ordering::SeqCst);
+                        let refusal = "HTTP/1.1 503 Slow Down\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                        let _ = client.write_all(refusal.as_bytes()).await;
+                    }
+                    return;
+                }
+                let mut server = TcpStream::connect(&there).await.unwrap();
+                let (mut from_client, mut to_client) = client.split();
+                let (mut from_server, mut to_server) = server.split();
+                if left.is_ok() {
+                    let mut some = (&mut from_client).take(CUT_AFTER);
+                    let sent = tokio::io::copy(&mut some, &mut to_server);
+                    let answered = tokio::io::copy(&mut from_server, &mut to_client);
+                    tokio::select! {
+                        sent = sent => if sent.is_ok_and(|n| n == CUT_AFTER) {
+                            harm.cut.fetch_add(1, Ordering::SeqCst);
+                        } else {
+                            // It was not long enough to be cut; the next one may be.
+                            harm.left.fetch_add(1, Ordering::SeqCst);
+                        },
+                        _ = answered => {}
+                        () = tokio::time::sleep(Duration::from_secs(20)) => {}
+                    }
+                    return;
+                }
+                let (mut up, mut down) = ([0; 1 << 16], [0; 1 << 16]);
+                loop {
+                    let moved = tokio::select! {
+                        n = from_client.read(&mut up) => match n {
+                            Ok(n) if n > 0 => to_server.write_all(&up[..n]).await,
+                            _ => return,
+                        },
+                        n = from_server.read(&mut down) => match n {
+                            Ok(n) if n > 0 => to_client.write_all(&down[..n]).await,
+                            _ => return,
+                        },
+                        () = tokio::time::sleep(REST) => return,
+                    };
+                    if moved.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (here, told)
+}
+
+async fn learn(api: &Api, label: &str, seed: u64) -> Value {
     api.send_samples("m", &blobs(&["a", label], 60, 8, seed)).await;
     api.update("m").await
 }
@@ -125,4 +216,47 @@ async fn checkpoints_are_kept_in_a_bucket_and_outlive_its_absence() {
     let log = std::fs::read_to_string(&log).unwrap();
     assert_eq!(log.matches("ready: http://").count(), 2, "both services log there");
     assert!(log.contains(" TRACE ") && !log.contains(SECRET));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_checkpoint_goes_in_parts_and_again_where_the_store_refuses_or_is_cut_off() {
+    perennial::app::choose_cryptography();
+    let (database, dir) = (Database::create().await, readable_dir());
+    let address = free_address();
+    let server = Server::start(readable_dir(), &free_address());
+    let (way, harm) = rough_way(&server.address).await;
+    let log = dir.path().join("log");
+    let service = server.service_by(&way, &database, dir.path(), &address, &log);
+    let api = ready(&address).await;
+    // Its table alone has 128 MiB: three parts.
+    let input = json!({"kind": "text", "buckets": 1 << 18});
+    let network = json!({"kind": "text", "embedding": 128});
+    let model = json!({"name": "m", "input": input, "network": network});
+    api.post("/v1/models", model).await.expect(201);
+    let sample = |i: usize| {
+        let (word, label) = if i % 2 == 0 { ("goal", "sport") } else { ("bond", "money") };
+        json!({"input": format!("a {word} of number {i}"), "label": label})
+    };
+    let samples: Vec<Value> = (0..120).map(sample).collect();
+    api.post("/v1/models/m/batches", json!({"samples": samples})).await.expect(202);
+    harm.left.store(6, Ordering::SeqCst);
+    let update = api.update("m").await;
+    assert_eq!(
+        (&update["outcome"], &update["attempts"]),
+        (&json!("published"), &json!(1)),
+        "{update}"
+    );
+    let (refused, cut) = (&harm.refused, &harm.cut);
+    println!("refused {refused:?} times, cut off {cut:?} times");
+    assert!(refused.load(Ordering::SeqCst) > 0 && cut.load(Ordering::SeqCst) > 0);
+    let [file] = &server.checkpoints()[..] else { panic!("one checkpoint") };
+    assert!(file.metadata().unwrap().len() > 128 << 20);
+
+    // What is read back is what was written: its digest is checked.
+    assert!(service.stop().success());
+    harm.left.store(2, Ordering::SeqCst);
+    let _service = server.service_by(&way, &database, dir.path(), &address, &log);
+    let api = ready(&address).await;
+    let answer = api.post("/v1/models/m/predict", json!({"inputs": ["a goal"]})).await.expect(200);
+    assert_eq!(answer["predictions"][0]["label"], "sport");
 }

@@ -10,10 +10,9 @@ pub mod scopes;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, RawPathParams, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
@@ -25,14 +24,17 @@ use crate::domain::key::{Key, Scope};
 use crate::services::access::{Access, Caller, Stranger};
 use crate::services::{Context, requests};
 
-/// Lets a request in where its caller may ask it, and not too often.
-pub async fn admit(State(state): State<HttpState>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("", MatchedPath::as_str);
-    let route = if has_verb(request.method(), request.uri().path()) { PREDICT } else { route };
+/// Hands a request on to `next` where its caller may ask it, and not too often.
+pub(super) async fn admit<F: Future<Output = Response>>(
+    state: &HttpState,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
+    let route = route_of(&request);
     let Some(scopes) = scopes::needed(request.method(), route) else {
-        return next.run(request).await;
+        return next(request).await;
     };
+    let is_message = scopes::is_message(route);
     let (mut parts, body) = request.into_parts();
     let caller = match state.context.access.identify(key_of(&parts.headers)) {
         Ok(caller) => caller,
@@ -45,7 +47,7 @@ pub async fn admit(State(state): State<HttpState>, request: Request, next: Next)
     let checked = match (&counted, admitted.key()) {
         (Some(counted), _) if counted.is_refused() => Err(counted.problem()),
         // The message tells the model; whoever reads it asks then.
-        (_, Some(key)) if scopes::is_message(route) => may(key, scopes),
+        (_, Some(key)) if is_message => may(key, scopes),
         (_, Some(key)) => match may(key, scopes) {
             Ok(()) => opens_path(&state.context, key, &mut parts).await,
             refused => refused,
@@ -56,7 +58,7 @@ pub async fn admit(State(state): State<HttpState>, request: Request, next: Next)
         Ok(()) => {
             let caller = admitted.caller.clone();
             parts.extensions.insert(admitted);
-            caller.asks(next.run(Request::from_parts(parts, body))).await
+            caller.asks(next(Request::from_parts(parts, body))).await
         }
         Err(problem) => problem.into_response(),
     };
@@ -64,6 +66,14 @@ pub async fn admit(State(state): State<HttpState>, request: Request, next: Next)
         counted.write(response.headers_mut());
     }
     response
+}
+
+/// The route by which [`scopes`] are needed; empty where there is none.
+pub(super) fn route_of(request: &Request) -> &str {
+    match has_verb(request.method(), request.uri().path()) {
+        true => PREDICT,
+        false => request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str),
+    }
 }
 
 /// The key that a request brings: `Authorization: Bearer KEY`.

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{DecodeError, Engine, alphabet};
 
-use super::parse::{Cell, json_cell};
-use super::walk::{self, between_commas, count_elements, each_element};
+use super::parse::{Cell, json_cell, piece_cell};
+use super::walk::{self, count_elements, each_element, numbers};
 use crate::domain::Invalid;
 use crate::domain::image::{self, Budget};
 use crate::domain::input::{ImageSchema, Inputs};
@@ -134,8 +134,7 @@ fn read_arrays<'a>(
     expect(given, takes, of, place)
 }
 
-/// Reads the `takes` pixels that the array at `place` is to hold. A comma inside a string, an array
-/// or an object does no harm: whatever begins like one is refused before its comma matters.
+/// Reads the `takes` pixels that the array at `place` is to hold.
 fn read_numbers(
     json: &str,
     takes: usize,
@@ -143,20 +142,16 @@ fn read_numbers(
     place: &[usize],
     into: &mut Vec<f32>,
 ) -> Result<(), Invalid> {
-    let inside = json.strip_prefix('[').and_then(|json| json.strip_suffix(']'));
-    let inside = inside.unwrap_or_default().trim_ascii();
-    if inside.is_empty() {
-        return expect(0, takes, of, place);
-    }
     let mut given = 0;
-    for text in between_commas(inside) {
+    for (text, number) in numbers(json) {
         if given == takes {
             return expect(count_elements(json), takes, of, place);
         }
-        let text = text.trim_ascii();
-        let cell = if text.starts_with('"') { Cell::Text(text.into()) } else { json_cell(text) };
-        let pixel =
-            pixel(&cell).map_err(|complaint| complain(&[place, &[given]].concat(), &complaint))?;
+        let pixel = match number {
+            Some(number) if image::is_pixel(number) => number,
+            _ => pixel(&piece_cell(text))
+                .map_err(|complaint| complain(&[place, &[given]].concat(), &complaint))?,
+        };
         into.push(pixel);
         given += 1;
     }

@@ -5,7 +5,6 @@
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
@@ -137,15 +136,14 @@ pub async fn label(
     predict(&context, named(&model), target, &headers, body).await.into_response()
 }
 
-/// Refuses any method but POST where a verb stands behind a name: such a method is of the name's route, which
-/// would take the verb for a part of the name.
-pub(super) async fn only_post(request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let has_verb = [MODEL, VERSION].contains(&route) && request.uri().path().ends_with(PREDICT);
-    match has_verb && request.method() != Method::POST {
-        true => unknown_method("POST"),
-        false => next.run(request).await,
+/// The refusal of any method but POST where a verb stands behind a name: such a method is of the name's route,
+/// which would take the verb for a part of the name.
+pub(super) fn refuse_method(request: &Request) -> Option<Response> {
+    if request.method() == Method::POST || !request.uri().path().ends_with(PREDICT) {
+        return None;
     }
+    let route = request.extensions().get::<MatchedPath>()?.as_str();
+    [MODEL, VERSION].contains(&route).then(|| unknown_method("POST"))
 }
 
 /// As if the method were none of the route's.

@@ -1,6 +1,8 @@
-//! What bounds a request: how long, how large; and what a panic becomes.
+//! What a request passes on its way in, and what bounds it: how long, how large; and what a panic becomes.
 
 use std::any::Any;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -8,10 +10,48 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
 use http_body_util::Limited;
+use tower::{ServiceExt, service_fn};
+use tower_http::decompression::RequestDecompression;
 
 use super::error::{Problem, ProblemCode};
 use super::stream::is_lines;
+use super::{HttpState, access, instances};
+
+/// Lets a request in: who asks comes first, then what its body unpacks to, and how much that may be. One
+/// piece, since each of axum's middlewares copies, with every request, all that is behind it.
+pub async fn enter(State(state): State<HttpState>, request: Request, next: Next) -> Response {
+    let max_bytes = state.limits.max_body_bytes;
+    let unpacked = |request| unpack(request, max_bytes, next);
+    let answer = access::admit(&state, request, unpacked);
+    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(panicked)
+}
+
+/// Unpacks a body that says it is packed.
+async fn unpack(request: Request, max_bytes: usize, next: Next) -> Response {
+    if !request.headers().contains_key(header::CONTENT_ENCODING) {
+        return pass(request, max_bytes, next).await;
+    }
+    let inner = service_fn(|request: Request<_>| {
+        pass(request.map(Body::new), max_bytes, next.clone()).map(Ok::<_, Infallible>)
+    });
+    match RequestDecompression::new(inner).oneshot(request).await {
+        Ok(answer) => answer.map(Body::new),
+        Err(error) => Problem::internal(error).into_response(),
+    }
+}
+
+/// Hands a request on to its handler, where its method and the size of its body let it pass.
+async fn pass(request: Request, max_bytes: usize, next: Next) -> Response {
+    if let Some(refusal) = instances::refuse_method(&request) {
+        return refusal;
+    }
+    match limit_body(request, max_bytes) {
+        Ok(request) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
 
 /// Gives up on an answer that takes longer than this.
 pub async fn time_out(State(most): State<Duration>, request: Request, next: Next) -> Response {
@@ -26,17 +66,17 @@ pub async fn time_out(State(most): State<Duration>, request: Request, next: Next
 /// Refuses a body that says it is over `max_bytes`, and breaks off one that turns out to be. Comes
 /// after decompression, so that a small file that unpacks to a huge one does not pass. A stream of
 /// predictions has no length: its lines have.
-pub async fn limit_body(State(max_bytes): State<usize>, request: Request, next: Next) -> Response {
+fn limit_body(request: Request, max_bytes: usize) -> Result<Request, Problem> {
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     if route.ends_with("/predict") && is_lines(request.headers()) {
-        return next.run(request).await;
+        return Ok(request);
     }
     let said = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if said.and_then(|text| text.parse::<u64>().ok()).is_some_and(|said| said > max_bytes as u64) {
         let detail = format!("the body is over the limit of {max_bytes} bytes");
-        return Problem::new(ProblemCode::PayloadTooLarge, detail).into_response();
+        return Err(Problem::new(ProblemCode::PayloadTooLarge, detail));
     }
-    next.run(request.map(|body| Body::new(Limited::new(body, max_bytes)))).await
+    Ok(request.map(|body| Body::new(Limited::new(body, max_bytes))))
 }
 
 /// A handler that panicked fails its own request and nothing else.
@@ -52,7 +92,7 @@ pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 mod tests {
     use axum::Router;
     use axum::http::StatusCode;
-    use axum::middleware::from_fn_with_state;
+    use axum::middleware::{from_fn, from_fn_with_state};
     use axum::routing::post;
     use http_body_util::BodyExt;
     use tower::ServiceExt;
@@ -72,8 +112,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_over_the_limit_is_413_told_or_untold() {
-        let router =
-            Router::new().route("/", post(count)).layer(from_fn_with_state(10_usize, limit_body));
+        let limit = async |request, next: Next| unpack(request, 10, next).await;
+        let router = Router::new().route("/", post(count)).layer(from_fn(limit));
         let status = async |body| router.clone().oneshot(post_of(body)).await.unwrap().status();
         let streamed = |text: &'static str| {
             Body::from_stream(futures_util::stream::iter([Ok::<_, std::io::Error>(text)]))

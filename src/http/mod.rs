@@ -51,11 +51,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::FromRef;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::decompression::RequestDecompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -146,11 +144,7 @@ pub fn router(state: HttpState) -> Router {
     let router = Router::from(api(&state.limits, &state.requests, &state.predictions))
         .merge(pages::routes())
         // From the inside out: a request passes these from the last to the first.
-        .layer(from_fn(instances::only_post))
-        .layer(from_fn_with_state(state.limits.max_body_bytes, layers::limit_body))
-        .layer(RequestDecompressionLayer::new())
-        .layer(from_fn_with_state(state.clone(), access::admit))
-        .layer(CatchPanicLayer::custom(layers::panicked));
+        .layer(from_fn_with_state(state.clone(), layers::enter));
     let router = match state.origins.layer() {
         // A browser asks without a key what its page may ask.
         Some(cors) => router.layer(cors),

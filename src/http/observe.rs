@@ -15,6 +15,7 @@ use axum::response::Response;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::access::{self, scopes};
 use super::error::Problem;
 use super::foreign::{self, Refusal};
 use super::oip::grpc;
@@ -64,6 +65,7 @@ pub async fn observe(State(wire): State<Wire>, mut request: Request, next: Next)
     let seen = Seen {
         method: method_word(request.method()),
         route: request.extensions().get::<MatchedPath>().cloned(),
+        is_prediction: scopes::is_prediction(request.method(), access::route_of(&request)),
     };
     let span = tracing::info_span!(
         "request",
@@ -115,12 +117,13 @@ fn method_word(method: &Method) -> &'static str {
 struct Seen {
     method: &'static str,
     route: Option<MatchedPath>,
+    is_prediction: bool,
 }
 
 impl Seen {
     fn record(&self, status: StatusCode, duration: Duration) {
         let route = self.route.as_ref().map_or("unmatched", MatchedPath::as_str);
-        let Self { method, .. } = *self;
+        let Self { method, is_prediction, .. } = *self;
         let code = status.as_u16();
         metrics::counter!("perennial_http_requests_total",
             "method" => method, "route" => route.to_owned(), "status" => code.to_string())
@@ -129,8 +132,8 @@ impl Seen {
             "method" => method, "route" => route.to_owned())
         .record(duration.as_secs_f64());
         let duration_ms = duration.as_secs_f64() * 1e3;
-        // They say nothing while all is well.
-        if PROBES.contains(&route) && status.is_success() {
+        // Those that come by the thousand say nothing while all is well: measurements count them.
+        if status.is_success() && (is_prediction || PROBES.contains(&route)) {
             tracing::debug!(route, status = code, duration_ms, "answered");
         } else {
             tracing::info!(route, status = code, duration_ms, "answered");

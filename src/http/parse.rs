@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::images::push_image;
-use super::walk::{self, between_commas, count_elements, each_element, each_member};
+use super::walk::{self, count_elements, each_element, each_member, numbers};
 use crate::domain::Invalid;
 use crate::domain::image::Budget;
 use crate::domain::input::{
@@ -123,23 +123,15 @@ impl Row {
         into.push(&self.numbers, &self.categories);
     }
 
-    /// Reads a plain vector. A comma inside a string, an array or an object does no harm: whatever
-    /// begins like one is refused before its comma matters.
+    /// Reads a plain vector.
     fn read_vector(&mut self, json: &str) -> Result<(), Invalid> {
-        let inside = json.strip_prefix('[').and_then(|json| json.strip_suffix(']'));
-        let inside = inside.unwrap_or_default().trim_ascii();
-        if inside.is_empty() {
-            return self.expect_numbers(0);
-        }
-        for text in between_commas(inside) {
+        for (text, number) in numbers(json) {
             if self.numbers.len() == self.n_numeric {
                 return self.expect_numbers(count_elements(json));
             }
-            let text = text.trim_ascii();
-            match text.parse::<f32>() {
-                Ok(number) if number.is_finite() => self.numbers.push(number),
-                _ if text.starts_with('"') => self.push_number(&Cell::Text(text.into()))?,
-                _ => self.push_number(&json_cell(text))?,
+            match number {
+                Some(number) => self.numbers.push(number),
+                None => self.push_number(&piece_cell(text))?,
             }
         }
         self.expect_numbers(self.numbers.len())
@@ -237,6 +229,15 @@ pub(super) fn json_cell(json: &str) -> Cell<'_> {
         Some(b'[') => Cell::Other("an array"),
         Some(b'{') => Cell::Other("an object"),
         _ => Cell::Number(json),
+    }
+}
+
+/// A piece of an array between commas as a cell. A comma inside a string, an array or an object does no harm:
+/// whatever begins like one is no number, whatever follows.
+pub(super) fn piece_cell(piece: &str) -> Cell<'_> {
+    match piece.starts_with('"') {
+        true => Cell::Text(piece.into()),
+        false => json_cell(piece),
     }
 }
 

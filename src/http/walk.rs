@@ -52,16 +52,33 @@ pub(super) fn count_elements(json: &str) -> usize {
     count
 }
 
-/// The pieces of `text` between commas. They are short, so that a comma is found byte by byte before a
-/// search for it has begun.
-pub(super) fn between_commas(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
+/// What stands between commas in the array that `json` is, and the finite number that it is, if it is one.
+pub(super) fn numbers(json: &str) -> impl Iterator<Item = (&str, Option<f32>)> {
+    let inside = json.strip_prefix('[').and_then(|json| json.strip_suffix(']'));
+    let mut rest = inside.unwrap_or_default().trim_ascii();
     std::iter::from_fn(move || {
-        let left = rest?;
-        let comma = left.bytes().position(|byte| byte == b',');
-        rest = comma.map(|comma| &left[comma + 1..]);
-        Some(&left[..comma.unwrap_or(left.len())])
+        if rest.is_empty() {
+            return None;
+        }
+        let (piece, behind, number) = leading_number(rest).unwrap_or_else(|| {
+            let (piece, behind) = rest.split_once(',').unwrap_or((rest, ""));
+            (piece.trim_ascii_end(), behind, None)
+        });
+        rest = behind.trim_ascii_start();
+        Some((piece, number))
     })
+}
+
+/// The finite number that `elements` begin with, as it is written, and what is behind its comma.
+fn leading_number(elements: &str) -> Option<(&str, &str, Option<f32>)> {
+    let (number, length) = fast_float2::parse_partial::<f32, _>(elements).ok()?;
+    let (written, behind) = elements.split_at(length);
+    let behind = match behind.strip_prefix(',') {
+        Some(behind) => behind,
+        None if behind.trim_ascii_start().is_empty() => "",
+        None => behind.trim_ascii_start().strip_prefix(',')?,
+    };
+    number.is_finite().then_some((written, behind, Some(number)))
 }
 
 /// The length of the string that `json` begins with, with its quotes; of all that there is, where it does
@@ -165,5 +182,43 @@ pub(super) fn shortened(text: &str) -> Cow<'_, str> {
     match text.len() {
         0..=MOST => Cow::Borrowed(text),
         _ => Cow::Owned(format!("{}…", &text[..text.floor_char_boundary(MOST)])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn pieces_are_told_from_numbers() {
+        let pieces: Vec<_> = numbers("[ -0.5e1 ,\n7, null,\"a,b\", 1e999 , 0]").collect();
+        let expected = [
+            ("-0.5e1", Some(-5.0)),
+            ("7", Some(7.0)),
+            ("null", None),
+            ("\"a", None),
+            ("b\"", None),
+            ("1e999", None),
+            ("0", Some(0.0)),
+        ];
+        assert_eq!(pieces, expected);
+        assert_eq!(numbers("[ ]").count(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_rounded_as_the_standard_library_rounds_them(
+            written in proptest::collection::vec("-?(0|[1-9][0-9]{0,19})(\\.[0-9]{1,25})?(e-?[0-9]{1,2})?", 1..9),
+            space in " {0,2}",
+        ) {
+            let json = format!("[{space}{}{space}]", written.join(&format!("{space},{space}")));
+            for ((piece, number), written) in numbers(&json).zip(&written) {
+                let exact: f32 = written.parse().unwrap();
+                prop_assert_eq!((piece, number), (&written[..], exact.is_finite().then_some(exact)));
+            }
+            prop_assert_eq!(numbers(&json).count(), written.len());
+        }
     }
 }

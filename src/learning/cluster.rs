@@ -26,16 +26,16 @@ const MIN_SHARE: f64 = 0.125;
 
 /// Which cluster a point fell into.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Member {
+pub struct Member {
     /// The cluster, from 0.
-    pub(super) cluster: u32,
+    pub cluster: u32,
     /// Euclidean distance to its centre.
-    pub(super) distance: f32,
+    pub distance: f32,
 }
 
 /// Clusters the points at `rows`, √(n/2) clusters but 2 to 64, or fewer where some would be nearly
 /// empty; answers for each row, and how many clusters there are.
-pub(super) fn cluster(
+pub fn cluster(
     points: &Points,
     rows: &[usize],
     draws: &Xoshiro256PlusPlus,

@@ -76,10 +76,12 @@ use report::Chosen;
 use subset::Subset;
 use train::Material;
 
+pub use cluster::{Member, cluster};
 pub use evaluate::{MOST_HELD_OUT, calibration_error, held_out_per_label};
 pub use import::import;
 pub use predict::{PredictError, Predictor};
 pub use snapshot::Snapshot;
+pub use space::Points;
 pub use state::LearnerState;
 pub use text::TextReader;
 pub use wanted::{MIN_REPLAY, Wanted};

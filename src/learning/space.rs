@@ -22,11 +22,11 @@ const CHUNK: usize = 512;
 
 /// Points, `[n, dimensions]` row-major.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Points {
+pub struct Points {
     /// Numbers in a point, over 0.
-    pub(super) dimensions: usize,
+    pub dimensions: usize,
     /// The points one after another.
-    pub(super) numbers: Vec<f32>,
+    pub numbers: Vec<f32>,
 }
 
 impl Points {

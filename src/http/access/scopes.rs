@@ -35,6 +35,11 @@ pub fn needed(method: &Method, route: &str) -> Option<&'static [Scope]> {
     })
 }
 
+/// Whether a route is asked for predictions.
+pub fn is_prediction(method: &Method, route: &str) -> bool {
+    needed(method, route) == Some(&[Scope::Predict])
+}
+
 /// What probes, browsers and generators of clients ask for.
 fn is_public(route: &str) -> bool {
     matches!(

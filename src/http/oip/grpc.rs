@@ -17,8 +17,10 @@ mod stream;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::Extensions;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use tonic::codec::CompressionEncoding;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -65,9 +67,13 @@ pub fn router(state: HttpState) -> Result<Router, tonic_reflection::server::Erro
         .merge(streams.layer(from_fn_with_state(state.limits.idle_timeout, taking::bound)))
         .layer(from_fn_with_state(patience, layers::time_out))
         .fallback(unknown)
-        .layer(from_fn_with_state(state, access::admit))
+        .layer(from_fn_with_state(state, admit))
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(from_fn_with_state(Wire::Grpc, observe::observe)))
+}
+
+async fn admit(State(state): State<HttpState>, request: Request, next: Next) -> Response {
+    access::admit(&state, request, |request| next.run(request)).await
 }
 
 async fn unknown() -> Problem {
