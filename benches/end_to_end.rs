@@ -212,6 +212,7 @@ async fn history() {
         std::fs::write(format!("/proc/{}/clear_refs", process.id()), "5").unwrap();
         let update = api.update("m").await;
         assert_eq!(update["outcome"], "published");
+        println!("{}", update["report"]["seconds"]);
         let seconds = update["report"]["seconds"].as_object().unwrap().values();
         let seconds: f64 = seconds.map(|phase| phase.as_f64().unwrap()).sum();
         (seconds, memory_of(&process, "VmHWM:") / 1024.0)

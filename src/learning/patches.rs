@@ -6,6 +6,7 @@
 //! averaged over 4 × 4 fields of the image. Whitening and directions are one matrix. An image larger
 //! than 32 pixels a side is made smaller first: what it shows is told by then.
 
+use linfa_clustering::KMeansInit;
 use linfa_linalg::eigh::EighInto;
 use ndarray::{Array1, Array2, Axis};
 
@@ -179,7 +180,8 @@ pub(super) fn learn(
     let centred = observed - &mean;
     let whitening = whitening(&centred);
     let whitened = centred.dot(&whitening);
-    let centres = cluster::centres(whitened, n_directions, PASSES, &stream(seed, Draw::Features));
+    let draws = stream(seed, Draw::Features);
+    let centres = cluster::centres(whitened, n_directions, KMeansInit::Random, PASSES, &draws);
     // Where patches are so few or alike that there are fewer clusters, what is missing says nothing.
     let mut directions = Array2::<f32>::zeros((n_read, n_directions));
     for (mut direction, centre) in directions.columns_mut().into_iter().zip(centres.outer_iter()) {

@@ -14,10 +14,62 @@ use crate::domain::input::{Category, Inputs};
 /// The most inputs in one block.
 pub const MAX_INPUTS: usize = 1_000;
 
+/// What the inputs of one frame take in memory, about, where a block is read in parts: a sample out of many
+/// costs no more than this, and what is alike still lies together.
+const FRAME_BYTES: usize = 64 << 10;
 /// The fastest level that still halves sparse data.
 const COMPRESSION_LEVEL: i32 = 1;
 /// More than any block of ours expands to: 1,000 inputs of 65,536 features.
 const MAX_EXPANDED_BYTES: usize = MAX_INPUTS * crate::domain::input::MAX_FEATURES * 4 + (64 << 20);
+
+/// A block in frames, each of them a block of fewer inputs, so that one can be read without the others.
+#[derive(Debug)]
+pub struct Frames {
+    /// The frames, one behind another.
+    pub payload: Vec<u8>,
+    /// Inputs in a frame; fewer in the last.
+    pub frame_inputs: i32,
+    /// Where each frame ends in the payload.
+    pub frame_ends: Vec<i32>,
+}
+
+impl Frames {
+    /// Packs inputs.
+    ///
+    /// # Errors
+    /// When the compressor has no memory, or what is packed takes over 2 GiB.
+    pub fn of(inputs: &Inputs) -> Result<Self, StorageError> {
+        let fit = FRAME_BYTES * inputs.len() / inputs.size_bytes().max(1);
+        let n = fit.clamp(1, MAX_INPUTS);
+        let mut frames =
+            Self { payload: Vec::new(), frame_inputs: n as i32, frame_ends: Vec::new() };
+        for first in (0..inputs.len()).step_by(n) {
+            let mut part = Inputs::with_shape(inputs.n_numeric(), inputs.n_categorical());
+            (first..inputs.len().min(first + n)).for_each(|index| part.push_from(inputs, index));
+            frames.payload.extend(encode(&part)?);
+            let end = i32::try_from(frames.payload.len());
+            frames.frame_ends.push(end.map_err(|e| StorageError::damaged("block to write", e))?);
+        }
+        Ok(frames)
+    }
+
+    /// All inputs.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] when the bytes are no frames that end there.
+    pub fn decode(&self) -> Result<Inputs, StorageError> {
+        let Some((_, firsts)) = self.frame_ends.split_last() else { return decode(&self.payload) };
+        let mut all: Option<Inputs> = None;
+        for (start, end) in std::iter::once(&0).chain(firsts).zip(&self.frame_ends) {
+            let frame = self.payload.get(*start as usize..*end as usize);
+            let part = decode(frame.ok_or_else(|| StorageError::damaged("block", "it is cut"))?)?;
+            let all = all
+                .get_or_insert_with(|| Inputs::with_shape(part.n_numeric(), part.n_categorical()));
+            (0..part.len()).for_each(|index| all.push_from(&part, index));
+        }
+        all.ok_or_else(|| StorageError::damaged("block", "it has no frame"))
+    }
+}
 
 /// Packs inputs into a block.
 ///
@@ -151,6 +203,25 @@ mod tests {
             prop_assert_eq!(bits(&back), bits(&inputs));
             prop_assert_eq!(back.all_categories(), inputs.all_categories());
             prop_assert_eq!(back.len(), inputs.len());
+        }
+
+        #[test]
+        fn frames_are_blocks_that_make_up_the_whole(lengths in prop::collection::vec(0usize..40_000, 1..12)) {
+            let mut all = Inputs::with_shape(1, 1);
+            for (index, length) in lengths.iter().enumerate() {
+                all.push(&[index as f32], &[Some("x".repeat(*length).into())]);
+            }
+            let frames = Frames::of(&all).unwrap();
+            let whole = frames.decode().unwrap();
+            prop_assert_eq!((bits(&whole), whole.all_categories()), (bits(&all), all.all_categories()));
+            let n = frames.frame_inputs as usize;
+            let mut start = 0;
+            for (frame, end) in frames.frame_ends.iter().enumerate() {
+                let part = decode(&frames.payload[start..*end as usize]).unwrap();
+                prop_assert_eq!(bits(&part)[0], bits(&all)[frame * n]);
+                prop_assert!(part.len() == n || frame + 1 == frames.frame_ends.len());
+                start = *end as usize;
+            }
         }
 
         #[test]

@@ -6,8 +6,9 @@ mod load;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::StorageError;
+use super::block::Frames;
 use super::models::ModelId;
-use super::{StorageError, block};
 use crate::domain::input::Inputs;
 use crate::domain::label::MAX_LABELS;
 use crate::domain::sample::ContentHash;
@@ -78,12 +79,15 @@ pub async fn insert_block(
     batch: Uuid,
     inputs: &Inputs,
 ) -> Result<i64, StorageError> {
-    let payload = block::encode(inputs)?;
+    let Frames { payload, frame_inputs, frame_ends } = Frames::of(inputs)?;
     Ok(sqlx::query_scalar!(
-        "INSERT INTO blocks (model_id, batch_id, payload) VALUES ($1, $2, $3) RETURNING id",
+        "INSERT INTO blocks (model_id, batch_id, payload, frame_inputs, frame_ends)
+         VALUES ($1, $2, $3, $4, $5) RETURNING id",
         model.0,
         batch,
         payload,
+        frame_inputs,
+        &frame_ends,
     )
     .fetch_one(db)
     .await?)

@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::to_hash;
 use crate::domain::input::{Category, Inputs};
+use crate::storage::StorageError;
+use crate::storage::block::Frames;
 use crate::storage::models::ModelId;
-use crate::storage::{StorageError, block};
 
 /// Which samples of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,12 +142,22 @@ pub async fn blank(
     block: i64,
     positions: &HashSet<usize>,
 ) -> Result<(), StorageError> {
-    let payload = sqlx::query_scalar!("SELECT payload FROM blocks WHERE id = $1", block);
-    let inputs = block::decode(&payload.fetch_one(&mut *db).await?)?;
-    let payload = block::encode(&without(&inputs, positions))?;
-    sqlx::query!("UPDATE blocks SET payload = $2 WHERE id = $1", block, payload)
-        .execute(db)
-        .await?;
+    let packed = sqlx::query_as!(
+        Frames,
+        "SELECT payload, frame_inputs, frame_ends FROM blocks WHERE id = $1",
+        block,
+    );
+    let inputs = packed.fetch_one(&mut *db).await?.decode()?;
+    let Frames { payload, frame_inputs, frame_ends } = Frames::of(&without(&inputs, positions))?;
+    sqlx::query!(
+        "UPDATE blocks SET payload = $2, frame_inputs = $3, frame_ends = $4 WHERE id = $1",
+        block,
+        payload,
+        frame_inputs,
+        &frame_ends,
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }
 

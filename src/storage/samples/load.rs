@@ -10,8 +10,8 @@ use crate::domain::label::Label;
 use crate::domain::sample::Samples;
 use crate::storage::{StorageError, block};
 
-/// Reads the inputs of `rows` and puts the samples together, block by block, up to the one with which
-/// the inputs take `most_bytes`.
+/// Reads the inputs of `rows` and puts the samples together, in the order in which they arrived, up to the one with
+/// which the inputs take `most_bytes`. Of a block only the frames are read that hold one of them.
 ///
 /// # Errors
 /// When a block is gone or damaged.
@@ -22,56 +22,94 @@ pub async fn load(
     mut samples: Samples,
     most_bytes: usize,
 ) -> Result<Samples, StorageError> {
-    /// Blocks in memory at a time.
+    /// Blocks in memory at a time, where all of each is read.
     const AT_ONCE: usize = 8;
     rows.sort_unstable_by_key(|row| (row.block_id, row.position));
-    let of_blocks: Vec<&[SampleRow]> = rows.chunk_by(|a, b| a.block_id == b.block_id).collect();
-    for group in of_blocks.chunks(AT_ONCE) {
-        if samples.inputs.size_bytes() >= most_bytes {
-            break;
+    let mut rest = &rows[..];
+    while !rest.is_empty() && samples.inputs.size_bytes() < most_bytes {
+        let of_blocks = rest.chunk_by(|a, b| a.block_id == b.block_id);
+        let (mut group, behind) = rest.split_at(of_blocks.take(AT_ONCE).map(<[_]>::len).sum());
+        rest = behind;
+        for frame in frames_of(db, group).await? {
+            let (rows, behind) = group.split_at(group.partition_point(|row| frame.reaches(row)));
+            group = behind;
+            frame.take(rows, labels, most_bytes, &mut samples)?;
         }
-        let ids: Vec<i64> = group.iter().map(|rows| rows[0].block_id).collect();
-        let blocks = sqlx::query!("SELECT id, payload FROM blocks WHERE id = ANY($1)", &ids)
-            .fetch_all(&mut *db)
-            .await?;
-        let blocks: HashMap<i64, Vec<u8>> =
-            blocks.into_iter().map(|block| (block.id, block.payload)).collect();
-        for rows in group {
-            let id = rows[0].block_id;
-            let payload = blocks
-                .get(&id)
-                .ok_or_else(|| StorageError::damaged(format!("block {id}"), "it is gone"))?;
-            take(&block::decode(payload)?, rows, labels, most_bytes, &mut samples).ok_or_else(
-                || StorageError::damaged(format!("block {id}"), "a sample is not in it"),
-            )?;
+        if let Some(row) = group.first() {
+            return Err(StorageError::damaged(format!("block {}", row.block_id), "it is gone"));
         }
     }
     Ok(samples)
 }
 
-/// Adds the samples of one block, as long as there is room.
-fn take(
-    inputs: &Inputs,
-    rows: &[SampleRow],
-    labels: &HashMap<i32, Label>,
-    most_bytes: usize,
-    samples: &mut Samples,
-) -> Option<()> {
-    let shape = |inputs: &Inputs| (inputs.n_numeric(), inputs.n_categorical());
-    if shape(inputs) != shape(&samples.inputs) {
-        return None;
+/// A part of a block.
+struct Frame {
+    block: i64,
+    /// The place in the block of its first input, and the one behind its last.
+    first: i32,
+    end: i32,
+    payload: Vec<u8>,
+}
+
+/// The frames that hold `rows`, in their order.
+async fn frames_of(db: &mut PgConnection, rows: &[SampleRow]) -> Result<Vec<Frame>, StorageError> {
+    let (blocks, positions): (Vec<i64>, Vec<i16>) =
+        rows.iter().map(|row| (row.block_id, row.position)).unzip();
+    let frames = sqlx::query_as!(
+        Frame,
+        r#"SELECT id AS "block!", frame * frame_inputs AS "first!", (frame + 1) * frame_inputs AS "end!",
+                  CASE WHEN frame_ends = '{}' THEN payload
+                       ELSE coalesce(substring(payload FROM begins + 1 FOR frame_ends[frame + 1] - begins), '')
+                  END AS "payload!"
+           FROM (SELECT DISTINCT id, position / frame_inputs AS frame
+                 FROM unnest($1::bigint[], $2::smallint[]) AS wanted (id, position)
+                      JOIN blocks USING (id)) AS wanted
+                JOIN blocks USING (id)
+                CROSS JOIN LATERAL (SELECT coalesce(frame_ends[frame], 0) AS begins) AS places
+           ORDER BY id, frame"#,
+        &blocks,
+        &positions,
+    );
+    Ok(frames.fetch_all(db).await?)
+}
+
+impl Frame {
+    /// Whether a sample is here, or was to be found before.
+    fn reaches(&self, row: &SampleRow) -> bool {
+        (row.block_id, i32::from(row.position)) < (self.block, self.end)
     }
-    for row in rows {
-        if samples.inputs.size_bytes() >= most_bytes {
-            break;
+
+    /// Adds `rows`, which are here, to `samples`, as long as there is room.
+    fn take(
+        &self,
+        rows: &[SampleRow],
+        labels: &HashMap<i32, Label>,
+        most_bytes: usize,
+        samples: &mut Samples,
+    ) -> Result<(), StorageError> {
+        let damaged = |why: &str| StorageError::damaged(format!("block {}", self.block), why);
+        let inputs = block::decode(&self.payload)?;
+        let shape = |inputs: &Inputs| (inputs.n_numeric(), inputs.n_categorical());
+        if shape(&inputs) != shape(&samples.inputs) {
+            return Err(damaged("its inputs are of another shape"));
         }
-        let position = usize::try_from(row.position).ok().filter(|&p| p < inputs.len())?;
-        samples.inputs.push_from(inputs, position);
-        samples.labels.push(labels.get(&row.label)?.clone());
-        samples.weights.push(row.weight);
-        samples.hashes.push(row.hash);
-        // Blocks are numbered in the order in which a model's batches were stored.
-        samples.arrived.push(row.block_id as u64 * block::MAX_INPUTS as u64 + row.position as u64);
+        for row in rows {
+            if samples.inputs.size_bytes() >= most_bytes {
+                break;
+            }
+            let place = usize::try_from(i32::from(row.position) - self.first).ok();
+            let place = place.filter(|&place| row.block_id == self.block && place < inputs.len());
+            let (Some(place), Some(label)) = (place, labels.get(&row.label)) else {
+                return Err(damaged("a sample, or its label, is not there"));
+            };
+            samples.inputs.push_from(&inputs, place);
+            samples.labels.push(label.clone());
+            samples.weights.push(row.weight);
+            samples.hashes.push(row.hash);
+            // Blocks are numbered in the order in which a model's batches were stored.
+            let arrived = row.block_id as u64 * block::MAX_INPUTS as u64 + row.position as u64;
+            samples.arrived.push(arrived);
+        }
+        Ok(())
     }
-    Some(())
 }
