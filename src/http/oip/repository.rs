@@ -22,9 +22,8 @@ pub struct ModelNames {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct IndexRequest {
     /// Only those that are ready.
-    #[serde(default)]
-    #[schema(required = false, default = false)]
-    ready: bool,
+    #[schema(default = false)]
+    ready: Option<bool>,
 }
 
 /// A model in the list.
@@ -77,7 +76,7 @@ pub async fn index(
         true => IndexRequest::default(),
         false => parse_object(&body)?,
     };
-    entries(&context, ready).await.map(axum::Json)
+    entries(&context, ready.unwrap_or_default()).await.map(axum::Json)
 }
 
 /// All models, or those that are ready.

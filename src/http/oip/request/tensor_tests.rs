@@ -367,6 +367,43 @@ fn outputs_are_chosen_by_name() {
 }
 
 #[test]
+fn null_is_as_good_as_nothing() {
+    let bare = json!({"name": "x", "shape": [1, 2], "datatype": "UINT8", "data": [1, 2]});
+    let with = |mut tensor: Value, name: &str, value: Value| {
+        tensor[name] = value;
+        tensor
+    };
+    let nothing_said =
+        json!({"binary_data_size": null, "content_type": null, "shared_memory_region": null});
+    let everything = [
+        json!({"inputs": [bare], "id": null, "parameters": null, "outputs": null}),
+        json!({"inputs": [bare], "parameters": {"binary_data_output": null}}),
+        json!({"inputs": [with(bare.clone(), "parameters", json!(null))]}),
+        json!({"inputs": [with(bare.clone(), "parameters", nothing_said)]}),
+    ];
+    let (expected, plan) = read_all(&vector(), &json!({"inputs": [bare]}), &[]).unwrap();
+    for request in &everything {
+        let read = read_all(&vector(), request, &[]).unwrap();
+        assert_eq!((&read.0, &read.1.outputs), (&expected, &plan.outputs), "{request}");
+    }
+    let sized = with(bare.clone(), "parameters", json!({"binary_data_size": 2}));
+    let sized = json!({"inputs": [with(sized, "data", json!(null))]});
+    assert_eq!(read_all(&vector(), &sized, &[1, 2]).unwrap().0, expected);
+
+    let nothing_said =
+        json!({"classification": null, "binary_data": null, "shared_memory_region": null});
+    for parameters in [json!(null), nothing_said] {
+        let outputs = json!([{"name": "label", "parameters": parameters}]);
+        let request = json!({"inputs": [bare], "outputs": outputs});
+        let (_, plan) = read_all(&vector(), &request, &[]).unwrap();
+        let label = Wanted { name: OutputName::Label, classes: None, is_binary: false };
+        assert_eq!(plan.outputs, [label], "{request}");
+    }
+    let refusal = read_all(&vector(), &json!({"inputs": null}), &[]).unwrap_err();
+    assert!(refusal.starts_with("/inputs: invalid type: null"), "{refusal}");
+}
+
+#[test]
 fn an_answer_that_would_be_huge_is_refused_before_it_is_computed() {
     let tensor = json!({"name": "x", "shape": [10_000, 2], "datatype": "UINT8",
                         "parameters": {"binary_data_size": 20_000}});
