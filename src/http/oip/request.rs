@@ -32,8 +32,8 @@ pub struct InferRequest<'a> {
     /// How to answer.
     parameters: Option<RequestParameters>,
     /// The tensors that the model's metadata names: one, whatever its name; or one a named feature.
-    /// Numeric datatypes are converted. Named features that are all numbers may also come as one
-    /// tensor of rows, in their order.
+    /// Numeric datatypes are converted, once each number is one of its datatype's. Named features that
+    /// are all numbers may also come as one tensor of rows, in their order.
     #[serde(borrow)]
     inputs: Vec<InputTensor<'a>>,
     /// What the answer is to hold; all, where none is named.

@@ -123,6 +123,49 @@ fn vectors_are_read_from_bytes() {
 }
 
 #[test]
+fn a_number_in_json_is_one_of_its_datatype_or_is_refused() {
+    let said = |datatype: &str, data: String| {
+        let json = format!(
+            r#"{{"inputs": [{{"name": "x", "shape": [1, 2], "datatype": "{datatype}", "data": {data}}}]}}"#
+        );
+        read(&HeaderMap::new(), json.as_bytes(), &vector(), 3)
+            .map(|asked| asked.inputs.all_numbers().to_vec())
+            .map_err(|problem| serde_json::to_value(Refusal::from(&problem)).unwrap())
+    };
+    let cases: [(&str, [&str; 2], &[&str]); 9] = [
+        ("BOOL", ["0", "1.0"], &["2", "-1", "0.5"]),
+        ("UINT8", ["0", "255"], &["-1", "256", "300.5", "0.99999999999"]),
+        ("UINT16", ["-0", "65535"], &["-1", "65536", "0.5"]),
+        ("UINT32", ["0", "4294967295"], &["-1", "4294967296", "4294967295.5"]),
+        ("UINT64", ["1e2", "18446744073709551615"], &["-1", "18446744073709551616", "1e20"]),
+        ("INT8", ["-128", "127"], &["-129", "128"]),
+        ("INT16", ["-32768", "32767"], &["-32769", "32768"]),
+        (
+            "INT32",
+            ["-2147483648", "2147483647"],
+            &["-2147483649", "2147483648", "1.5", "16777216.5"],
+        ),
+        (
+            "INT64",
+            ["-9223372036854775808", "9223372036854775807"],
+            &["-9223372036854775809", "9223372036854775808", "1e30", "1e-9"],
+        ),
+    ];
+    for (datatype, [least, most], bad) in cases {
+        let expected = [least, most].map(|written| written.parse::<f32>().unwrap());
+        assert_eq!(said(datatype, format!("[{least}, {most}]")).unwrap(), expected, "{datatype}");
+        assert_eq!(said(datatype, format!("[[{least}, {most}]]")).unwrap(), expected, "{datatype}");
+        for bad in bad {
+            let why = format!("/inputs/0/data: element 1 is {bad}, which is no {datatype}");
+            for data in [format!("[{least}, {bad}]"), format!("[[{least}, {bad}]]")] {
+                assert_eq!(said(datatype, data).unwrap_err(), json!({"error": why}));
+            }
+        }
+    }
+    assert_eq!(said("FP32", "[1.5, -3e30]".to_owned()).unwrap(), [1.5, -3e30]);
+}
+
+#[test]
 fn a_missing_number_is_null_and_never_not_a_number() {
     let mut model = vector();
     let data = json!([1, null]);
@@ -130,7 +173,10 @@ fn a_missing_number_is_null_and_never_not_a_number() {
     let refusal = read_one(&model, json!([1, 2]), "FP32", data.clone()).unwrap_err();
     assert!(refusal.contains("element 1 is null, and the model's learning.missing"), "{refusal}");
     model.learning.missing = Missing::Impute;
-    assert!(read_one(&model, json!([1, 2]), "FP32", data).unwrap().all_numbers()[1].is_nan());
+    for datatype in ["FP32", "INT8", "BOOL"] {
+        let inputs = read_one(&model, json!([1, 2]), datatype, data.clone()).unwrap();
+        assert!(inputs.all_numbers()[1].is_nan(), "{datatype}");
+    }
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let bytes = [1.0, bad].map(f32::to_le_bytes).concat();
         let refusal = read_binary(&model, json!([1, 2]), "FP32", &bytes).unwrap_err();
