@@ -29,7 +29,7 @@ mod proto {
 
 type Client = GrpcInferenceServiceClient<Channel>;
 
-const GRPC: [&str; 2] = ["--grpc-listen", "127.0.0.1:0"];
+pub const GRPC: [&str; 2] = ["--grpc-listen", "127.0.0.1:0"];
 
 async fn channel(service: &TestService) -> Channel {
     Channel::from_shared(service.grpc.clone().unwrap()).unwrap().connect().await.unwrap()
@@ -37,6 +37,12 @@ async fn channel(service: &TestService) -> Channel {
 
 async fn client(service: &TestService) -> Client {
     Client::new(channel(service).await)
+}
+
+/// Whether a model, or a version of it, is ready.
+pub async fn is_ready(service: &TestService, name: &str, version: &str) -> bool {
+    let request = ModelReadyRequest { name: name.to_owned(), version: version.to_owned() };
+    client(service).await.model_ready(request).await.unwrap().get_ref().ready
 }
 
 /// A service with the model `m` of eight numbers, whose labels are `a` and `b`.
