@@ -36,7 +36,7 @@ Every refusal is a problem (RFC 9457, `application/problem+json`) with a `code` 
 `request_id` that stands in the service's log, and, where a value is wrong, pointers to it; in other \
 services' protocols it is `{\"error\": \"…\"}`. \
 `X-Request-Id` is taken from the request or made, and echoed. Request bodies may be sent with \
-`Content-Encoding: gzip`; the size limit holds for what they unpack to. Times are RFC 3339 in UTC.";
+`Content-Encoding: gzip` or `deflate`; the size limit holds for what they unpack to. Times are RFC 3339 in UTC.";
 
 /// What the document calls the key that a request brings.
 const KEY: &str = "key";

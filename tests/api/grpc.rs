@@ -203,8 +203,11 @@ async fn every_kind_of_model_answers_as_over_http() {
     request.inputs[0].parameters.insert("content_type".to_owned(), base64);
     let text = STANDARD.encode(&file);
     request.raw_input_contents = vec![elements(&[text.as_bytes()]).into()];
-    let mut packing = client.send_compressed(CompressionEncoding::Gzip);
-    check(packing.model_infer(request).await.unwrap().get_ref(), &expected, true);
+    for how in [CompressionEncoding::Gzip, CompressionEncoding::Deflate] {
+        let mut packing = client.clone().send_compressed(how);
+        let answer = packing.model_infer(request.clone()).await.unwrap();
+        check(answer.get_ref(), &expected, true);
+    }
     service.stop().await;
 }
 
