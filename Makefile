@@ -40,14 +40,15 @@ s3: tools ## checkpoints in a bucket, tested against a real S3 server that this 
 	$(postgres) && PERENNIAL_S3_SERVER=$$PWD/target/tools/bin/s3s-fs \
 		cargo test --features s3 --test s3
 
-bench: tools ## every benchmark of speed
-	$(postgres) && cargo bench --bench end_to_end --bench overload --bench serving --bench training
+bench: tools ## every benchmark of speed; ARGS='--bench end_to_end -- memory' for some of it
+	$(postgres) && cargo bench $(or $(ARGS),--bench end_to_end --bench overload --bench serving --bench training)
 
 bench-serving: tools ## predictions: how many, how soon; ARGS='speed training swapping' for some of it
 	$(postgres) && cargo bench --bench serving -- $(ARGS)
 
-bench-train: tools ## training, against PyTorch where it is installed
-	cargo bench --bench training -- $(ARGS)
+bench-train: tools ## training, beside PyTorch and scikit-learn where python3 has them, or PERENNIAL_PEERS=a/python
+	mkdir -p target && BENCH_POINTS=$$PWD/target/points cargo bench --bench training
+	scripts/train-peers target/points
 
 bench-peers: tools ## predictions, beside PyTorch behind FastAPI, which this installs in target/peers
 	[ -x target/peers/bin/python ] || python3 -m venv target/peers

@@ -5,8 +5,8 @@
 //! - History: an update of 1,000 samples after ten times as many, against the same after a tenth of them.
 //! - Start: an empty directory to ready, and again.
 //!
-//! `make bench`, or one of them: `make bench ARGS='-- memory'`. Needs PostgreSQL's programs, as the
-//! tests do.
+//! `make bench`, or one of them: `make bench ARGS='--bench end_to_end -- memory'`. Needs PostgreSQL's
+//! programs, as the tests do.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

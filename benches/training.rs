@@ -2,7 +2,8 @@
 //! same networks in PyTorch. How fast texts are read, and points clustered, as the selection does it;
 //! benches/peers/cluster.py is scikit-learn on the same points, which BENCH_POINTS=FILE leaves in a file.
 //!
-//! `make bench ARGS='--bench training'`. A step takes 64 new samples; with replay, 64 old ones beside them.
+//! `make bench-train`, which asks both of these, too, where they are installed. A step takes 64 new samples; with
+//! replay, 64 old ones beside them.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
 

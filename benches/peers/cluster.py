@@ -2,7 +2,7 @@
 
     pip install scikit-learn
     BENCH_POINTS=points cargo bench --bench training
-    OMP_NUM_THREADS=1 python benches/peers/cluster.py points CLUSTERS
+    OMP_NUM_THREADS=1 python benches/peers/cluster.py points CLUSTERS     # or `make bench-train`, for both
 """
 
 import sys

@@ -1,7 +1,7 @@
 """How many samples a second PyTorch trains on, with the networks of benches/training.rs.
 
     pip install torch numpy
-    python benches/peers/train.py [threads]
+    python benches/peers/train.py [threads]     # or `make bench-train`, for both
 """
 
 import sys

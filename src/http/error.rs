@@ -210,7 +210,7 @@ impl Problem {
             413 => Self::new(Code::PayloadTooLarge, "the body is over the size limit"),
             415 => Self::new(
                 Code::UnsupportedMediaType,
-                "this content encoding is not taken; send the body as it is, or as gzip",
+                "this content encoding is not taken; send the body as it is, or as gzip or deflate",
             ),
             503 => Self::new(Code::Unavailable, "the service cannot answer right now"),
             400..500 => Self::new(Code::MalformedRequest, "the request cannot be read"),

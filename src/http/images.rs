@@ -6,7 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{DecodeError, Engine, alphabet};
 
 use super::parse::{Cell, json_cell, piece_cell};
-use super::walk::{self, count_elements, each_element, numbers};
+use super::walk::{self, count_elements, each_element, is_nested, numbers};
 use crate::domain::Invalid;
 use crate::domain::image::{self, Budget};
 use crate::domain::input::{ImageSchema, Inputs};
@@ -103,11 +103,6 @@ fn read_array(json: &str, schema: &ImageSchema) -> Result<Vec<f32>, Invalid> {
         })
     })?;
     Ok(pixels)
-}
-
-/// Whether the first element of an array is one itself.
-fn is_nested(json: &str) -> bool {
-    json[1..].trim_ascii_start().starts_with('[')
 }
 
 /// Calls `read` with each of the `takes` arrays that the array at `place` is to hold.

@@ -7,11 +7,11 @@
 use std::sync::LazyLock;
 
 use axum::http::{HeaderName, Method, header};
-use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::schema::ArrayItems;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    Components, Content, Header, Info, License, OpenApi, PathItem, Ref, RefOr, Response,
+    Components, Content, Header, Info, License, OpenApi, PathItem, Ref, RefOr, Required, Response,
     ResponseBuilder, Schema, SecurityRequirement, Server, tag::TagBuilder,
 };
 use utoipa::{PartialSchema, ToSchema};
@@ -36,7 +36,7 @@ Every refusal is a problem (RFC 9457, `application/problem+json`) with a `code` 
 `request_id` that stands in the service's log, and, where a value is wrong, pointers to it; in other \
 services' protocols it is `{\"error\": \"…\"}`. \
 `X-Request-Id` is taken from the request or made, and echoed. Request bodies may be sent with \
-`Content-Encoding: gzip`; the size limit holds for what they unpack to. Times are RFC 3339 in UTC.";
+`Content-Encoding: gzip` or `deflate`; the size limit holds for what they unpack to. Times are RFC 3339 in UTC.";
 
 /// What the document calls the key that a request brings.
 const KEY: &str = "key";
@@ -222,6 +222,9 @@ pub fn finish(mut document: OpenApi) -> OpenApi {
                     Some(words.map(|word| SecurityRequirement::new(KEY, word)).collect());
                 if scopes == [Scope::Predict] {
                     name_version(operation);
+                    if !path.contains("/versions/") {
+                        name_client(operation);
+                    }
                 }
             }
             complete(path, operation);
@@ -302,6 +305,18 @@ fn name_version(operation: &mut Operation) {
     }
 }
 
+/// What answers by an alias, which may have a canary, takes heed of who asks.
+fn name_client(operation: &mut Operation) {
+    let mut client = Parameter::new("X-Client-Id");
+    client.parameter_in = ParameterIn::Header;
+    client.required = Required::False;
+    let description = "Who asks: where the alias has a canary, a client is always answered by the same of the \
+                       two versions. `Authorization` stands in for it; without either, requests are drawn by chance.";
+    client.description = Some(description.to_owned());
+    client.schema = Some(String::schema());
+    operation.parameters.get_or_insert_default().push(RefOr::T(client));
+}
+
 fn refusal(is_foreign: bool, status: &str, description: &str) -> Response {
     let (content_type, schema) = match is_foreign {
         true => ("application/json", Refusal::name()),
@@ -350,50 +365,4 @@ pub async fn json() -> Result<Text, Problem> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_operation_has_a_name_a_tag_and_words() {
-        let mut names = std::collections::HashSet::new();
-        for (path, mut item) in super::super::openapi().paths.paths {
-            for (_, operation) in operations(&mut item) {
-                let name = operation.operation_id.clone();
-                assert!(name.is_some_and(|name| names.insert(name)), "{path}");
-                assert!(operation.summary.is_some(), "{path}");
-                let tags = operation.tags.iter().flatten();
-                assert!(tags.clone().count() == 1, "{path}");
-                assert!(tags.clone().all(|tag| TAGS.iter().any(|(name, _)| name == tag)), "{path}");
-            }
-        }
-    }
-
-    #[test]
-    fn words_are_documented_as_they_are_sent() {
-        use crate::domain::update::{Decision, Outcome, UpdateStatus};
-        let words =
-            |schema: RefOr<Schema>| serde_json::to_value(schema).unwrap()["enum"].to_string();
-        assert!(words(UpdateStatus::schema()).contains(UpdateStatus::Queued.as_str()));
-        assert!(words(Decision::schema()).contains(Decision::HeldOut.as_str()));
-        assert!(words(Outcome::schema()).contains(Outcome::NothingToLearn.as_str()));
-    }
-
-    #[test]
-    fn every_refusal_is_documented_as_it_is_sent() {
-        for (path, mut item) in super::super::openapi().paths.paths {
-            for (_, operation) in operations(&mut item) {
-                for (status, response) in &operation.responses.responses {
-                    if let RefOr::T(response) = response
-                        && status.as_str() >= "400"
-                        && path != "/readyz"
-                    {
-                        let sent_as =
-                            if is_foreign(&path) { "application/json" } else { PROBLEM_JSON };
-                        assert!(response.content.contains_key(sent_as), "{path} {status}");
-                        assert!(!is_foreign(&path) || status != "422", "{path}");
-                    }
-                }
-            }
-        }
-    }
-}
+mod document_tests;

@@ -52,6 +52,11 @@ pub(super) fn count_elements(json: &str) -> usize {
     count
 }
 
+/// Whether the first element of the array that `json` is is an array itself.
+pub(super) fn is_nested(json: &str) -> bool {
+    json[1..].trim_ascii_start().starts_with('[')
+}
+
 /// What stands between commas in the array that `json` is, and the finite number that it is, if it is one.
 pub(super) fn numbers(json: &str) -> impl Iterator<Item = (&str, Option<f32>)> {
     let inside = json.strip_prefix('[').and_then(|json| json.strip_suffix(']'));

@@ -92,6 +92,8 @@ pub struct Serving {
     /// The number at which a route was forgotten last: a read that began before may be of a model that is gone.
     forgotten: AtomicU64,
     loaded: Cache<VersionKey, Loaded, BySize>,
+    /// Versions whose checkpoints were missing or damaged when they were last to be loaded.
+    damaged: Cache<VersionKey, ()>,
     statistics: Statistics,
     shadows: Shadows,
     /// Bounds the heavy answers that are computed at a time; models whose answers wait take turns.
@@ -105,11 +107,14 @@ impl Serving {
     pub fn new(capacity_bytes: u64, threads: usize) -> Self {
         /// Only sizes the cache's tables.
         const EXPECTED_VERSIONS: usize = 256;
+        /// Of more, those found longest ago are forgotten.
+        const MOST_DAMAGED: usize = 1_024;
         Self {
             routes: RwLock::default(),
             reads: AtomicU64::new(0),
             forgotten: AtomicU64::new(0),
             loaded: Cache::with_weighter(EXPECTED_VERSIONS, capacity_bytes, BySize),
+            damaged: Cache::new(MOST_DAMAGED),
             statistics: Statistics::new(),
             shadows: Shadows::new(),
             heavy: Arc::new(Slots::new(threads.max(1))),
@@ -188,6 +193,12 @@ impl Serving {
     /// How often a version's shadow agreed with it, in this process.
     pub fn agreement(&self, model: ModelId, version: i32, shadow: i32) -> Agreement {
         self.shadows.agreement(&(model, version, shadow))
+    }
+
+    /// Whether a version was found damaged when it was last to be loaded here; it is not loaded to find out.
+    pub fn is_damaged(&self, model: &ModelName, version: i32) -> bool {
+        let route = self.known_route(model);
+        route.is_some_and(|route| self.damaged.contains_key(&(route.model.id, version)))
     }
 
     /// Makes sure that whoever has seen this update publish is answered by its version, or a later
@@ -286,19 +297,19 @@ impl Serving {
         model: &Model,
         version: i32,
     ) -> Result<Loaded, ServiceError> {
+        let key = (model.id, version);
         let build = async {
-            let mut db = context.pool.acquire().await?;
-            let found = registry::find_version(&mut db, model, version).await?;
-            drop(db);
-            let file = read_checkpoint(&context.checkpoints, version, &found.checkpoint).await?;
-            let device = context.device;
-            tokio::task::spawn_blocking(move || Loaded::build(version, &file, device))
-                .await
-                .map_err(|error| {
-                    ServiceError::Broken(format!("loading version {version}: {error}"))
-                })?
+            let built = Loaded::read(context, model, version).await;
+            match &built {
+                Ok(_) => {
+                    self.damaged.remove(&key);
+                }
+                Err(ServiceError::VersionDamaged { .. }) => self.damaged.insert(key, ()),
+                Err(_) => {}
+            }
+            built
         };
-        self.loaded.get_or_insert_async(&(model.id, version), build).await
+        self.loaded.get_or_insert_async(&key, build).await
     }
 }
 
@@ -343,6 +354,17 @@ impl Route {
 }
 
 impl Loaded {
+    async fn read(context: &Context, model: &Model, version: i32) -> Result<Self, ServiceError> {
+        let mut db = context.pool.acquire().await?;
+        let found = registry::find_version(&mut db, model, version).await?;
+        drop(db);
+        let file = read_checkpoint(&context.checkpoints, version, &found.checkpoint).await?;
+        let device = context.device;
+        tokio::task::spawn_blocking(move || Self::build(version, &file, device))
+            .await
+            .map_err(|error| ServiceError::Broken(format!("loading version {version}: {error}")))?
+    }
+
     fn build(version: i32, file: &[u8], device: Device) -> Result<Self, ServiceError> {
         let state = checkpoint::decode(file).map_err(|error| damaged(version, error))?;
         let labels = state.labels().iter().map(|label| label.as_str().to_owned()).collect();

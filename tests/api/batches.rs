@@ -187,24 +187,44 @@ async fn compressed_bodies_are_read_and_their_expanded_size_is_bounded() {
     let service = TestService::start_with(&["--max-body-bytes", "100000"]).await;
     let api = &service.api;
     api.create_model("m", 2).await;
-    let post = async |text: &str| {
+    let gzip = |text: &str| {
         let mut gzip = std::process::Command::new("gzip")
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
         gzip.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-        let compressed = gzip.wait_with_output().unwrap().stdout;
+        gzip.wait_with_output().unwrap().stdout
+    };
+    // The same bits without the ten bytes before them and the eight behind, in the frame of zlib.
+    let deflate = |text: &str| {
+        let (gzip, sum) = (gzip(text), adler32(text.as_bytes()));
+        [&b"\x78\x9c"[..], &gzip[10..gzip.len() - 8], &sum.to_be_bytes()].concat()
+    };
+    let post = async |encoding: &str, packed: Vec<u8>| {
         let request = api
             .request(reqwest::Method::POST, "/v1/models/m/batches")
             .header("content-type", "application/x-ndjson")
-            .header("content-encoding", "gzip")
-            .body(compressed);
+            .header("content-encoding", encoding)
+            .body(packed);
         api.send(request).await
     };
-    post("{\"input\": [1, 2], \"label\": \"a\"}\n").await.expect(202);
-    post(&" ".repeat(10_000_000)).await.problem(413);
+    let (sample, spaces) = ("{\"input\": [1, 2], \"label\": \"a\"}\n", " ".repeat(10_000_000));
+    assert_eq!(post("gzip", gzip(sample)).await.expect(202)["batch"]["accepted"], 1);
+    assert_eq!(post("deflate", deflate(sample)).await.expect(202)["batch"]["duplicates"], 1);
+    post("gzip", gzip(&spaces)).await.problem(413);
+    post("deflate", deflate(&spaces)).await.problem(413);
+    post("deflate", gzip(sample)).await.problem(400);
     service.stop().await;
+}
+
+/// The sum that zlib puts behind its bits (RFC 1950).
+fn adler32(bytes: &[u8]) -> u32 {
+    let (a, b) = bytes.iter().fold((1, 0), |(a, b), &byte| {
+        let a = (a + u32::from(byte)) % 65_521;
+        (a, (b + a) % 65_521)
+    });
+    (b << 16) | a
 }
 
 #[tokio::test(flavor = "multi_thread")]

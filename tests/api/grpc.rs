@@ -29,7 +29,7 @@ mod proto {
 
 type Client = GrpcInferenceServiceClient<Channel>;
 
-const GRPC: [&str; 2] = ["--grpc-listen", "127.0.0.1:0"];
+pub const GRPC: [&str; 2] = ["--grpc-listen", "127.0.0.1:0"];
 
 async fn channel(service: &TestService) -> Channel {
     Channel::from_shared(service.grpc.clone().unwrap()).unwrap().connect().await.unwrap()
@@ -37,6 +37,12 @@ async fn channel(service: &TestService) -> Channel {
 
 async fn client(service: &TestService) -> Client {
     Client::new(channel(service).await)
+}
+
+/// Whether a model, or a version of it, is ready.
+pub async fn is_ready(service: &TestService, name: &str, version: &str) -> bool {
+    let request = ModelReadyRequest { name: name.to_owned(), version: version.to_owned() };
+    client(service).await.model_ready(request).await.unwrap().get_ref().ready
 }
 
 /// A service with the model `m` of eight numbers, whose labels are `a` and `b`.
@@ -197,8 +203,11 @@ async fn every_kind_of_model_answers_as_over_http() {
     request.inputs[0].parameters.insert("content_type".to_owned(), base64);
     let text = STANDARD.encode(&file);
     request.raw_input_contents = vec![elements(&[text.as_bytes()]).into()];
-    let mut packing = client.send_compressed(CompressionEncoding::Gzip);
-    check(packing.model_infer(request).await.unwrap().get_ref(), &expected, true);
+    for how in [CompressionEncoding::Gzip, CompressionEncoding::Deflate] {
+        let mut packing = client.clone().send_compressed(how);
+        let answer = packing.model_infer(request.clone()).await.unwrap();
+        check(answer.get_ref(), &expected, true);
+    }
     service.stop().await;
 }
 

@@ -3,6 +3,8 @@
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::grpc::{GRPC, is_ready};
+use crate::oip::refused;
 use crate::support::{TestService, blobs};
 
 async fn two_versions(service: &TestService) {
@@ -136,11 +138,12 @@ async fn a_damaged_checkpoint_is_the_trouble_of_its_version_alone() {
         let model = std::fs::read_dir(models).unwrap().next().unwrap().unwrap().path();
         model.join(name)
     };
+    let (sound, path) = (std::fs::read(file(&second)).unwrap(), file(&second));
     std::fs::remove_file(file(&first)).unwrap();
-    std::fs::write(file(&second), b"not what was written").unwrap();
+    std::fs::write(&path, b"not what was written").unwrap();
     let (database, dir) = service.stop().await;
 
-    let service = TestService::start_on(database, dir, &[]).await;
+    let service = TestService::start_on(database, dir, &GRPC).await;
     let api = &service.api;
     assert_eq!(api.get("/readyz").await.status, 200);
     for path in ["/versions/1", "/versions/2", ""] {
@@ -150,10 +153,29 @@ async fn a_damaged_checkpoint_is_the_trouble_of_its_version_alone() {
         let detail = problem.body["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains("version"), "{detail}");
     }
+    // Other protocols ask first whether it is ready.
+    let error = refused(api.get("/v2/models/m/ready").await, 503);
+    assert!(error.contains("version 2 cannot be used"), "{error}");
+    refused(api.get("/v2/models/m/versions/1/ready").await, 503);
+    for version in ["", "1", "2"] {
+        assert!(!is_ready(&service, "m", version).await, "{version}");
+    }
+    let index = async |ready: bool| {
+        api.post("/v2/repository/index", json!({"ready": ready})).await.expect(200)
+    };
+    let reason = "the version's checkpoint is missing or damaged";
+    let damaged = json!({"name": "m", "version": "2", "state": "UNAVAILABLE", "reason": reason});
+    assert_eq!(index(false).await, json!([damaged]));
+    assert_eq!(index(true).await, json!([]));
     // Another model learns and answers.
     api.create_model("other", 8).await;
     api.send_samples("other", &blobs(&["a", "b"], 100, 8, 1)).await;
     assert_eq!(api.update("other").await["outcome"], "published");
     assert_eq!(api.labels("other", &[blobs(&["a"], 1, 8, 9)[0].0.clone()]).await, ["a"]);
+    // A file that is put back is read when it is asked for next.
+    std::fs::write(&path, sound).unwrap();
+    assert!(is_ready(&service, "m", "").await);
+    let of = |name: &str, version: &str| json!({"name": name, "version": version, "state": "READY", "reason": ""});
+    assert_eq!(index(true).await, json!([of("m", "2"), of("other", "1")]));
     service.stop().await;
 }

@@ -24,7 +24,7 @@ class Http:
     client = tritonclient.http.InferenceServerClient(HOST)
     binary = [True, False]
     refusals = {"invalid": "400", "absent": "404"}
-    packed = {"request_compression_algorithm": "gzip"}
+    packing = "request_compression_algorithm"
 
     @staticmethod
     def dictionary(said):
@@ -56,7 +56,7 @@ class Grpc:
     client = tritonclient.grpc.InferenceServerClient(GRPC_HOST)
     binary = [True]
     refusals = {"invalid": "StatusCode.INVALID_ARGUMENT", "absent": "StatusCode.NOT_FOUND"}
-    packed = {"compression_algorithm": "gzip"}
+    packing = "compression_algorithm"
 
     @staticmethod
     def dictionary(said):
@@ -168,7 +168,8 @@ def ask_everything(wire):
     check(client.infer("vectors", [tensor("input", bools, "BOOL")]), "vectors", (bools * 1).tolist())
     given = [tensor("input", ROWS.astype(np.float32), "FP32")]
     check(client.infer("vectors", given, model_version="1"), "vectors", ROWS.tolist())
-    check(client.infer("vectors", given, **wire.packed), "vectors", ROWS.tolist())
+    for how in ["gzip", "deflate"]:
+        check(client.infer("vectors", given, **{wire.packing: how}), "vectors", ROWS.tolist())
 
     # Texts, columns, images.
     words = ["a late goal", "shares of the bank, übermäßig"]

@@ -47,7 +47,8 @@ pub fn router(state: HttpState) -> Result<Router, tonic_reflection::server::Erro
     let shed = |slots: &Arc<Slots>| from_fn_with_state(Arc::clone(slots), slots::shed);
     let service = GrpcInferenceServiceServer::new(Calls(state.clone()))
         .max_decoding_message_size(state.limits.max_body_bytes)
-        .accept_compressed(CompressionEncoding::Gzip);
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Deflate);
     let calls = |names: &[&str]| {
         let path = |name: &&str| format!("/{SERVICE_NAME}/{name}");
         names

@@ -140,7 +140,8 @@ pub async fn version(
     tag = "inference", params(ModelPath),
     responses(
         (status = 200, description = "It is.", body = ModelReady),
-        (status = 503, description = "The model has no version yet."),
+        (status = 503, description = "It is not: the model has no version yet, or the version's checkpoint is \
+                                      missing or damaged."),
     ))]
 pub async fn model_ready(
     State(context): State<Context>,
@@ -153,7 +154,10 @@ pub async fn model_ready(
 /// Tell whether a version is loaded.
 #[utoipa::path(get, path = "/v2/models/{model}/versions/{n}/ready", operation_id = "versionReady",
     tag = "inference", params(VersionPath),
-    responses((status = 200, description = "It is.", body = ModelReady)))]
+    responses(
+        (status = 200, description = "It is.", body = ModelReady),
+        (status = 503, description = "It is not: its checkpoint is missing or damaged."),
+    ))]
 pub async fn version_ready(
     State(context): State<Context>,
     Path(path): Path<VersionPath>,
@@ -162,15 +166,22 @@ pub async fn version_ready(
     Ok(axum::Json(ModelReady { name: path.model, ready: true }))
 }
 
-/// A version that was not in memory is loaded to find out whether it is ready; a refusal where it is not.
+/// A version that was not in memory is loaded to find out whether it is ready; a refusal where it is not. For one
+/// that is damaged it is the same as for a model without a version: nothing failed that was asked for.
 pub(super) async fn make_ready(
     context: &Context,
     name: &ModelName,
     target: &Target,
 ) -> Result<(), Problem> {
     let route = context.serving.route(context, name).await?;
-    serving::choose(context, &route, target, None).await?;
-    Ok(())
+    match serving::choose(context, &route, target, None).await.map_err(Problem::from) {
+        Ok(_) => Ok(()),
+        Err(damaged) if damaged.code() == ProblemCode::VersionDamaged => {
+            let cause = damaged.cause().unwrap_or_default();
+            Err(Problem::new(ProblemCode::Conflict, damaged.detail()).caused_by(cause))
+        }
+        Err(other) => Err(other),
+    }
 }
 
 /// What a version, or else the live one, takes and answers with.

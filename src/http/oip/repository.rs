@@ -22,9 +22,8 @@ pub struct ModelNames {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct IndexRequest {
     /// Only those that are ready.
-    #[serde(default)]
-    #[schema(required = false, default = false)]
-    ready: bool,
+    #[schema(default = false)]
+    ready: Option<bool>,
 }
 
 /// A model in the list.
@@ -37,7 +36,7 @@ pub struct IndexEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "3")]
     pub(super) version: Option<String>,
-    /// `READY`, or `UNAVAILABLE` before it has a version.
+    /// `READY`, or `UNAVAILABLE` before it has a version, and where that was found damaged.
     #[schema(value_type = String)]
     pub(super) state: &'static str,
     /// Why it is not ready; empty where it is.
@@ -45,10 +44,16 @@ pub struct IndexEntry {
     pub(super) reason: &'static str,
 }
 
-impl From<LiveModel> for IndexEntry {
-    fn from(LiveModel { name, live_version }: LiveModel) -> Self {
+/// The state of a model that answers.
+const READY: &str = "READY";
+
+impl IndexEntry {
+    fn of(context: &Context, LiveModel { name, live_version }: LiveModel) -> Self {
         let (state, reason) = match live_version {
-            Some(_) => ("READY", ""),
+            Some(version) if context.serving.is_damaged(&name, version) => {
+                ("UNAVAILABLE", "the version's checkpoint is missing or damaged")
+            }
+            Some(_) => (READY, ""),
             None => ("UNAVAILABLE", "the model has no version yet"),
         };
         Self { name, version: live_version.map(|version| version.to_string()), state, reason }
@@ -65,7 +70,8 @@ pub async fn models(State(context): State<Context>) -> Result<axum::Json<ModelNa
 
 /// List all models, with their live versions.
 ///
-/// The body may be empty.
+/// The body may be empty. Nothing is loaded to find out what is ready: a version is taken for sound until it
+/// was found damaged.
 #[utoipa::path(post, path = "/v2/repository/index", operation_id = "repositoryIndex",
     tag = "inference", request_body = IndexRequest,
     responses((status = 200, description = "All of them, in order.", body = Vec<IndexEntry>)))]
@@ -77,12 +83,12 @@ pub async fn index(
         true => IndexRequest::default(),
         false => parse_object(&body)?,
     };
-    entries(&context, ready).await.map(axum::Json)
+    entries(&context, ready.unwrap_or_default()).await.map(axum::Json)
 }
 
 /// All models, or those that are ready.
 pub(super) async fn entries(context: &Context, ready: bool) -> Result<Vec<IndexEntry>, Problem> {
     let models = registry::list_live(context).await?.into_iter();
-    let listed = models.filter(|model| !ready || model.live_version.is_some());
-    Ok(listed.map(IndexEntry::from).collect())
+    let entries = models.map(|model| IndexEntry::of(context, model));
+    Ok(entries.filter(|entry| !ready || entry.state == READY).collect())
 }

@@ -20,7 +20,8 @@ use crate::domain::Invalid;
 use crate::domain::input::Inputs;
 use crate::domain::settings::ModelSettings;
 
-/// Tensors to be answered. Members and parameters that are not named here are ignored.
+/// Tensors to be answered. Members and parameters that are not named here are ignored, and null is as good
+/// as nothing.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({"inputs": [
     {"name": "input", "shape": [2, 3], "datatype": "FP32", "data": [0.0, 1.0, 0.5, 1.0, 0.0, 0.5]}]}))]
@@ -29,27 +30,22 @@ pub struct InferRequest<'a> {
     #[serde(borrow)]
     id: Option<Cow<'a, str>>,
     /// How to answer.
-    #[serde(default)]
-    #[schema(required = false)]
-    parameters: RequestParameters,
+    parameters: Option<RequestParameters>,
     /// The tensors that the model's metadata names: one, whatever its name; or one a named feature.
-    /// Numeric datatypes are converted. Named features that are all numbers may also come as one
-    /// tensor of rows, in their order.
+    /// Numeric datatypes are converted, once each number is one of its datatype's. Named features that
+    /// are all numbers may also come as one tensor of rows, in their order.
     #[serde(borrow)]
     inputs: Vec<InputTensor<'a>>,
     /// What the answer is to hold; all, where none is named.
-    #[serde(default)]
-    #[schema(required = false)]
-    outputs: Vec<RequestedOutput>,
+    outputs: Option<Vec<RequestedOutput>>,
 }
 
 /// How to answer a request.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct RequestParameters {
     /// Whether outputs come as bytes behind the JSON, unless one says otherwise.
-    #[serde(default)]
-    #[schema(required = false, default = false)]
-    binary_data_output: bool,
+    #[schema(default = false)]
+    binary_data_output: Option<bool>,
 }
 
 /// A tensor of a request.
@@ -64,9 +60,8 @@ pub struct InputTensor<'a> {
     /// What its elements are.
     datatype: Datatype,
     /// More about it.
-    #[serde(default, borrow)]
-    #[schema(required = false)]
-    parameters: TensorParameters<'a>,
+    #[serde(borrow)]
+    parameters: Option<TensorParameters<'a>>,
     /// Its elements, flat or nested, row by row; a missing value is null. An image file is in
     /// base64.
     #[serde(borrow)]
@@ -93,9 +88,7 @@ pub struct RequestedOutput {
     /// Its name.
     pub(super) name: OutputName,
     /// More about it.
-    #[serde(default)]
-    #[schema(required = false)]
-    pub(super) parameters: OutputParameters,
+    pub(super) parameters: Option<OutputParameters>,
 }
 
 /// More about an output that the answer is to hold.
@@ -136,7 +129,8 @@ pub(super) fn read(
         }
         Parts::Json(json, bytes) => {
             let InferRequest { id, parameters, inputs, outputs } = parse_object(json)?;
-            let outputs = wanted(outputs, parameters.binary_data_output)?;
+            let is_binary = parameters.unwrap_or_default().binary_data_output.unwrap_or_default();
+            let outputs = wanted(outputs.unwrap_or_default(), is_binary)?;
             let tensors = tensors(inputs, bytes)?;
             let id = id.map(Cow::into_owned);
             (inputs::gather(&tensors, settings)?, Plan { id, outputs })
@@ -162,6 +156,7 @@ fn tensors<'a>(
     for (index, input) in inputs.into_iter().enumerate() {
         let at = |detail: String| Invalid::at(format!("/inputs/{index}"), detail);
         let InputTensor { name, shape, datatype, parameters, data } = input;
+        let parameters = parameters.unwrap_or_default();
         if parameters.shared_memory_region.is_some() {
             return Err(at("shared memory is not taken here".to_owned()));
         }
@@ -203,7 +198,8 @@ pub(super) fn wanted(
     for (index, RequestedOutput { name, parameters }) in requested.into_iter().enumerate() {
         let at =
             |below: &str, detail: &str| Invalid::at(format!("/outputs/{index}{below}"), detail);
-        let OutputParameters { classification, binary_data, shared_memory_region } = parameters;
+        let OutputParameters { classification, binary_data, shared_memory_region } =
+            parameters.unwrap_or_default();
         if shared_memory_region.is_some() {
             return Err(at("", "shared memory is not taken here"));
         }

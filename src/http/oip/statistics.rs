@@ -115,6 +115,8 @@ pub(super) async fn of(
 }
 
 /// Tell what all versions in use have answered.
+///
+/// This path is also that of a model named `stats`, which is described by its versions' paths alone.
 #[utoipa::path(get, path = "/v2/models/stats", operation_id = "statistics", tag = "inference",
     responses((status = 200, description = "Live versions, and those that were asked.", body = Statistics)))]
 pub async fn all(State(context): State<Context>) -> axum::Json<Statistics> {

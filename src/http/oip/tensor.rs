@@ -2,13 +2,15 @@
 //! bytes, by the same rules as the inputs of `…/predict`.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::super::exchange::check_count;
 use super::super::images::pixel;
-use super::super::parse::{Cell, json_cell, number};
+use super::super::parse::{Cell, json_cell, number, piece_cell};
+use super::super::walk;
 use super::{binary, flat};
 use crate::domain::settings::Missing;
 use crate::domain::{Invalid, image};
@@ -74,6 +76,28 @@ impl Datatype {
             Self::Uint64 | Self::Int64 | Self::Fp64 => Some(8),
             Self::Bytes => None,
         }
+    }
+
+    /// Whether the number that JSON writes so is one of its values; of floating point each is, rounded.
+    fn holds(self, written: &str) -> bool {
+        let values: RangeInclusive<i128> = match self {
+            Self::Fp16 | Self::Fp32 | Self::Fp64 | Self::Bytes => return true,
+            Self::Bool => 0..=1,
+            Self::Uint8 => 0..=u8::MAX.into(),
+            Self::Uint16 => 0..=u16::MAX.into(),
+            Self::Uint32 => 0..=u32::MAX.into(),
+            Self::Uint64 => 0..=u64::MAX.into(),
+            Self::Int8 => i8::MIN.into()..=i8::MAX.into(),
+            Self::Int16 => i16::MIN.into()..=i16::MAX.into(),
+            Self::Int32 => i32::MIN.into()..=i32::MAX.into(),
+            Self::Int64 => i64::MIN.into()..=i64::MAX.into(),
+        };
+        // `2.0` and `1e3` are whole numbers, too.
+        let whole = written.parse::<i128>().ok().or_else(|| {
+            let number: f64 = written.parse().ok()?;
+            (number.fract() == 0.0).then_some(number as i128)
+        });
+        whole.is_some_and(|whole| values.contains(&whole))
     }
 }
 
@@ -181,18 +205,20 @@ impl<'a> Tensor<'a> {
         // An element takes at least two bytes: a shape alone makes nothing large.
         let n: usize = self.shape.iter().product();
         let mut numbers = Vec::with_capacity(n.min(json.len() / 2 + 1));
+        if !walk::is_nested(json) {
+            let mut elements = walk::numbers(json);
+            for (element, number) in elements.by_ref().take(n) {
+                numbers.push(self.number(numbers.len(), element, number, meaning)?);
+            }
+            if numbers.len() == n && elements.next().is_none() {
+                return Ok(numbers);
+            }
+            // More or fewer than the shape says, or no array: which of these is told below.
+            numbers.clear();
+        }
         flat::each_element(json, &self.shape, |element| {
-            let number = match element.parse::<f32>() {
-                Ok(number) if meaning.fits(number) => number,
-                _ => match (self.datatype, element) {
-                    (Datatype::Bool, "true") => 1.0,
-                    (Datatype::Bool, "false") => 0.0,
-                    _ => meaning
-                        .read(&json_cell(element))
-                        .map_err(|complaint| complain(numbers.len(), &complaint))?,
-                },
-            };
-            numbers.push(number);
+            let number = element.parse().ok();
+            numbers.push(self.number(numbers.len(), element, number, meaning)?);
             Ok(())
         })
         .map_err(|invalid| match invalid.pointer.is_empty() {
@@ -200,6 +226,29 @@ impl<'a> Tensor<'a> {
             false => invalid,
         })?;
         Ok(numbers)
+    }
+
+    /// The number that the element of this place is, `number` where it is written as one.
+    fn number(
+        &self,
+        index: usize,
+        element: &str,
+        number: Option<f32>,
+        meaning: Meaning,
+    ) -> Result<f32, Invalid> {
+        let read = match (number, self.datatype, element) {
+            (Some(number), datatype, _) if meaning.fits(number) => match datatype.holds(element) {
+                true => Ok(number),
+                false => {
+                    let (element, datatype) = (walk::shortened(element), datatype.as_str());
+                    Err(format!("is {element}, which is no {datatype}"))
+                }
+            },
+            (_, Datatype::Bool, "true") => Ok(1.0),
+            (_, Datatype::Bool, "false") => Ok(0.0),
+            _ => meaning.read(&piece_cell(element)),
+        };
+        read.map_err(|complaint| complain(index, &complaint))
     }
 
     /// Calls `visit` with each of its elements, which are BYTES; its shape was checked.

@@ -125,8 +125,11 @@ async fn refusals_say_what_is_wrong_and_where() {
         (status.code(), status.message()),
         (Code::ResourceExhausted, "the message is over the size limit")
     );
-    let mut packing = client.clone().send_compressed(CompressionEncoding::Gzip);
-    assert_eq!(packing.model_infer(long).await.unwrap_err().code(), Code::ResourceExhausted);
+    for how in [CompressionEncoding::Gzip, CompressionEncoding::Deflate] {
+        let mut packing = client.clone().send_compressed(how);
+        let status = packing.model_infer(long.clone()).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted, "{how}");
+    }
     let mut unknown = tonic::client::Grpc::new(channel(&service).await);
     unknown.ready().await.unwrap();
     let codec = tonic_prost::ProstCodec::<ServerLiveRequest, ServerLiveRequest>::default();

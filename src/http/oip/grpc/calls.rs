@@ -63,7 +63,7 @@ impl GrpcInferenceService for Calls {
         // Where HTTP has a status for it, the message has a word.
         let ready = match made_ready.await {
             Ok(()) => true,
-            Err(problem) if is_absent(&problem) => false,
+            Err(problem) if is_not_ready(&problem) => false,
             Err(problem) => return Err(problem.into()),
         };
         Ok(Response::new(ModelReadyResponse { ready }))
@@ -126,8 +126,8 @@ impl GrpcInferenceService for Calls {
     }
 }
 
-/// Whether there is no such model or version, or none yet.
-fn is_absent(problem: &Problem) -> bool {
+/// Whether there is no such model or version, or none that can answer.
+fn is_not_ready(problem: &Problem) -> bool {
     matches!(problem.code(), ProblemCode::NotFound | ProblemCode::Conflict)
 }
 

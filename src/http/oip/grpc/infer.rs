@@ -141,7 +141,7 @@ fn requested(output: InferRequestedOutputTensor) -> Result<RequestedOutput, Inva
         binary_data: None,
         shared_memory_region: parameters.contains_key(SHARED_MEMORY).then_some(IgnoredAny),
     };
-    Ok(RequestedOutput { name, parameters })
+    Ok(RequestedOutput { name, parameters: Some(parameters) })
 }
 
 /// One of a few words, refused as JSON's would be.

@@ -94,7 +94,7 @@ fn of_library(status: &Status) -> Problem {
         }
         Code::Unimplemented => (
             ProblemCode::MethodNotAllowed,
-            "this compression is not taken; send messages as they are, or as gzip",
+            "this compression is not taken; send messages as they are, or as gzip or deflate",
         ),
         _ => (ProblemCode::MalformedRequest, "the message cannot be read"),
     };
@@ -164,7 +164,7 @@ mod tests {
         for (theirs, ours, words) in [
             (Status::out_of_range("5 bytes"), Code::ResourceExhausted, "size limit"),
             (Status::internal("buffer underflow"), Code::InvalidArgument, "cannot be read"),
-            (Status::unimplemented("br"), Code::Unimplemented, "gzip"),
+            (Status::unimplemented("br"), Code::Unimplemented, "gzip or deflate"),
         ] {
             let (status, _, _) = told(theirs.into_http());
             assert_eq!(status.code(), ours);

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::cases;
+use crate::domain::settings::Missing;
 
 fn settings() -> Vec<ModelSettings> {
     [
@@ -81,6 +82,32 @@ proptest! {
                 }
             }
         }
+    }
+
+    #[test]
+    fn flat_data_is_read_as_nested_data_is(
+        written in prop::collection::vec(
+            "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,9})?(e-?[0-9]{1,2})?|null|true|\"[,a]\"|\\[1,2\\]", 3..6,
+        ),
+        datatype in prop::sample::select(vec!["BOOL", "UINT8", "INT16", "INT64", "FP32", "FP64"]),
+        imputes in any::<bool>(),
+    ) {
+        let mut settings = settings().swap_remove(0);
+        settings.learning.missing = if imputes { Missing::Impute } else { Missing::Reject };
+        let said = |data: String| {
+            let json = format!(
+                "{{\"inputs\": [{{\"name\": \"x\", \"shape\": [2, 2], \
+                  \"datatype\": \"{datatype}\", \"data\": {data}}}]}}"
+            );
+            read(&HeaderMap::new(), json.as_bytes(), &settings, 3).map(|asked| {
+                asked.inputs.all_numbers().iter().map(|number| number.to_bits()).collect::<Vec<_>>()
+            })
+        };
+        let (first, second) = written.split_at(2);
+        let flat = said(format!("[{}]", written.join(" , ")));
+        let nested = said(format!("[[{}],\n[{}]]", first.join(","), second.join(",")));
+        // Of several things that are wrong, each tells the first that it comes upon.
+        prop_assert_eq!(flat.ok(), nested.ok());
     }
 
     #[test]

@@ -123,6 +123,49 @@ fn vectors_are_read_from_bytes() {
 }
 
 #[test]
+fn a_number_in_json_is_one_of_its_datatype_or_is_refused() {
+    let said = |datatype: &str, data: String| {
+        let json = format!(
+            r#"{{"inputs": [{{"name": "x", "shape": [1, 2], "datatype": "{datatype}", "data": {data}}}]}}"#
+        );
+        read(&HeaderMap::new(), json.as_bytes(), &vector(), 3)
+            .map(|asked| asked.inputs.all_numbers().to_vec())
+            .map_err(|problem| serde_json::to_value(Refusal::from(&problem)).unwrap())
+    };
+    let cases: [(&str, [&str; 2], &[&str]); 9] = [
+        ("BOOL", ["0", "1.0"], &["2", "-1", "0.5"]),
+        ("UINT8", ["0", "255"], &["-1", "256", "300.5", "0.99999999999"]),
+        ("UINT16", ["-0", "65535"], &["-1", "65536", "0.5"]),
+        ("UINT32", ["0", "4294967295"], &["-1", "4294967296", "4294967295.5"]),
+        ("UINT64", ["1e2", "18446744073709551615"], &["-1", "18446744073709551616", "1e20"]),
+        ("INT8", ["-128", "127"], &["-129", "128"]),
+        ("INT16", ["-32768", "32767"], &["-32769", "32768"]),
+        (
+            "INT32",
+            ["-2147483648", "2147483647"],
+            &["-2147483649", "2147483648", "1.5", "16777216.5"],
+        ),
+        (
+            "INT64",
+            ["-9223372036854775808", "9223372036854775807"],
+            &["-9223372036854775809", "9223372036854775808", "1e30", "1e-9"],
+        ),
+    ];
+    for (datatype, [least, most], bad) in cases {
+        let expected = [least, most].map(|written| written.parse::<f32>().unwrap());
+        assert_eq!(said(datatype, format!("[{least}, {most}]")).unwrap(), expected, "{datatype}");
+        assert_eq!(said(datatype, format!("[[{least}, {most}]]")).unwrap(), expected, "{datatype}");
+        for bad in bad {
+            let why = format!("/inputs/0/data: element 1 is {bad}, which is no {datatype}");
+            for data in [format!("[{least}, {bad}]"), format!("[[{least}, {bad}]]")] {
+                assert_eq!(said(datatype, data).unwrap_err(), json!({"error": why}));
+            }
+        }
+    }
+    assert_eq!(said("FP32", "[1.5, -3e30]".to_owned()).unwrap(), [1.5, -3e30]);
+}
+
+#[test]
 fn a_missing_number_is_null_and_never_not_a_number() {
     let mut model = vector();
     let data = json!([1, null]);
@@ -130,7 +173,10 @@ fn a_missing_number_is_null_and_never_not_a_number() {
     let refusal = read_one(&model, json!([1, 2]), "FP32", data.clone()).unwrap_err();
     assert!(refusal.contains("element 1 is null, and the model's learning.missing"), "{refusal}");
     model.learning.missing = Missing::Impute;
-    assert!(read_one(&model, json!([1, 2]), "FP32", data).unwrap().all_numbers()[1].is_nan());
+    for datatype in ["FP32", "INT8", "BOOL"] {
+        let inputs = read_one(&model, json!([1, 2]), datatype, data.clone()).unwrap();
+        assert!(inputs.all_numbers()[1].is_nan(), "{datatype}");
+    }
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let bytes = [1.0, bad].map(f32::to_le_bytes).concat();
         let refusal = read_binary(&model, json!([1, 2]), "FP32", &bytes).unwrap_err();
@@ -364,6 +410,43 @@ fn outputs_are_chosen_by_name() {
         let refusal = plan(json!({}), json!([output])).unwrap_err();
         assert!(refusal.starts_with("/outputs/0") && refusal.contains(why), "{refusal}");
     }
+}
+
+#[test]
+fn null_is_as_good_as_nothing() {
+    let bare = json!({"name": "x", "shape": [1, 2], "datatype": "UINT8", "data": [1, 2]});
+    let with = |mut tensor: Value, name: &str, value: Value| {
+        tensor[name] = value;
+        tensor
+    };
+    let nothing_said =
+        json!({"binary_data_size": null, "content_type": null, "shared_memory_region": null});
+    let everything = [
+        json!({"inputs": [bare], "id": null, "parameters": null, "outputs": null}),
+        json!({"inputs": [bare], "parameters": {"binary_data_output": null}}),
+        json!({"inputs": [with(bare.clone(), "parameters", json!(null))]}),
+        json!({"inputs": [with(bare.clone(), "parameters", nothing_said)]}),
+    ];
+    let (expected, plan) = read_all(&vector(), &json!({"inputs": [bare]}), &[]).unwrap();
+    for request in &everything {
+        let read = read_all(&vector(), request, &[]).unwrap();
+        assert_eq!((&read.0, &read.1.outputs), (&expected, &plan.outputs), "{request}");
+    }
+    let sized = with(bare.clone(), "parameters", json!({"binary_data_size": 2}));
+    let sized = json!({"inputs": [with(sized, "data", json!(null))]});
+    assert_eq!(read_all(&vector(), &sized, &[1, 2]).unwrap().0, expected);
+
+    let nothing_said =
+        json!({"classification": null, "binary_data": null, "shared_memory_region": null});
+    for parameters in [json!(null), nothing_said] {
+        let outputs = json!([{"name": "label", "parameters": parameters}]);
+        let request = json!({"inputs": [bare], "outputs": outputs});
+        let (_, plan) = read_all(&vector(), &request, &[]).unwrap();
+        let label = Wanted { name: OutputName::Label, classes: None, is_binary: false };
+        assert_eq!(plan.outputs, [label], "{request}");
+    }
+    let refusal = read_all(&vector(), &json!({"inputs": null}), &[]).unwrap_err();
+    assert!(refusal.starts_with("/inputs: invalid type: null"), "{refusal}");
 }
 
 #[test]
