@@ -247,9 +247,12 @@ async fn live_returns_where_the_new_version_turns_out_worse_and_only_there() {
     let service = TestService::start().await;
     let api = &service.api;
     teach(api).await;
-    let wrong = json!({"gate": {"rollback": {"min_labelled": 1}}});
-    let problem = api.patch("/v1/models/m", wrong).await.problem(422);
-    assert_eq!(problem["errors"][0]["pointer"], "/gate/rollback/min_labelled");
+    // It would never return where more are asked for than are counted.
+    for n in [19, 1_001] {
+        let wrong = json!({"gate": {"rollback": {"min_labelled": n}}});
+        let problem = api.patch("/v1/models/m", wrong).await.problem(422);
+        assert_eq!(problem["errors"][0]["pointer"], "/gate/rollback/min_labelled");
+    }
     let on = json!({"gate": {"rollback": {"min_labelled": 100}}});
     let settings = api.patch("/v1/models/m", on).await.expect(200);
     assert_eq!(settings["gate"]["rollback"], json!({"min_labelled": 100, "confidence": 0.99}));

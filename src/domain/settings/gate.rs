@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Invalid;
+use crate::domain::Invalid;
+use crate::domain::live::WINDOW;
 
 /// What a version must show on held-out samples to be published. Each limit is a share, 0 to 1;
 /// null switches it off. A figure counts against a version only where it is beyond the noise of
@@ -35,8 +36,8 @@ pub struct GateSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RollbackSettings {
-    /// Labelled predictions of either version below which nothing is done; at least 20.
-    #[schema(minimum = 20, default = 200)]
+    /// Labelled predictions of either version below which nothing is done, 20 to 1,000: more are not counted.
+    #[schema(minimum = 20, maximum = 1000, default = 200)]
     pub min_labelled: u32,
     /// How sure one is to be each time, 0.5 to 0.99999.
     #[schema(minimum = 0.5, maximum = 0.99999, default = 0.99)]
@@ -51,8 +52,9 @@ impl Default for RollbackSettings {
 
 impl RollbackSettings {
     fn check(&self) -> Result<(), Invalid> {
-        if self.min_labelled < 20 {
-            return Err(Invalid::at("/min_labelled", "min_labelled is at least 20"));
+        if !(20..=WINDOW).contains(&self.min_labelled.into()) {
+            let detail = format!("min_labelled is 20 to {WINDOW}: more are not counted");
+            return Err(Invalid::at("/min_labelled", detail));
         }
         match (0.5..=0.99999).contains(&self.confidence) {
             true => Ok(()),
