@@ -157,7 +157,7 @@ pub async fn watched(db: &mut PgConnection) -> Result<Vec<Watched>, StorageError
 }
 
 /// Points `live` back at the version before, unless it was moved meanwhile; false then. That ends its
-/// canary, too.
+/// canary, too, and its shadow where this is the version that answers from now on.
 pub async fn roll_back(
     db: &mut PgConnection,
     watched: &Watched,
@@ -166,7 +166,7 @@ pub async fn roll_back(
     let done = sqlx::query!(
         "UPDATE aliases
          SET version = previous, previous = NULL, canary_version = NULL, canary_share = NULL,
-             rolled_back = $5, updated_at = now()
+             shadow = NULLIF(shadow, previous), rolled_back = $5, updated_at = now()
          WHERE model_id = $1 AND alias = $2 AND version = $3 AND previous = $4",
         watched.model.0,
         LIVE,
