@@ -75,10 +75,7 @@ async fn aliases_that_are_moved_and_deleted_are_in_the_audit_and_what_is_refused
     let of_m = |action: &str, detail| (json!("m"), json!(action), detail);
     let expected = [
         of_m("alias_deleted", json!({"alias": "next"})),
-        of_m(
-            "alias_moved",
-            json!({"alias": "next", "version": 2, "canary": canary, "shadow": 1}),
-        ),
+        of_m("alias_moved", json!({"alias": "next", "version": 2, "canary": canary, "shadow": 1})),
         of_m("alias_moved", json!({"alias": "live", "version": 1, "canary": null, "shadow": null})),
         of_m("model_created", json!({})),
     ];

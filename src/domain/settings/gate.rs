@@ -29,17 +29,19 @@ pub struct GateSettings {
 }
 
 /// When `live` returns by itself to the version that it pointed at before, an older one: when the labels
-/// that came for predictions (`…/feedback`) say that this one is right less often, beyond chance. Both
-/// shares are of the newest 1,000 labelled predictions, of the last seven days; the test is one-sided,
-/// of two proportions (Agresti & Caffo 2000). It is made again as labels come, so that over a
-/// version's life chance has more than one try.
+/// that came for predictions (`…/feedback`) say that this one is right less often, beyond chance. Compared
+/// are its first 1,000 labelled predictions since `live` points at it, and the last 1,000 of the version before,
+/// of the seven days until then. It is looked again and again while labels come, and the test, one-sided, of two
+/// proportions (Agresti & Caffo 2000), is of all looks together (Miller & Siegmund 1982): where both are equally
+/// good, the chance that `live` returns is about 1 − `confidence` at most, however many labels come. Whoever
+/// points `live` somewhere, be it where it is, lets this begin anew.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RollbackSettings {
     /// Labelled predictions of either version below which nothing is done, 20 to 1,000: more are not counted.
     #[schema(minimum = 20, maximum = 1000, default = 200)]
     pub min_labelled: u32,
-    /// How sure one is to be each time, 0.5 to 0.99999.
+    /// How sure one is to be, over all looks together, 0.5 to 0.99999.
     #[schema(minimum = 0.5, maximum = 0.99999, default = 0.99)]
     pub confidence: f64,
 }

@@ -13,7 +13,7 @@ use super::super::noise::{LEVEL, quantile};
 use super::super::predict::{TEMPERATURES, largest};
 
 /// Bins of confidence, of equal width.
-const BINS: usize = 15;
+pub const BINS: usize = 15;
 /// The fewest samples of a half from which a temperature other than 1 is believed.
 const FEWEST: usize = 30;
 /// The prior's standard deviation of the temperature's logarithm.
