@@ -8,8 +8,9 @@
 use serde_json::json;
 use time::Duration;
 
-use super::{Context, ServiceError, audit, registry};
+use super::{Context, ServiceError, audit, events, registry};
 use crate::domain::audit::Action;
+use crate::domain::event::Happening;
 use crate::domain::live::{RolledBack, WINDOW, WINDOW_DAYS};
 use crate::domain::name::LIVE;
 use crate::domain::settings::RollbackSettings;
@@ -78,6 +79,10 @@ async fn return_to(
     drop(db);
     context.serving.warm(context, &model, watched.previous).await?;
     let mut tx = context.pool.begin().await?;
+    // The model's row comes first, as everywhere: its event names it, under a lock that is taken last.
+    if !models::hold(&mut tx, model.id).await? {
+        return Ok(());
+    }
     aliases::lock(&mut tx, model.id).await?;
     if !aliases::roll_back(&mut tx, watched, why).await? {
         return Ok(());
@@ -85,6 +90,8 @@ async fn return_to(
     let moved = json!({"alias": LIVE, "version": watched.previous, "because": why});
     audit::record(&mut tx, Action::AliasMoved, &model.name, moved).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
+    let happening = Happening::Rollback { to: watched.previous, why: why.clone() };
+    events::tell_of_model(&mut tx, model.id, &happening).await?;
     tx.commit().await?;
     registry::refresh(context, &model.name).await;
     metrics::counter!("perennial_rollbacks_total", "model" => model.name.to_string()).increment(1);
