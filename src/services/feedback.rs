@@ -17,7 +17,7 @@ use crate::domain::batch::{MAX_LISTED_REJECTIONS, Rejection};
 use crate::domain::label::Label;
 use crate::domain::live::{LiveFigures, WINDOW, WINDOW_DAYS};
 use crate::domain::name::ModelName;
-use crate::learning::{BINS, calibration_error};
+use crate::learning::{CALIBRATION_BINS, calibration_error};
 use crate::storage::models::{Model, ModelId};
 use crate::storage::predictions::worth::{self, PointedAt};
 use crate::storage::predictions::{self, NewFeedback, Remembered};
@@ -209,7 +209,8 @@ pub(super) async fn live_figures(
 /// When the database fails.
 pub async fn of_all_pointed_at(context: &Context) -> Result<Vec<PointedAt>, ServiceError> {
     let mut db = context.pool.acquire().await?;
-    Ok(worth::of_all_pointed_at(&mut db, window_begins_at(), WINDOW, BINS as i32).await?)
+    Ok(worth::of_all_pointed_at(&mut db, window_begins_at(), WINDOW, CALIBRATION_BINS as i32)
+        .await?)
 }
 
 /// Since when predictions count.
