@@ -1,7 +1,8 @@
-//! What those who follow an update are told, as it happens.
+//! What those who follow updates are told, as it happens.
 
 use serde::Serialize;
 
+use super::live::RolledBack;
 use super::update::{EpochReport, Outcome, Phase, UpdateStatus};
 
 words! {
@@ -15,10 +16,12 @@ words! {
         Epoch = "epoch",
         /// The update ended: nothing follows.
         End = "end",
+        /// `live` returned by itself to the version before: of no update.
+        Rollback = "rollback",
     }
 }
 
-/// Something that happened to an update. Its JSON is what an event of its kind holds.
+/// Something that happened to an update, or to a model. Its JSON is what an event of its kind holds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Happening {
@@ -45,6 +48,14 @@ pub enum Happening {
         /// A problem object, when it failed.
         error: Option<serde_json::Value>,
     },
+    /// `live` returned by itself.
+    Rollback {
+        /// The version that it returned to.
+        to: i32,
+        /// The one that it left, and why.
+        #[serde(flatten)]
+        why: RolledBack,
+    },
 }
 
 impl Happening {
@@ -55,6 +66,7 @@ impl Happening {
             Self::Phase { .. } => EventKind::Phase,
             Self::Epoch(_) => EventKind::Epoch,
             Self::End { .. } => EventKind::End,
+            Self::Rollback { .. } => EventKind::Rollback,
         }
     }
 }

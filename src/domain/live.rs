@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-/// How many of a version's newest labelled predictions count.
+/// How many of a version's labelled predictions count at most.
 pub const WINDOW: i64 = 1_000;
 /// And for how long, in days.
 pub const WINDOW_DAYS: i64 = 7;
@@ -32,11 +32,11 @@ pub struct LiveFigures {
 pub struct RolledBack {
     /// The version that it left.
     pub from: i32,
-    /// That version's live accuracy.
+    /// The share of that version's predictions that was right, of the first ones since `live` pointed at it.
     pub accuracy: f64,
     /// On so many labelled predictions.
     pub labelled: i64,
-    /// The live accuracy of the version that it returned to.
+    /// The same of the version that it returned to, of the last ones until then.
     pub previous_accuracy: f64,
     /// On so many labelled predictions.
     pub previous_labelled: i64,

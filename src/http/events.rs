@@ -45,12 +45,13 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "the shape of what is sent as a stream of text")]
 pub struct UpdateEvent {
-    /// The update that it happened to.
-    update: Uuid,
-    /// The model that is updated.
+    /// The update that it happened to; null for `rollback`, which happens to the model.
+    #[schema(required = true)]
+    update: Option<Uuid>,
+    /// The model.
     #[schema(value_type = String, example = "digits")]
     model: ModelName,
-    /// The run that it happened in, from 1; 0 where the update ended before any.
+    /// The run that it happened in, from 1; 0 where it happened in none.
     attempt: i32,
     /// When it was told.
     created_at: OffsetDateTime,
@@ -62,7 +63,8 @@ pub struct UpdateEvent {
     epoch: Option<usize>,
     /// `epoch`: mean training loss.
     loss: Option<f64>,
-    /// `epoch`: share of training samples answered rightly while they were trained on.
+    /// `epoch`: share of training samples answered rightly while they were trained on. `rollback`: share of the
+    /// version's predictions that was right, of the first ones since `live` pointed at it.
     accuracy: Option<f64>,
     /// `epoch`: mean loss on held-out samples, where the epoch was judged.
     held_out_loss: Option<f64>,
@@ -75,6 +77,16 @@ pub struct UpdateEvent {
     /// `end`: why it failed.
     #[schema(value_type = Option<ProblemBody<'static>>)]
     error: Option<serde_json::Value>,
+    /// `rollback`: the version that `live` left.
+    from: Option<i32>,
+    /// `rollback`: the older version that it returned to.
+    to: Option<i32>,
+    /// `rollback`: on so many labelled predictions.
+    labelled: Option<i64>,
+    /// `rollback`: the accuracy of the version that it returned to, on its last predictions until then.
+    previous_accuracy: Option<f64>,
+    /// `rollback`: on so many labelled predictions.
+    previous_labelled: Option<i64>,
 }
 
 /// From where on to listen.
@@ -116,7 +128,8 @@ pub async fn of_update(
 /// Follow all updates, as server-sent events.
 ///
 /// They are told as they happen from now on, or from after the event that is named. The stream stays
-/// open.
+/// open. Beside them it is told where `live` returned by itself to the version before (`gate.rollback`):
+/// `rollback`, which is kept as long as its model.
 #[utoipa::path(get, path = "/v1/events", operation_id = "followUpdates", tag = "updates",
     params(EventsQuery,
         ("Last-Event-ID" = Option<i64>, Header, description = "The last event that was seen.")),
@@ -175,7 +188,7 @@ fn render(listener: Option<Listener>, admitted: Admitted, shutdown: Cancellation
 fn frame(event: &Arc<StoredEvent>) -> Frame {
     #[derive(Serialize)]
     struct Data<'a> {
-        update: Uuid,
+        update: Option<Uuid>,
         model: &'a ModelName,
         attempt: i32,
         #[serde(with = "time::serde::rfc3339")]

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::HttpState;
 use crate::services::{Context, ServiceError, feedback};
-use crate::storage::predictions::LiveAccuracy;
+use crate::storage::predictions::worth::PointedAt;
 use crate::storage::{StorageError, database, jobs};
 
 /// Probes give up after a few seconds themselves.
@@ -156,9 +156,9 @@ pub async fn metrics(State(state): State<HttpState>) -> ([(HeaderName, &'static 
     if let Ok(Err(error)) = gauges.await {
         tracing::debug!(%error, "updates could not be counted");
     }
-    let accuracies = tokio::time::timeout(PATIENCE, tell_accuracies(&state.context));
-    if let Ok(Err(error)) = accuracies.await {
-        tracing::debug!(%error, "live accuracies could not be read");
+    let figures = tokio::time::timeout(PATIENCE, tell_live_figures(&state.context));
+    if let Ok(Err(error)) = figures.await {
+        tracing::debug!(%error, "live figures could not be read");
     }
     let pool = &state.context.pool;
     let idle = pool.num_idle() as f64;
@@ -169,13 +169,15 @@ pub async fn metrics(State(state): State<HttpState>) -> ([(HeaderName, &'static 
     (text, state.metrics.render())
 }
 
-/// Sets the gauges of live accuracy. Those of versions that no alias points at any more end after a while
+/// Sets the gauges of live figures. Those of versions that no alias points at any more end after a while
 /// (telemetry.rs).
-async fn tell_accuracies(context: &Context) -> Result<(), ServiceError> {
-    for LiveAccuracy { model, version, accuracy } in feedback::live_accuracies(context).await? {
-        metrics::gauge!("perennial_live_accuracy_ratio",
-            "model" => model, "version" => version.to_string())
-        .set(accuracy);
+async fn tell_live_figures(context: &Context) -> Result<(), ServiceError> {
+    for figures in feedback::of_all_pointed_at(context).await? {
+        let PointedAt { model, version, labelled, accuracy, calibration_error } = figures;
+        let labels = [("model", model), ("version", version.to_string())];
+        metrics::gauge!("perennial_live_labelled", &labels).set(labelled as f64);
+        metrics::gauge!("perennial_live_accuracy_ratio", &labels).set(accuracy);
+        metrics::gauge!("perennial_live_calibration_error", &labels).set(calibration_error);
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ pub(super) use answers::{Answer, Answers, compare, lowest};
 pub(super) use calibrate::fitted_losses;
 
 pub use answers::{MOST_HELD_OUT, held_out_per_label};
-pub use calibrate::calibration_error;
+pub use calibrate::{CALIBRATION_BINS, calibration_error};
 
 /// The figures of `answers`, which `naive` gave too, if it was tried; the lesson's matrix with one more
 /// row.

@@ -64,7 +64,9 @@ pub async fn put(
         }
     }
     let alias = aliases::put(&mut tx, model.id, alias, to).await?;
-    let detail = json!({"alias": alias.alias.as_str(), "version": to.version});
+    let Pointing { version, canary, shadow } = to;
+    let detail = json!({"alias": alias.alias.as_str(), "version": version,
+                        "canary": canary, "shadow": shadow});
     audit::record(&mut tx, Action::AliasMoved, name, detail).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
     tx.commit().await?;

@@ -18,6 +18,7 @@ use crate::domain::event::{EventKind, Happening};
 use crate::storage::StorageError;
 use crate::storage::events::{self, Event};
 use crate::storage::jobs::{self, Claim, Ending};
+use crate::storage::models::ModelId;
 use crate::storage::notices::{self, Notice};
 
 /// Listeners that read what they missed at a time: each holds a connection to the database meanwhile.
@@ -119,6 +120,17 @@ pub(super) async fn tell_end(
     events::insert(db, update, attempt, happenings).await
 }
 
+/// Tells what happened to a model, as the last thing in the transaction that did it, which holds the model's row.
+pub(super) async fn tell_of_model(
+    db: &mut PgConnection,
+    model: ModelId,
+    happening: &Happening,
+) -> Result<(), StorageError> {
+    notices::send(db, &Notice::Told).await?;
+    events::take_turn(db).await?;
+    events::insert_of_model(db, model, happening).await
+}
+
 /// Somebody who listens; dropped, it costs nothing any more.
 pub struct Listener {
     context: Context,
@@ -202,7 +214,8 @@ impl Listener {
                 }
                 State::Live => {
                     let event = self.live.recv().await.ok()?;
-                    if event.id > self.last && self.update.is_none_or(|id| id == event.update) {
+                    if event.id > self.last && self.update.is_none_or(|id| event.update == Some(id))
+                    {
                         break event;
                     }
                 }

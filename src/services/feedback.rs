@@ -17,9 +17,10 @@ use crate::domain::batch::{MAX_LISTED_REJECTIONS, Rejection};
 use crate::domain::label::Label;
 use crate::domain::live::{LiveFigures, WINDOW, WINDOW_DAYS};
 use crate::domain::name::ModelName;
-use crate::learning::calibration_error;
+use crate::learning::{CALIBRATION_BINS, calibration_error};
 use crate::storage::models::{Model, ModelId};
-use crate::storage::predictions::{self, LiveAccuracy, NewFeedback, Remembered};
+use crate::storage::predictions::worth::{self, PointedAt};
+use crate::storage::predictions::{self, NewFeedback, Remembered};
 use crate::storage::{StorageError, batches, block};
 
 /// A label for a prediction.
@@ -191,8 +192,7 @@ pub(super) async fn live_figures(
     model: ModelId,
     version: i32,
 ) -> Result<Option<LiveFigures>, StorageError> {
-    let newest =
-        predictions::newest_labelled(db, model, version, window_begins_at(), WINDOW).await?;
+    let newest = worth::newest_labelled(db, model, version, window_begins_at(), WINDOW).await?;
     let answers = newest.iter().map(|one| (f64::from(one.probability), one.is_right));
     let (Some(oldest), Some(calibration_error)) = (newest.last(), calibration_error(answers))
     else {
@@ -203,16 +203,17 @@ pub(super) async fn live_figures(
     Ok(Some(LiveFigures { labelled: newest.len(), accuracy, calibration_error, since: oldest.at }))
 }
 
-/// The live accuracies of the versions that aliases point at, as far as labels came.
+/// The live figures of the versions that aliases point at, as far as labels came.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn live_accuracies(context: &Context) -> Result<Vec<LiveAccuracy>, ServiceError> {
+pub async fn of_all_pointed_at(context: &Context) -> Result<Vec<PointedAt>, ServiceError> {
     let mut db = context.pool.acquire().await?;
-    Ok(predictions::live_accuracies(&mut db, window_begins_at(), WINDOW).await?)
+    Ok(worth::of_all_pointed_at(&mut db, window_begins_at(), WINDOW, CALIBRATION_BINS as i32)
+        .await?)
 }
 
 /// Since when predictions count.
-pub(super) fn window_begins_at() -> OffsetDateTime {
+fn window_begins_at() -> OffsetDateTime {
     OffsetDateTime::now_utc() - Duration::days(WINDOW_DAYS)
 }

@@ -1,20 +1,24 @@
 //! "The new version does worse than the last one did: go back."
 //!
 //! Only where `gate.rollback` says so, and only to an older version: forwards is for updates and people.
-//! Done twice it changes nothing, and what was moved meanwhile stays where it is.
+//! Done twice it changes nothing, and what was moved meanwhile stays where it is. Invariant: what is judged by
+//! is fixed by when `live` was moved and bounded in number, so that looking again and again, from any process,
+//! gives chance no more than the setting allows.
 
 use serde_json::json;
+use time::Duration;
 
-use super::feedback::window_begins_at;
-use super::{Context, ServiceError, audit, registry};
+use super::{Context, ServiceError, audit, events, registry};
 use crate::domain::audit::Action;
-use crate::domain::live::{RolledBack, WINDOW};
+use crate::domain::event::Happening;
+use crate::domain::live::{RolledBack, WINDOW, WINDOW_DAYS};
 use crate::domain::name::LIVE;
+use crate::domain::settings::RollbackSettings;
 use crate::learning::noise::Share;
 use crate::storage::aliases::{self, Watched};
-use crate::storage::models::{self, ModelId};
+use crate::storage::models;
 use crate::storage::notices::{self, Notice};
-use crate::storage::predictions;
+use crate::storage::predictions::worth;
 
 /// Returns every `live` alias whose version turned out worse than the one before.
 ///
@@ -41,25 +45,27 @@ pub async fn roll_back(context: &Context) -> Result<(), ServiceError> {
 
 /// What speaks against the version, if enough labels came and it is beyond chance.
 async fn against(context: &Context, watched: &Watched) -> Result<Option<RolledBack>, ServiceError> {
-    let new = right(context, watched.model, watched.version).await?;
-    let old = right(context, watched.model, watched.previous).await?;
-    let least = watched.rollback.min_labelled as usize;
-    let is_worse =
-        new.n >= least && old.n >= least && new.is_below(old, watched.rollback.confidence);
+    let since = watched.moved_at - Duration::days(WINDOW_DAYS);
+    let mut db = context.pool.acquire().await?;
+    let compared = worth::compared(&mut db, watched, since, WINDOW).await?;
+    let new = share(compared.right, compared.labelled);
+    let old = share(compared.previous_right, compared.previous_labelled);
+    let RollbackSettings { min_labelled, confidence } = watched.rollback;
+    let least = min_labelled as usize;
+    // From the first look to the last what counts grows so much in number.
+    let growth = WINDOW as f64 / f64::from(min_labelled);
+    let is_worse = new.n >= least && old.n >= least && new.is_below(old, confidence, growth);
     Ok(is_worse.then(|| RolledBack {
         from: watched.version,
         accuracy: new.value(),
-        labelled: new.n as i64,
+        labelled: compared.labelled,
         previous_accuracy: old.value(),
-        previous_labelled: old.n as i64,
+        previous_labelled: compared.previous_labelled,
     }))
 }
 
-async fn right(context: &Context, model: ModelId, version: i32) -> Result<Share, ServiceError> {
-    let mut db = context.pool.acquire().await?;
-    let since = window_begins_at();
-    let counted = predictions::count_right(&mut db, model, version, since, WINDOW).await?;
-    Ok(Share { right: counted.right as usize, n: counted.labelled as usize })
+fn share(right: i64, n: i64) -> Share {
+    Share { right: right as usize, n: n as usize }
 }
 
 /// The version is loaded first, so that `live` never points at what cannot answer.
@@ -73,6 +79,10 @@ async fn return_to(
     drop(db);
     context.serving.warm(context, &model, watched.previous).await?;
     let mut tx = context.pool.begin().await?;
+    // The model's row comes first, as everywhere: its event names it, under a lock that is taken last.
+    if !models::hold(&mut tx, model.id).await? {
+        return Ok(());
+    }
     aliases::lock(&mut tx, model.id).await?;
     if !aliases::roll_back(&mut tx, watched, why).await? {
         return Ok(());
@@ -80,9 +90,11 @@ async fn return_to(
     let moved = json!({"alias": LIVE, "version": watched.previous, "because": why});
     audit::record(&mut tx, Action::AliasMoved, &model.name, moved).await?;
     notices::send(&mut tx, &Notice::Changed(model.id.0)).await?;
+    let happening = Happening::Rollback { to: watched.previous, why: why.clone() };
+    events::tell_of_model(&mut tx, model.id, &happening).await?;
     tx.commit().await?;
     registry::refresh(context, &model.name).await;
-    metrics::counter!("perennial_rollbacks_total").increment(1);
+    metrics::counter!("perennial_rollbacks_total", "model" => model.name.to_string()).increment(1);
     tracing::warn!(
         model = %model.name,
         from = why.from,

@@ -35,6 +35,8 @@ pub struct Watched {
     pub version: i32,
     /// The one before, an older one.
     pub previous: i32,
+    /// When it was last moved.
+    pub moved_at: OffsetDateTime,
     /// When it returns.
     pub rollback: RollbackSettings,
 }
@@ -136,7 +138,7 @@ pub async fn list(db: &mut PgConnection, model: ModelId) -> Result<Vec<Alias>, S
 /// The `live` aliases that may return by themselves.
 pub async fn watched(db: &mut PgConnection) -> Result<Vec<Watched>, StorageError> {
     let rows = sqlx::query!(
-        r#"SELECT model_id, version, previous AS "previous!",
+        r#"SELECT model_id, version, previous AS "previous!", updated_at,
                   settings->'gate'->'rollback' AS "rollback!: Json<RollbackSettings>"
            FROM aliases JOIN models ON id = model_id
            WHERE alias = $1 AND previous < version AND EXISTS (
@@ -151,13 +153,14 @@ pub async fn watched(db: &mut PgConnection) -> Result<Vec<Watched>, StorageError
         model: ModelId(row.model_id),
         version: row.version,
         previous: row.previous,
+        moved_at: row.updated_at,
         rollback: row.rollback.0,
     });
     Ok(watched.collect())
 }
 
 /// Points `live` back at the version before, unless it was moved meanwhile; false then. That ends its
-/// canary, too.
+/// canary, too, and its shadow where this is the version that answers from now on.
 pub async fn roll_back(
     db: &mut PgConnection,
     watched: &Watched,
@@ -166,13 +169,14 @@ pub async fn roll_back(
     let done = sqlx::query!(
         "UPDATE aliases
          SET version = previous, previous = NULL, canary_version = NULL, canary_share = NULL,
-             rolled_back = $5, updated_at = now()
-         WHERE model_id = $1 AND alias = $2 AND version = $3 AND previous = $4",
+             shadow = NULLIF(shadow, previous), rolled_back = $5, updated_at = now()
+         WHERE model_id = $1 AND alias = $2 AND version = $3 AND previous = $4 AND updated_at = $6",
         watched.model.0,
         LIVE,
         watched.version,
         watched.previous,
         Json(why) as _,
+        watched.moved_at,
     )
     .execute(db)
     .await?;

@@ -1,4 +1,4 @@
-//! Events: what happened to updates, kept so that it can be told again.
+//! Events: what happened to updates, and to models beside them, kept so that it can be told again.
 //!
 //! Invariant: whoever reads the events beyond an id in their order, and goes on from the last one that
 //! it got, misses none, whichever transactions commit first. Ids are drawn under one lock that is held
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::StorageError;
 use super::jobs::Claim;
+use super::models::ModelId;
 use crate::domain::event::{EventKind, Happening};
 use crate::domain::name::ModelName;
 
@@ -21,11 +22,11 @@ use crate::domain::name::ModelName;
 pub struct Event {
     /// Its id: later events have higher ones.
     pub id: i64,
-    /// The update that it happened to.
-    pub update: Uuid,
-    /// The model that is updated.
+    /// The update that it happened to; none where it happened to the model.
+    pub update: Option<Uuid>,
+    /// The model.
     pub model: ModelName,
-    /// The run that it happened in.
+    /// The run that it happened in; 0 where it happened in none.
     pub attempt: i32,
     /// What kind of thing happened.
     pub kind: EventKind,
@@ -79,6 +80,25 @@ pub async fn insert(
                 WITH ORDINALITY AS new (kind, data, place) ORDER BY place",
         update,
         attempt,
+        &kinds,
+        &data,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Adds what happened to a model, whose row is held; the transaction's turn is taken.
+pub async fn insert_of_model(
+    db: &mut PgConnection,
+    model: ModelId,
+    happening: &Happening,
+) -> Result<(), StorageError> {
+    let (kinds, data) = columns(std::slice::from_ref(happening))?;
+    sqlx::query!(
+        "INSERT INTO events (model_id, attempt, kind, data)
+         SELECT $1, 0, kind, data FROM unnest($2::text[], $3::jsonb[]) AS new (kind, data)",
+        model.0,
         &kinds,
         &data,
     )
@@ -168,7 +188,8 @@ async fn of_update(
 async fn of_all(db: &mut PgConnection, after: i64, limit: i64) -> Result<Vec<Event>, StorageError> {
     let rows = sqlx::query!(
         "SELECT e.id, e.update_id, m.name AS model, e.attempt, e.kind, e.data, e.created_at
-         FROM events e JOIN updates u ON u.id = e.update_id JOIN models m ON m.id = u.model_id
+         FROM events e LEFT JOIN updates u ON u.id = e.update_id
+              JOIN models m ON m.id = coalesce(u.model_id, e.model_id)
          WHERE e.id > $1 ORDER BY e.id LIMIT $2",
         after,
         limit,
@@ -184,10 +205,13 @@ pub async fn forget(db: &mut PgConnection, update: Uuid) -> Result<(), StorageEr
     Ok(())
 }
 
-/// Forgets events older than a week: whoever was away for longer looks at the updates themselves.
+/// Forgets what happened to updates more than a week ago: whoever was away for longer looks at the updates themselves.
+/// What happened to a model stands nowhere else for long, and is kept.
 pub async fn sweep(db: &mut PgConnection) -> Result<u64, StorageError> {
-    let done = sqlx::query!("DELETE FROM events WHERE created_at < now() - interval '7 days'")
-        .execute(db)
-        .await?;
+    let done = sqlx::query!(
+        "DELETE FROM events WHERE created_at < now() - interval '7 days' AND update_id IS NOT NULL"
+    )
+    .execute(db)
+    .await?;
     Ok(done.rows_affected())
 }

@@ -129,6 +129,13 @@ pub async fn try_lock(db: &mut PgConnection, id: ModelId) -> Result<Option<Model
     row.map(|row| Ok(model!(row))).transpose()
 }
 
+/// Holds the model's row until the transaction ends, so that it is not deleted meanwhile, and keeps nobody from changing
+/// it; false when it is gone.
+pub async fn hold(db: &mut PgConnection, id: ModelId) -> Result<bool, StorageError> {
+    let held = sqlx::query!("SELECT id FROM models WHERE id = $1 FOR KEY SHARE", id.0);
+    Ok(held.fetch_optional(db).await?.is_some())
+}
+
 /// All models by name, each with its live version.
 pub async fn list_live(db: &mut PgConnection) -> Result<Vec<LiveModel>, StorageError> {
     let rows = sqlx::query!(

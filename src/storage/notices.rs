@@ -22,7 +22,7 @@ pub enum Notice {
     Cancel(Uuid),
     /// An update ended.
     Ended(Uuid),
-    /// Something happened to an update.
+    /// Something happened to an update, or to a model beside its updates.
     Told,
     /// A model, or an alias of it, changed: what is cached about it is old.
     Changed(i64),

@@ -3,10 +3,9 @@
 //! Invariant: days are dropped whole. An id begins with its time, so whatever belongs to a
 //! prediction goes on the same day as it, its input at the earliest.
 
-use std::time::Duration;
+pub mod worth;
 
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::models::ModelId;
@@ -89,37 +88,6 @@ pub struct NewFeedback {
     pub label: Label,
     /// Whether the version had said so.
     pub is_right: bool,
-}
-
-/// A prediction whose label came.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Labelled {
-    /// When the prediction was made.
-    pub at: OffsetDateTime,
-    /// Whether the version was right.
-    pub is_right: bool,
-    /// How sure it was.
-    pub probability: f32,
-}
-
-/// How many of a version's newest labelled predictions were right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Right {
-    /// Right ones.
-    pub right: i64,
-    /// All of them.
-    pub labelled: i64,
-}
-
-/// The live accuracy of a version that an alias points at.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LiveAccuracy {
-    /// The model's name.
-    pub model: String,
-    /// The version.
-    pub version: i32,
-    /// Its share of right predictions.
-    pub accuracy: f64,
 }
 
 /// Makes the partitions of the days around today, so that clocks may differ and a round be missed.
@@ -255,84 +223,6 @@ pub async fn insert_feedback(
     Ok(())
 }
 
-/// The newest labelled predictions of a version, newest first.
-pub async fn newest_labelled(
-    db: &mut PgConnection,
-    model: ModelId,
-    version: i32,
-    since: OffsetDateTime,
-    limit: i64,
-) -> Result<Vec<Labelled>, StorageError> {
-    let rows = sqlx::query!(
-        "SELECT prediction_id, is_right, probability FROM feedback
-         WHERE model_id = $1 AND version = $2 AND prediction_id >= $3
-         ORDER BY prediction_id DESC LIMIT $4",
-        model.0,
-        version,
-        first_id_at(since),
-        limit,
-    )
-    .fetch_all(db)
-    .await?;
-    let labelled = rows.into_iter().map(|row| {
-        let at = time_of(row.prediction_id);
-        Labelled { at, is_right: row.is_right, probability: row.probability }
-    });
-    Ok(labelled.collect())
-}
-
-/// How many of these were right.
-pub async fn count_right(
-    db: &mut PgConnection,
-    model: ModelId,
-    version: i32,
-    since: OffsetDateTime,
-    limit: i64,
-) -> Result<Right, StorageError> {
-    Ok(sqlx::query_as!(
-        Right,
-        r#"SELECT count(*) FILTER (WHERE is_right) AS "right!", count(*) AS "labelled!" FROM (
-               SELECT is_right FROM feedback
-               WHERE model_id = $1 AND version = $2 AND prediction_id >= $3
-               ORDER BY prediction_id DESC LIMIT $4
-           ) newest"#,
-        model.0,
-        version,
-        first_id_at(since),
-        limit,
-    )
-    .fetch_one(db)
-    .await?)
-}
-
-/// The live accuracies of all versions that aliases point at, as far as labels came.
-pub async fn live_accuracies(
-    db: &mut PgConnection,
-    since: OffsetDateTime,
-    limit: i64,
-) -> Result<Vec<LiveAccuracy>, StorageError> {
-    Ok(sqlx::query_as!(
-        LiveAccuracy,
-        r#"SELECT models.name AS model, pointed.version AS "version!", live.accuracy AS "accuracy!"
-           FROM (SELECT model_id, version FROM aliases UNION
-                 SELECT model_id, canary_version FROM aliases) pointed (model_id, version)
-           JOIN models ON models.id = pointed.model_id
-           CROSS JOIN LATERAL (
-               SELECT avg(is_right::int)::float8 AS accuracy FROM (
-                   SELECT is_right FROM feedback
-                   WHERE model_id = pointed.model_id AND version = pointed.version
-                         AND prediction_id >= $1
-                   ORDER BY prediction_id DESC LIMIT $2
-               ) newest
-           ) live
-           WHERE live.accuracy IS NOT NULL"#,
-        first_id_at(since),
-        limit,
-    )
-    .fetch_all(db)
-    .await?)
-}
-
 /// Forgets all predictions of a model.
 pub async fn delete_of_model(db: &mut PgConnection, model: ModelId) -> Result<(), StorageError> {
     sqlx::query!(
@@ -344,29 +234,4 @@ pub async fn delete_of_model(db: &mut PgConnection, model: ModelId) -> Result<()
     .execute(db)
     .await?;
     Ok(())
-}
-
-/// The least id that a prediction of this time may have.
-fn first_id_at(at: OffsetDateTime) -> Uuid {
-    let ms = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-    Uuid::from_u128(u128::from(ms) << 80)
-}
-
-/// When a prediction was made, as its id says.
-fn time_of(id: Uuid) -> OffsetDateTime {
-    OffsetDateTime::UNIX_EPOCH + Duration::from_millis((id.as_u128() >> 80) as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_tells_its_time() {
-        let before = OffsetDateTime::now_utc();
-        let id = Uuid::now_v7();
-        let at = time_of(id);
-        assert!(before - at < Duration::from_millis(1) && at <= OffsetDateTime::now_utc());
-        assert!(first_id_at(at) < id && id < first_id_at(at + Duration::from_millis(1)));
-    }
 }

@@ -74,12 +74,27 @@ async fn a_canary_answers_its_share_of_the_clients_and_always_the_same_ones() {
         drawn[version(api, None).await as usize - 1] += 1;
     }
     assert!(drawn.iter().all(|&n| n > 20), "{drawn:?}");
-    // Whatever the protocol, and by its number each version answers everybody.
-    let (client, _) = seen.iter().find(|(_, version)| **version == 2).unwrap();
-    let body = json!({"instances": [vec![0.0; 8]]});
-    let request = api.request(Method::POST, "/v1/models/m:predict").json(&body);
-    let answer = api.send(request.header("x-client-id", client)).await;
-    assert_eq!(answer.header("x-perennial-version"), "2");
+    // Whatever the protocol (over gRPC: grpc/canaries.rs), and by its number each version answers everybody.
+    let zeros = vec![0.0; 8];
+    let tensor = json!({"name": "input", "datatype": "FP32", "shape": [1, 8], "data": zeros});
+    let asks = [
+        ("/v1/models/m:predict", "application/json", json!({"instances": [zeros]})),
+        ("/v2/models/m/infer", "application/json", json!({"inputs": [tensor]})),
+        ("/v1/models/m/predict", "application/x-ndjson", json!(zeros)),
+    ];
+    let is_answered_by = |wanted| seen.iter().find(|(_, version)| **version == wanted).unwrap().0;
+    for version in [1, 2] {
+        let client = is_answered_by(version);
+        for (path, content_type, body) in &asks {
+            for _ in 0..8 {
+                let request = api.request(Method::POST, path).header("content-type", *content_type);
+                let request = request.header("x-client-id", client).body(body.to_string());
+                let answer = api.send(request).await;
+                assert_eq!(answer.header("x-perennial-version"), version.to_string(), "{path}");
+            }
+        }
+    }
+    let client = is_answered_by(2);
     let body = json!({"inputs": [vec![0.0; 8]]});
     let request = api.request(Method::POST, "/v1/models/m/versions/1/predict").json(&body);
     let answer = api.send(request.header("x-client-id", client)).await;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use perennial::domain::event::Happening;
+use perennial::domain::live::RolledBack;
 use perennial::domain::update::Phase;
 use perennial::storage::events;
 use perennial::storage::jobs::{self, Claim};
@@ -17,20 +18,20 @@ use crate::support::{Api, TestService, blobs};
 
 /// An event as a client sees it.
 #[derive(Debug, Clone, PartialEq)]
-struct Told {
+pub struct Told {
     id: i64,
-    kind: String,
-    data: Value,
+    pub kind: String,
+    pub data: Value,
 }
 
 /// A stream of events.
-struct Stream {
+pub struct Stream {
     response: Response,
     text: String,
 }
 
 impl Stream {
-    async fn open(api: &Api, path: &str) -> Self {
+    pub async fn open(api: &Api, path: &str) -> Self {
         Self::of(api.request(Method::GET, path).send().await.unwrap())
     }
 
@@ -48,7 +49,7 @@ impl Stream {
     }
 
     /// The next event; none when the stream has closed in order.
-    async fn next(&mut self) -> Option<Told> {
+    pub async fn next(&mut self) -> Option<Told> {
         loop {
             while let Some((block, rest)) = self.text.split_once("\n\n") {
                 let told = parse(block);
@@ -334,6 +335,41 @@ async fn who_reads_on_from_the_last_event_misses_none_of_many_writers() {
         let left = events::list(&mut db, None, last, 1).await.unwrap().len();
         assert!(!is_over || left > 0, "{} of {} were seen", seen.len(), WRITERS * EACH);
     }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_to_a_model_is_kept_longer_than_its_updates_and_goes_with_it() {
+    let service = TestService::start_with(&["--no-worker"]).await;
+    let pool = service.database.pool().await;
+    let claim = running_job(&service.api, &pool).await;
+    let why = RolledBack {
+        from: 2,
+        accuracy: 0.5,
+        labelled: 300,
+        previous_accuracy: 0.75,
+        previous_labelled: 1_000,
+    };
+    let mut tx = pool.begin().await.unwrap();
+    events::take_turn(&mut tx).await.unwrap();
+    let phase = Happening::Phase { phase: Phase::Train };
+    events::insert(&mut tx, claim.id, 1, &[phase]).await.unwrap();
+    let rollback = Happening::Rollback { to: 1, why };
+    events::insert_of_model(&mut tx, claim.model, &rollback).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut db = pool.acquire().await.unwrap();
+    let of_update = events::list(&mut db, Some(claim.id), 0, 10).await.unwrap();
+    assert_eq!(of_update.len(), 1, "who follows an update is not told of its model");
+    assert_eq!(events::list(&mut db, None, 0, 10).await.unwrap().len(), 2);
+    let age = "UPDATE events SET created_at = now() - interval '8 days'";
+    sqlx::query(age).execute(&mut *db).await.unwrap();
+    assert_eq!(events::sweep(&mut db).await.unwrap(), 1);
+    let told = Stream::open(&service.api, "/v1/events?after=0").await.next().await.unwrap();
+    assert_eq!((told.kind.as_str(), &told.data["update"]), ("rollback", &Value::Null));
+    assert_eq!((&told.data["model"], &told.data["attempt"]), (&json!("m"), &json!(0)));
+    assert_eq!(service.api.delete("/v1/models/m").await.status, 204);
+    assert_eq!(events::list(&mut db, None, 0, 10).await.unwrap(), []);
     service.stop().await;
 }
 

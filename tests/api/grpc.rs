@@ -1,6 +1,7 @@
 //! The Open Inference Protocol over gRPC: what a client of it finds, asks and is refused. Answers are compared
 //! with those over HTTP.
 
+mod canaries;
 mod refusals;
 mod streams;
 

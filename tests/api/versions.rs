@@ -59,7 +59,10 @@ async fn aliases_that_are_moved_and_deleted_are_in_the_audit_and_what_is_refused
     let api = &service.api;
     two_versions(&service).await;
     api.put("/v1/models/m/aliases/live", json!({"version": 1})).await.expect(200);
-    api.put("/v1/models/m/aliases/next", json!({"version": 2})).await.expect(200);
+    // Who answers beside it is told, too: all clients may be the canary's.
+    let canary = json!({"version": 1, "share": 1.0});
+    let next = json!({"version": 2, "canary": canary, "shadow": 1});
+    api.put("/v1/models/m/aliases/next", next).await.expect(200);
     api.put("/v1/models/m/aliases/next", json!({"version": 9})).await.problem(404);
     assert_eq!(api.delete("/v1/models/m/aliases/next").await.status, 204);
     api.delete("/v1/models/m/aliases/next").await.problem(404);
@@ -74,8 +77,8 @@ async fn aliases_that_are_moved_and_deleted_are_in_the_audit_and_what_is_refused
     let of_m = |action: &str, detail| (json!("m"), json!(action), detail);
     let expected = [
         of_m("alias_deleted", json!({"alias": "next"})),
-        of_m("alias_moved", json!({"alias": "next", "version": 2})),
-        of_m("alias_moved", json!({"alias": "live", "version": 1})),
+        of_m("alias_moved", json!({"alias": "next", "version": 2, "canary": canary, "shadow": 1})),
+        of_m("alias_moved", json!({"alias": "live", "version": 1, "canary": null, "shadow": null})),
         of_m("model_created", json!({})),
     ];
     assert_eq!(told, expected);

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Invalid;
+use crate::domain::Invalid;
+use crate::domain::live::WINDOW;
 
 /// What a version must show on held-out samples to be published. Each limit is a share, 0 to 1;
 /// null switches it off. A figure counts against a version only where it is beyond the noise of
@@ -28,17 +29,19 @@ pub struct GateSettings {
 }
 
 /// When `live` returns by itself to the version that it pointed at before, an older one: when the labels
-/// that came for predictions (`…/feedback`) say that this one is right less often, beyond chance. Both
-/// shares are of the newest 1,000 labelled predictions, of the last seven days; the test is one-sided,
-/// of two proportions (Agresti & Caffo 2000). It is made again as labels come, so that over a
-/// version's life chance has more than one try.
+/// that came for predictions (`…/feedback`) say that this one is right less often, beyond chance. Compared
+/// are its first 1,000 labelled predictions since `live` points at it, and the last 1,000 of the version before,
+/// of the seven days until then. It is looked again and again while labels come, and the test, one-sided, of two
+/// proportions (Agresti & Caffo 2000), is of all looks together (Miller & Siegmund 1982): where both are equally
+/// good, the chance that `live` returns is about 1 − `confidence` at most, however many labels come. Whoever
+/// points `live` somewhere, be it where it is, lets this begin anew.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RollbackSettings {
-    /// Labelled predictions of either version below which nothing is done; at least 20.
-    #[schema(minimum = 20, default = 200)]
+    /// Labelled predictions of either version below which nothing is done, 20 to 1,000: more are not counted.
+    #[schema(minimum = 20, maximum = 1000, default = 200)]
     pub min_labelled: u32,
-    /// How sure one is to be each time, 0.5 to 0.99999.
+    /// How sure one is to be, over all looks together, 0.5 to 0.99999.
     #[schema(minimum = 0.5, maximum = 0.99999, default = 0.99)]
     pub confidence: f64,
 }
@@ -51,8 +54,9 @@ impl Default for RollbackSettings {
 
 impl RollbackSettings {
     fn check(&self) -> Result<(), Invalid> {
-        if self.min_labelled < 20 {
-            return Err(Invalid::at("/min_labelled", "min_labelled is at least 20"));
+        if !(20..=WINDOW).contains(&self.min_labelled.into()) {
+            let detail = format!("min_labelled is 20 to {WINDOW}: more are not counted");
+            return Err(Invalid::at("/min_labelled", detail));
         }
         match (0.5..=0.99999).contains(&self.confidence) {
             true => Ok(()),

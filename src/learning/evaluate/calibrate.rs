@@ -13,7 +13,7 @@ use super::super::noise::{LEVEL, quantile};
 use super::super::predict::{TEMPERATURES, largest};
 
 /// Bins of confidence, of equal width.
-const BINS: usize = 15;
+pub const CALIBRATION_BINS: usize = 15;
 /// The fewest samples of a half from which a temperature other than 1 is believed.
 const FEWEST: usize = 30;
 /// The prior's standard deviation of the temperature's logarithm.
@@ -134,11 +134,11 @@ impl Half {
 /// Expected calibration error (Guo et al. 2017) of answers, each its confidence and whether it was
 /// right: `Σ over bins |right answers − sum of confidences|/n`; none of nothing.
 pub fn calibration_error(answers: impl Iterator<Item = (f64, bool)>) -> Option<f64> {
-    let mut surplus = [0.0_f64; BINS];
+    let mut surplus = [0.0_f64; CALIBRATION_BINS];
     let mut n = 0;
     for (confidence, is_right) in answers {
-        let bin = (confidence * BINS as f64).ceil() as usize;
-        surplus[bin.clamp(1, BINS) - 1] += confidence - f64::from(u8::from(is_right));
+        let bin = (confidence * CALIBRATION_BINS as f64).ceil() as usize;
+        surplus[bin.clamp(1, CALIBRATION_BINS) - 1] += confidence - f64::from(u8::from(is_right));
         n += 1;
     }
     (n > 0).then(|| surplus.iter().map(|bin| bin.abs()).sum::<f64>() / f64::from(n))

@@ -52,6 +52,8 @@ pub struct Agreement {
 /// What a shadow is to be asked.
 pub(super) struct Question {
     route: Arc<Route>,
+    /// The version that answers.
+    version: i32,
     shadow: i32,
     inputs: Inputs,
     _room: Held,
@@ -60,8 +62,12 @@ pub(super) struct Question {
 impl Shadows {
     /// Nothing asked.
     pub(super) fn new() -> Self {
+        Self::with_room(ROOM_BYTES)
+    }
+
+    fn with_room(bytes: usize) -> Self {
         let counted = Cache::new(MOST_PAIRS);
-        Self { room: Room::new(ROOM_BYTES), turn: Semaphore::new(1), counted }
+        Self { room: Room::new(bytes), turn: Semaphore::new(1), counted }
     }
 
     /// How often the shadow of a pair agreed.
@@ -71,6 +77,22 @@ impl Shadows {
             compared: counted.compared.load(Ordering::Relaxed),
             agreed: counted.agreed.load(Ordering::Relaxed),
         })
+    }
+
+    /// What a shadow is to be asked; nothing where shadows are too far behind.
+    fn question(
+        &self,
+        route: &Arc<Route>,
+        version: i32,
+        shadow: i32,
+        inputs: &Inputs,
+    ) -> Option<Question> {
+        let Some(room) = self.room.take(inputs) else {
+            tell(route, version, shadow, "passed_over", inputs.len() as u64);
+            return None;
+        };
+        let (route, inputs) = (Arc::clone(route), inputs.clone());
+        Some(Question { route, version, shadow, inputs, _room: room })
     }
 
     fn count(&self, pair: &Pair, n: u64, agreed: u64) {
@@ -85,19 +107,7 @@ impl Shadows {
 impl Chosen {
     /// What the shadow, if there is one, is to be asked; nothing where it is too far behind.
     pub(super) fn ask_shadow(&self, context: &Context, inputs: &Inputs) -> Option<Question> {
-        let (route, shadow) = (&self.route, self.shadow?);
-        match context.serving.shadows.room.take(inputs) {
-            Some(room) => Some(Question {
-                route: Arc::clone(route),
-                shadow,
-                inputs: inputs.clone(),
-                _room: room,
-            }),
-            None => {
-                tell(route, shadow, "passed_over", inputs.len() as u64);
-                None
-            }
-        }
+        context.serving.shadows.question(&self.route, self.version, self.shadow?, inputs)
     }
 }
 
@@ -105,10 +115,10 @@ impl Question {
     /// Asks the shadow, from now on, and counts where it says the same as was answered.
     pub(super) fn compare(self, context: &Context, answered: &Answered) {
         let said: Vec<usize> = answered.said().map(|(place, _)| place).collect();
-        let (labels, version) = (Arc::clone(&answered.labels), answered.version);
+        let labels = Arc::clone(&answered.labels);
         let context = context.clone();
         tokio::spawn(async move {
-            let Self { route, shadow, inputs, _room } = self;
+            let Self { route, version, shadow, inputs, _room } = self;
             let n = inputs.len() as u64;
             match ask(&context, &route, shadow, inputs).await {
                 Ok(theirs) => {
@@ -119,11 +129,11 @@ impl Question {
                     let agreed = both.filter(is_same).count() as u64;
                     let pair = (route.model.id, version, shadow);
                     context.serving.shadows.count(&pair, n, agreed);
-                    tell(&route, shadow, "agreed", agreed);
-                    tell(&route, shadow, "differed", n - agreed);
+                    tell(&route, version, shadow, "agreed", agreed);
+                    tell(&route, version, shadow, "differed", n - agreed);
                 }
                 Err(error) => {
-                    tell(&route, shadow, "failed", n);
+                    tell(&route, version, shadow, "failed", n);
                     tracing::debug!(%error, model = %route.model.name, shadow, "a shadow failed");
                 }
             }
@@ -147,9 +157,61 @@ async fn ask(
     Ok(Answered::new(shadow, labels, probabilities))
 }
 
-fn tell(route: &Route, shadow: i32, outcome: &'static str, n: u64) {
+fn tell(route: &Route, version: i32, shadow: i32, outcome: &'static str, n: u64) {
     metrics::counter!("perennial_shadow_predictions_total",
         "model" => route.model.name.to_string(), "version" => shadow.to_string(),
-        "outcome" => outcome)
+        "compared_with" => version.to_string(), "outcome" => outcome)
     .increment(n);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::domain::input::{InputSchema, TabularSchema};
+    use crate::domain::name::ModelName;
+    use crate::domain::settings::ModelSettings;
+    use crate::storage::models::Model;
+
+    fn route() -> Arc<Route> {
+        let input = InputSchema::Tabular(TabularSchema { dim: Some(256), features: None });
+        let model = Model {
+            id: ModelId(1),
+            name: ModelName::parse("m").unwrap(),
+            settings: ModelSettings::new(input),
+            deletions: 0,
+            created_at: OffsetDateTime::UNIX_EPOCH,
+        };
+        Arc::new(Route { model, aliases: HashMap::new(), newest: 2, removed: Vec::new() })
+    }
+
+    #[test]
+    fn what_shadows_are_too_far_behind_with_is_passed_over_and_counted_as_such() {
+        let inputs = |n: usize| {
+            let mut inputs = Inputs::with_shape(256, 0);
+            (0..n).for_each(|i| inputs.push(&[i as f32; 256], &[]));
+            inputs
+        };
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let told = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            // Room for nine inputs.
+            let (shadows, route) = (Shadows::with_room(10 << 10), route());
+            let asked = shadows.question(&route, 1, 2, &inputs(8)).unwrap();
+            assert_eq!((asked.version, asked.shadow, asked.inputs.len()), (1, 2, 8));
+            assert!(shadows.question(&route, 1, 2, &inputs(4)).is_none());
+            assert!(shadows.question(&route, 1, 2, &inputs(3)).is_none());
+            // Whoever has been answered makes room.
+            drop(asked);
+            assert!(shadows.question(&route, 1, 2, &inputs(3)).is_some());
+        });
+        let line = "perennial_shadow_predictions_total{model=\"m\",version=\"2\",\
+                    compared_with=\"1\",outcome=\"passed_over\"} 7";
+        let told = told.render();
+        assert!(told.lines().any(|told| told == line), "{told}");
+    }
 }
