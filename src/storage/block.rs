@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use zstd::bulk::{Compressor, Decompressor};
 
 use super::StorageError;
 use crate::domain::input::{Category, Inputs};
@@ -16,7 +17,7 @@ pub const MAX_INPUTS: usize = 1_000;
 
 /// What the inputs of one frame take in memory, about, where a block is read in parts: a sample out of many
 /// costs no more than this, and what is alike still lies together.
-const FRAME_BYTES: usize = 64 << 10;
+const FRAME_BYTES: usize = 16 << 10;
 /// The fastest level that still halves sparse data.
 const COMPRESSION_LEVEL: i32 = 1;
 /// More than any block of ours expands to: 1,000 inputs of 65,536 features.
@@ -43,12 +44,13 @@ impl Frames {
         let n = fit.clamp(1, MAX_INPUTS);
         let mut frames =
             Self { payload: Vec::new(), frame_inputs: n as i32, frame_ends: Vec::new() };
+        let mut packer = Compressor::new(COMPRESSION_LEVEL).map_err(failed)?;
         for first in (0..inputs.len()).step_by(n) {
             let mut part = Inputs::with_shape(inputs.n_numeric(), inputs.n_categorical());
             (first..inputs.len().min(first + n)).for_each(|index| part.push_from(inputs, index));
-            frames.payload.extend(encode(&part)?);
+            frames.payload.extend(encode_by(&mut packer, &part)?);
             let end = i32::try_from(frames.payload.len());
-            frames.frame_ends.push(end.map_err(|e| StorageError::damaged("block to write", e))?);
+            frames.frame_ends.push(end.map_err(failed)?);
         }
         Ok(frames)
     }
@@ -59,10 +61,12 @@ impl Frames {
     /// [`StorageError::Damaged`] when the bytes are no frames that end there.
     pub fn decode(&self) -> Result<Inputs, StorageError> {
         let Some((_, firsts)) = self.frame_ends.split_last() else { return decode(&self.payload) };
+        let mut unpacker = unpacker()?;
         let mut all: Option<Inputs> = None;
         for (start, end) in std::iter::once(&0).chain(firsts).zip(&self.frame_ends) {
             let frame = self.payload.get(*start as usize..*end as usize);
-            let part = decode(frame.ok_or_else(|| StorageError::damaged("block", "it is cut"))?)?;
+            let frame = frame.ok_or_else(|| StorageError::damaged("block", "it is cut"))?;
+            let part = decode_by(&mut unpacker, frame)?;
             let all = all
                 .get_or_insert_with(|| Inputs::with_shape(part.n_numeric(), part.n_categorical()));
             (0..part.len()).for_each(|index| all.push_from(&part, index));
@@ -76,18 +80,33 @@ impl Frames {
 /// # Errors
 /// When the compressor has no memory.
 pub fn encode(inputs: &Inputs) -> Result<Vec<u8>, StorageError> {
-    let failed = |error: &dyn std::fmt::Display| StorageError::damaged("block to write", error);
+    encode_by(&mut Compressor::new(COMPRESSION_LEVEL).map_err(failed)?, inputs)
+}
+
+fn encode_by(packer: &mut Compressor<'_>, inputs: &Inputs) -> Result<Vec<u8>, StorageError> {
     let (dtype, numbers) = encode_numbers(inputs.all_numbers());
     let (codes, dictionary) = encode_categories(inputs.all_categories());
     let n = inputs.len();
-    let view = |dtype, shape, data| TensorView::new(dtype, shape, data).map_err(|e| failed(&e));
+    let view = |dtype, shape, data| TensorView::new(dtype, shape, data).map_err(failed);
     let tensors = [
         ("numbers", view(dtype, vec![n, inputs.n_numeric()], &numbers)?),
         ("categories", view(Dtype::U32, vec![n, inputs.n_categorical()], &codes)?),
     ];
     let metadata = HashMap::from([("dictionary".to_owned(), dictionary)]);
-    let file = safetensors::serialize(tensors, Some(metadata)).map_err(|e| failed(&e))?;
-    zstd::bulk::compress(&file, COMPRESSION_LEVEL).map_err(|e| failed(&e))
+    let file = safetensors::serialize(tensors, Some(metadata)).map_err(failed)?;
+    packer.compress(&file).map_err(failed)
+}
+
+fn failed(error: impl std::fmt::Display) -> StorageError {
+    StorageError::damaged("block to write", error)
+}
+
+/// What unpacks blocks: making it takes longer than a small block does.
+///
+/// # Errors
+/// When there is no memory.
+pub fn unpacker() -> Result<Decompressor<'static>, StorageError> {
+    Decompressor::new().map_err(|error| StorageError::damaged("block", error))
 }
 
 /// Unpacks a block.
@@ -95,10 +114,18 @@ pub fn encode(inputs: &Inputs) -> Result<Vec<u8>, StorageError> {
 /// # Errors
 /// [`StorageError::Damaged`] when the bytes are no block.
 pub fn decode(block: &[u8]) -> Result<Inputs, StorageError> {
+    decode_by(&mut unpacker()?, block)
+}
+
+/// Unpacks a block, as one of many.
+///
+/// # Errors
+/// [`StorageError::Damaged`] when the bytes are no block.
+pub fn decode_by(unpacker: &mut Decompressor<'_>, block: &[u8]) -> Result<Inputs, StorageError> {
     let damaged = |why: &dyn std::fmt::Display| StorageError::damaged("block", why);
     let expanded = zstd::zstd_safe::get_frame_content_size(block).ok().flatten().unwrap_or(0);
     let capacity = usize::try_from(expanded).unwrap_or(usize::MAX).min(MAX_EXPANDED_BYTES);
-    let file = zstd::bulk::decompress(block, capacity).map_err(|e| damaged(&e))?;
+    let file = unpacker.decompress(block, capacity).map_err(|e| damaged(&e))?;
     let (_, header) = SafeTensors::read_metadata(&file).map_err(|e| damaged(&e))?;
     let dictionary = header.metadata().as_ref().and_then(|metadata| metadata.get("dictionary"));
     let dictionary: Vec<Box<str>> = match dictionary {

@@ -25,6 +25,7 @@ pub async fn load(
     /// Blocks in memory at a time, where all of each is read.
     const AT_ONCE: usize = 8;
     rows.sort_unstable_by_key(|row| (row.block_id, row.position));
+    let mut unpacker = block::unpacker()?;
     let mut rest = &rows[..];
     while !rest.is_empty() && samples.inputs.size_bytes() < most_bytes {
         let of_blocks = rest.chunk_by(|a, b| a.block_id == b.block_id);
@@ -33,7 +34,8 @@ pub async fn load(
         for frame in frames_of(db, group).await? {
             let (rows, behind) = group.split_at(group.partition_point(|row| frame.reaches(row)));
             group = behind;
-            frame.take(rows, labels, most_bytes, &mut samples)?;
+            let inputs = block::decode_by(&mut unpacker, &frame.payload)?;
+            frame.take(&inputs, rows, labels, most_bytes, &mut samples)?;
         }
         if let Some(row) = group.first() {
             return Err(StorageError::damaged(format!("block {}", row.block_id), "it is gone"));
@@ -79,18 +81,18 @@ impl Frame {
         (row.block_id, i32::from(row.position)) < (self.block, self.end)
     }
 
-    /// Adds `rows`, which are here, to `samples`, as long as there is room.
+    /// Adds `rows`, which are among its `inputs`, to `samples`, as long as there is room.
     fn take(
         &self,
+        inputs: &Inputs,
         rows: &[SampleRow],
         labels: &HashMap<i32, Label>,
         most_bytes: usize,
         samples: &mut Samples,
     ) -> Result<(), StorageError> {
         let damaged = |why: &str| StorageError::damaged(format!("block {}", self.block), why);
-        let inputs = block::decode(&self.payload)?;
         let shape = |inputs: &Inputs| (inputs.n_numeric(), inputs.n_categorical());
-        if shape(&inputs) != shape(&samples.inputs) {
+        if shape(inputs) != shape(&samples.inputs) {
             return Err(damaged("its inputs are of another shape"));
         }
         for row in rows {
@@ -102,7 +104,7 @@ impl Frame {
             let (Some(place), Some(label)) = (place, labels.get(&row.label)) else {
                 return Err(damaged("a sample, or its label, is not there"));
             };
-            samples.inputs.push_from(&inputs, place);
+            samples.inputs.push_from(inputs, place);
             samples.labels.push(label.clone());
             samples.weights.push(row.weight);
             samples.hashes.push(row.hash);
