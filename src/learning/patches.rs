@@ -6,13 +6,17 @@
 //! averaged over 4 × 4 fields of the image. Whitening and directions are one matrix. An image larger
 //! than 32 pixels a side is made smaller first: what it shows is told by then.
 
-use linfa_clustering::KMeansInit;
+use linfa::DatasetBase;
+use linfa::traits::Fit;
+use linfa_clustering::{KMeans, KMeansInit};
 use linfa_linalg::eigh::EighInto;
-use ndarray::{Array1, Array2, Axis};
+use linfa_nn::distance::Distance;
+use ndarray::{Array1, Array2, ArrayView, Axis, Dimension};
+use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::domain::input::ImageSchema;
 
-use super::cluster;
+use super::cluster::squared;
 use super::features::Featurizer;
 use super::network::Dense;
 use super::network::packed::Layer;
@@ -37,6 +41,8 @@ const LEAST_SPREAD: f64 = 0.1;
 const LEARNT_FROM: usize = 40_000;
 /// Passes over them.
 const PASSES: u64 = 20;
+/// Directions that move less than this in a pass have settled.
+const TOLERANCE: f32 = 1e-3;
 
 /// Where the patches of an image lie, and the fields that they belong to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -180,8 +186,7 @@ pub(super) fn learn(
     let centred = observed - &mean;
     let whitening = whitening(&centred);
     let whitened = centred.dot(&whitening);
-    let draws = stream(seed, Draw::Features);
-    let centres = cluster::centres(whitened, n_directions, KMeansInit::Random, PASSES, &draws);
+    let centres = centres(whitened, n_directions, stream(seed, Draw::Features));
     // Where patches are so few or alike that there are fewer clusters, what is missing says nothing.
     let mut directions = Array2::<f32>::zeros((n_read, n_directions));
     for (mut direction, centre) in directions.columns_mut().into_iter().zip(centres.outer_iter()) {
@@ -241,6 +246,49 @@ fn whitening(centred: &Array2<f32>) -> Array2<f32> {
 pub(super) fn features(grid: &Grid, dictionary: &Layer, image: &[f32]) -> Vec<f32> {
     let responses = dictionary.through(&grid.patches(image));
     grid.pooled(&responses, grid.n_directions())
+}
+
+/// Centres `[n_clusters, dimensions]` of `points`, which come in any order but that of where they lie, by linfa's
+/// k-means; a single one where no more are found.
+fn centres(points: Array2<f32>, n_clusters: usize, draws: Xoshiro256PlusPlus) -> Array2<f32> {
+    let dataset = DatasetBase::from(points);
+    let fit = KMeans::params_with(n_clusters, draws, Euclidean)
+        .n_runs(1)
+        .max_n_iterations(PASSES)
+        .tolerance(TOLERANCE)
+        .init_method(KMeansInit::Random)
+        .fit(&dataset);
+    match fit {
+        Ok(model) => model.centroids().clone(),
+        // Distances beyond the finite numbers: one cluster around any point says as little.
+        Err(_) => dataset.records.slice_move(ndarray::s![..1, ..]),
+    }
+}
+
+/// Euclidean distance. linfa's own goes through iterators one number at a time; this one
+/// vectorises.
+#[derive(Debug, Clone)]
+struct Euclidean;
+
+impl Distance<f32> for Euclidean {
+    fn distance<D: Dimension>(&self, a: ArrayView<'_, f32, D>, b: ArrayView<'_, f32, D>) -> f32 {
+        self.rdistance(a, b).sqrt()
+    }
+
+    fn rdistance<D: Dimension>(&self, a: ArrayView<'_, f32, D>, b: ArrayView<'_, f32, D>) -> f32 {
+        match (a.as_slice(), b.as_slice()) {
+            (Some(a), Some(b)) => squared(a, b),
+            _ => a.iter().zip(&b).map(|(a, b)| (a - b) * (a - b)).sum(),
+        }
+    }
+
+    fn rdist_to_dist(&self, rdist: f32) -> f32 {
+        rdist.sqrt()
+    }
+
+    fn dist_to_rdist(&self, dist: f32) -> f32 {
+        dist * dist
+    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,23 @@ pub struct Points {
 }
 
 impl Points {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.numbers.len() / self.dimensions
+    }
+
+    /// The points at `rows`.
+    pub(super) fn at(&self, rows: &[usize]) -> Self {
+        let numbers = rows.iter().flat_map(|&row| self.get(row)).copied().collect();
+        Self { dimensions: self.dimensions, numbers }
+    }
+
+    /// The first `most` points.
+    pub(super) fn first(&self, most: usize) -> Self {
+        let n = self.len().min(most) * self.dimensions;
+        Self { dimensions: self.dimensions, numbers: self.numbers[..n].to_vec() }
+    }
+
     /// The point at `index`.
     pub(super) fn get(&self, index: usize) -> &[f32] {
         &self.numbers[index * self.dimensions..(index + 1) * self.dimensions]
