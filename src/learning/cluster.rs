@@ -16,7 +16,9 @@ use super::space::Points;
 
 /// The most points that centres are fitted on.
 const MAX_FITTED: usize = 4_000;
-/// The most passes over them.
+/// The most points that centres begin at one of.
+const MAX_SPREAD: usize = 1_000;
+/// The most passes over those that they are fitted on.
 const MAX_PASSES: usize = 10;
 /// Centres that all move less than this in a pass have settled.
 const TOLERANCE: f32 = 1e-3;
@@ -71,22 +73,34 @@ fn fit(points: &Points, n: usize, draws: &mut Xoshiro256PlusPlus) -> Points {
     centres
 }
 
-/// `n` of the points, one after another, each likelier the farther it is from those before it (k-means++).
+/// `n` of the points, one after another: of a few, each likelier the farther it is from those before it, the one
+/// that leaves the points the least far (k-means++, greedy).
 fn spread(points: &Points, n: usize, draws: &mut Xoshiro256PlusPlus) -> Points {
+    let points = points.first(MAX_SPREAD);
+    let n_tried = 2 + (n as f64).ln() as usize;
+    let farther = |distances: &[f64], index: usize| -> Vec<f64> {
+        let to = |other: usize| f64::from(squared(points.get(other), points.get(index)));
+        distances.iter().enumerate().map(|(other, before)| before.min(to(other))).collect()
+    };
     let mut chosen = vec![draws.gen_range(0..points.len())];
-    let mut distances = vec![f64::INFINITY; points.len()];
+    let mut distances = farther(&vec![f64::INFINITY; points.len()], chosen[0]);
     while chosen.len() < n {
-        let last = points.get(chosen[chosen.len() - 1]);
-        for (index, distance) in distances.iter_mut().enumerate() {
-            *distance = distance.min(f64::from(squared(points.get(index), last)));
-        }
-        let mut left = draws.r#gen::<f64>() * distances.iter().sum::<f64>();
-        // Where all are where one is already, or beyond the finite numbers, any will do.
-        let next = distances.iter().position(|distance| {
-            left -= distance;
-            left < 0.0
+        let all: f64 = distances.iter().sum();
+        let tried = (0..n_tried).map(|_| {
+            let mut left = draws.r#gen::<f64>() * all;
+            let drawn = distances.iter().position(|distance| {
+                left -= distance;
+                left < 0.0
+            });
+            // Where all are where one is already, or beyond the finite numbers, any will do.
+            let index = drawn.unwrap_or_default();
+            let distances = farther(&distances, index);
+            (distances.iter().sum::<f64>(), index, distances)
         });
-        chosen.push(next.unwrap_or_default());
+        let best = tried.min_by(|(a, ..), (b, ..)| a.total_cmp(b));
+        let (_, index, left) = best.expect("some are tried");
+        chosen.push(index);
+        distances = left;
     }
     points.at(&chosen)
 }
