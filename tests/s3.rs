@@ -234,7 +234,7 @@ async fn a_large_checkpoint_goes_in_parts_and_again_where_the_store_refuses_or_i
     let model = json!({"name": "m", "input": input, "network": network});
     api.post("/v1/models", model).await.expect(201);
     let sample = |i: usize| {
-        let (word, label) = if i % 2 == 0 { ("goal", "sport") } else { ("bond", "money") };
+        let (word, label) = if i.is_multiple_of(2) { ("goal", "sport") } else { ("bond", "money") };
         json!({"input": format!("a {word} of number {i}"), "label": label})
     };
     let samples: Vec<Value> = (0..120).map(sample).collect();
