@@ -104,14 +104,15 @@ async fn ask(
     time: Duration,
 ) -> BTreeMap<String, usize> {
     let began = Instant::now();
-    let body = json!({"inputs": vec![vec![0.5; DIM]; inputs]});
+    let body = json!({"inputs": vec![vec![0.5; DIM]; inputs]}).to_string();
     let mut askers = JoinSet::new();
     for _ in 0..connections {
         let (api, body) = (api.clone(), body.clone());
         askers.spawn(async move {
             let mut answers = BTreeMap::<String, usize>::new();
             while began.elapsed() < time {
-                let answer = api.post("/v1/models/m/predict", body.clone()).await;
+                let answer =
+                    api.post_text("/v1/models/m/predict", "application/json", body.clone()).await;
                 let later =
                     if answer.header("retry-after").is_empty() { "" } else { " retry-after" };
                 *answers.entry(format!("{}{later}", answer.status.as_u16())).or_default() += 1;
