@@ -59,6 +59,8 @@ const PATIENCE: Patience = Patience {
     drain: Duration::from_secs(20),
     age: Duration::from_secs(60 * 60),
 };
+/// What a connection is read ahead of those who take its requests, and the most that a head may be.
+const READ_AHEAD: usize = 64 << 10;
 /// How long to wait where the machine has no room for a connection.
 const NO_ROOM: Duration = Duration::from_millis(100);
 /// Files that the rest of the service may have open.
@@ -243,6 +245,7 @@ impl Connection {
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(self.patience.head)
+                    .max_buf_size(READ_AHEAD)
                     .serve_connection(TokioIo::new(Box::pin(stream)), service);
                 let end = http1::Connection::graceful_shutdown;
                 self.see_to(connection, end, given_up, Duration::MAX).await;
