@@ -7,8 +7,8 @@ pub mod trial;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
 use perennial::app::Service;
@@ -31,12 +31,34 @@ fn server() -> &'static (PrivatePostgres, TempDir) {
     })
 }
 
+/// What temporary directories of tests are called; the process that made one follows.
+const OF_TESTS: &str = "perennial-tests-";
+
 /// A temporary directory that another user may pass through, as PostgreSQL does under root.
 pub fn readable_dir() -> TempDir {
     use std::os::unix::fs::PermissionsExt;
-    let dir = tempfile::tempdir().unwrap();
+    static SWEPT: Once = Once::new();
+    SWEPT.call_once(sweep);
+    let prefix = format!("{OF_TESTS}{}-", std::process::id());
+    let dir = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     dir
+}
+
+/// Removes what processes left that are gone: a server's directory lasts as long as its process, which has no end of
+/// its own at which to remove it.
+fn sweep() {
+    use nix::errno::Errno;
+    use nix::sys::signal::kill;
+    use nix::unistd::Pid;
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(OF_TESTS)?.split('-').next());
+        let Some(pid) = pid.and_then(|pid| pid.parse().ok()) else { continue };
+        if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// A new, empty database.
