@@ -24,7 +24,11 @@ use super::{HttpState, access, instances};
 pub async fn enter(State(state): State<HttpState>, request: Request, next: Next) -> Response {
     let max_bytes = state.limits.max_body_bytes;
     let unpacked = |request| unpack(request, max_bytes, next);
-    let answer = access::admit(&state, request, unpacked);
+    caught(access::admit(&state, request, unpacked)).await
+}
+
+/// The answer; a handler that panicked fails its own request and nothing else.
+pub(super) async fn caught(answer: impl Future<Output = Response>) -> Response {
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(panicked)
 }
 
@@ -79,8 +83,7 @@ fn limit_body(request: Request, max_bytes: usize) -> Result<Request, Problem> {
     Ok(request.map(|body| Body::new(Limited::new(body, max_bytes))))
 }
 
-/// A handler that panicked fails its own request and nothing else.
-pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let words = panic
         .downcast_ref::<String>()
         .map(String::as_str)
@@ -96,7 +99,6 @@ mod tests {
     use axum::routing::post;
     use http_body_util::BodyExt;
     use tower::ServiceExt;
-    use tower_http::catch_panic::CatchPanicLayer;
 
     use super::*;
 
@@ -136,8 +138,8 @@ mod tests {
         let response = router.oneshot(post_of(Body::empty())).await.unwrap();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         let panics = || async { panic!("a bug") as () };
-        let router =
-            Router::new().route("/", post(panics)).layer(CatchPanicLayer::custom(panicked));
+        let catch = async |request, next: Next| caught(next.run(request)).await;
+        let router = Router::new().route("/", post(panics)).layer(from_fn(catch));
         let response = router.oneshot(post_of(Body::empty())).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }

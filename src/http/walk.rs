@@ -65,17 +65,20 @@ pub(super) fn numbers(json: &str) -> impl Iterator<Item = (&str, Option<f32>)> {
         if rest.is_empty() {
             return None;
         }
-        let (piece, behind, number) = leading_number(rest).unwrap_or_else(|| {
-            let (piece, behind) = rest.split_once(',').unwrap_or((rest, ""));
-            (piece.trim_ascii_end(), behind, None)
-        });
+        let (piece, behind, number) = match leading_number(rest) {
+            Some((piece, behind, number)) => (piece, behind, Some(number)),
+            None => {
+                let (piece, behind) = rest.split_once(',').unwrap_or((rest, ""));
+                (piece.trim_ascii_end(), behind, None)
+            }
+        };
         rest = behind.trim_ascii_start();
         Some((piece, number))
     })
 }
 
 /// The finite number that `elements` begin with, as it is written, and what is behind its comma.
-fn leading_number(elements: &str) -> Option<(&str, &str, Option<f32>)> {
+fn leading_number(elements: &str) -> Option<(&str, &str, f32)> {
     let (number, length) = fast_float2::parse_partial::<f32, _>(elements).ok()?;
     let (written, behind) = elements.split_at(length);
     let behind = match behind.strip_prefix(',') {
@@ -83,7 +86,7 @@ fn leading_number(elements: &str) -> Option<(&str, &str, Option<f32>)> {
         None if behind.trim_ascii_start().is_empty() => "",
         None => behind.trim_ascii_start().strip_prefix(',')?,
     };
-    number.is_finite().then_some((written, behind, Some(number)))
+    number.is_finite().then_some((written, behind, number))
 }
 
 /// The length of the string that `json` begins with, with its quotes; of all that there is, where it does

@@ -1,7 +1,7 @@
 //! Clusters within one label, by k-means (Lloyd 1982; begun by Arthur & Vassilvitskii 2007).
 //!
-//! The nearest centre is that with which a point has the largest product, less half the centre's own: one layer of a
-//! network. linfa's k-means, which compares a pair at a time, is what tests hold this against, and learns the
+//! The nearest centre is that with which a point has the largest product, less half the centre's own: one product
+//! of matrices. linfa's k-means, which compares a pair at a time, is what tests hold this against, and learns the
 //! dictionary of images once. The cost is bounded: centres are fitted on at most 4,000 points in at most 10 passes,
 //! and the other points are only assigned.
 
@@ -9,8 +9,7 @@ use pulp::Arch;
 use rand::Rng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::network::Dense;
-use super::network::packed::Layer;
+use super::network::packed::{Packed, Rows};
 use super::predict::{CHUNK, largest};
 use super::space::Points;
 
@@ -108,13 +107,14 @@ fn spread(points: &Points, n: usize, draws: &mut Xoshiro256PlusPlus) -> Points {
 /// Which of `centres` is nearest to each point; of several the first.
 fn nearest(points: &Points, centres: &Points) -> Vec<usize> {
     let (n_in, n_out) = (points.dimensions, centres.len());
-    let weight = (0..n_in).flat_map(|at| centres.numbers[at..].iter().step_by(n_in).copied());
     let half = |centre: &[f32]| -0.5 * centre.iter().map(|number| number * number).sum::<f32>();
-    let bias = centres.numbers.chunks_exact(n_in).map(half).collect();
-    let products = Layer::of(&Dense { n_in, n_out, weight: weight.collect(), bias });
+    let halves: Vec<f32> = centres.numbers.chunks_exact(n_in).map(half).collect();
+    let centres = Packed::transpose_of(&centres.numbers, n_in);
     let mut nearest = Vec::with_capacity(points.len());
     for rows in points.numbers.chunks(CHUNK * n_in) {
-        nearest.extend(products.through(rows).chunks_exact(n_out).map(largest));
+        let mut products = halves.repeat(rows.len() / n_in);
+        centres.add_product(Rows::Whole(rows), &mut products);
+        nearest.extend(products.chunks_exact(n_out).map(largest));
     }
     nearest
 }

@@ -162,8 +162,8 @@ impl<'a> Taught<'a> {
 }
 
 fn rows(points: &Points) -> ArrayView2<'_, f32> {
-    let shape = (points.numbers.len() / points.dimensions, points.dimensions);
-    ArrayView2::from_shape(shape, &points.numbers).expect("whole points")
+    ArrayView2::from_shape((points.len(), points.dimensions), &points.numbers)
+        .expect("whole points")
 }
 
 /// The nearest that are asked, of `near`.

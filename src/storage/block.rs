@@ -60,18 +60,22 @@ impl Frames {
     /// # Errors
     /// [`StorageError::Damaged`] when the bytes are no frames that end there.
     pub fn decode(&self) -> Result<Inputs, StorageError> {
-        let Some((_, firsts)) = self.frame_ends.split_last() else { return decode(&self.payload) };
         let mut unpacker = unpacker()?;
-        let mut all: Option<Inputs> = None;
-        for (start, end) in std::iter::once(&0).chain(firsts).zip(&self.frame_ends) {
-            let frame = self.payload.get(*start as usize..*end as usize);
+        let mut start = 0;
+        let mut parts = self.frame_ends.iter().map(|&end| {
+            let frame = self.payload.get(start..end as usize);
+            start = end as usize;
             let frame = frame.ok_or_else(|| StorageError::damaged("block", "it is cut"))?;
-            let part = decode_by(&mut unpacker, frame)?;
-            let all = all
-                .get_or_insert_with(|| Inputs::with_shape(part.n_numeric(), part.n_categorical()));
+            decode_by(&mut unpacker, frame)
+        });
+        // A payload of older releases is one piece.
+        let Some(first) = parts.next() else { return decode(&self.payload) };
+        let mut all = first?;
+        for part in parts {
+            let part = part?;
             (0..part.len()).for_each(|index| all.push_from(&part, index));
         }
-        all.ok_or_else(|| StorageError::damaged("block", "it has no frame"))
+        Ok(all)
     }
 }
 

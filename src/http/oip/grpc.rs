@@ -22,7 +22,6 @@ use axum::http::Extensions;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use tonic::codec::CompressionEncoding;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use self::calls::Calls;
 use self::proto::grpc_inference_service_server::{GrpcInferenceServiceServer, SERVICE_NAME};
@@ -69,12 +68,11 @@ pub fn router(state: HttpState) -> Result<Router, tonic_reflection::server::Erro
         .layer(from_fn_with_state(patience, layers::time_out))
         .fallback(unknown)
         .layer(from_fn_with_state(state, admit))
-        .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(from_fn_with_state(Wire::Grpc, observe::observe)))
 }
 
 async fn admit(State(state): State<HttpState>, request: Request, next: Next) -> Response {
-    access::admit(&state, request, |request| next.run(request)).await
+    layers::caught(access::admit(&state, request, |request| next.run(request))).await
 }
 
 async fn unknown() -> Problem {
