@@ -1,5 +1,6 @@
 //! The command line: which benchmarks, which configurations, and what to change about them.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -15,9 +16,12 @@ use crate::configurations::{self, Configuration};
 pub struct Arguments {
     /// Benchmarks to run; none: all of them.
     pub benchmarks: Vec<String>,
-    /// Runs of each configuration, with the seeds 0, 1, 2 …
+    /// Runs of each configuration, a seed each.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    pub seeds: u32,
+    seeds: u32,
+    /// The first of the seeds.
+    #[arg(long, default_value_t = 0)]
+    first_seed: u32,
     /// Configurations to run; none: all of the benchmark.
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
@@ -33,6 +37,9 @@ pub struct Arguments {
     /// Puts the figures into this page, which has a place for them.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "changes", "variants"])]
     pub write: Option<PathBuf>,
+    /// Adds each run to this file, and does not run again what is in it.
+    #[arg(long, value_name = "FILE")]
+    pub runs: Option<PathBuf>,
     /// The date to write, instead of today's.
     #[arg(long)]
     date: Option<String>,
@@ -42,6 +49,11 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// The seeds to run with.
+    pub fn seeds(&self) -> Range<u32> {
+        self.first_seed..self.first_seed + self.seeds
+    }
+
     /// The date of the figures.
     pub fn date(&self) -> String {
         let today = || time::OffsetDateTime::now_utc().date().to_string();
@@ -49,9 +61,9 @@ impl Arguments {
     }
 
     /// What to compare on `benchmark`.
-    pub fn configurations(&self, benchmark: &Benchmark, has_retrain: bool) -> Vec<Configuration> {
+    pub fn configurations(&self, benchmark: &Benchmark) -> Vec<Configuration> {
         let own = benchmark.configurations.iter();
-        let own = own.map(|name| Configuration::named(name, has_retrain));
+        let own = own.map(|name| Configuration::named(name));
         let variants = self.variants.iter().map(|variant| {
             let Variant { name, changes } = variant;
             Configuration::default_with(name, changes)

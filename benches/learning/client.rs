@@ -30,21 +30,6 @@ pub enum Failure {
     Failed(String),
 }
 
-/// Whether the service takes `strategy: retrain`.
-pub async fn offers_retrain(api: &Api) -> bool {
-    let model = json!({
-        "name": "probe",
-        "input": {"kind": "tabular", "dim": 1},
-        "learning": {"strategy": "retrain"},
-    });
-    let answer = api.post("/v1/models", model).await;
-    let offers = answer.status == 201;
-    if offers {
-        api.delete("/v1/models/probe").await;
-    }
-    offers
-}
-
 /// A model that learns.
 pub struct Learner<'a> {
     api: &'a Api,

@@ -13,21 +13,16 @@ pub struct Configuration {
     pub settings: Value,
     /// Whether the gate is off: the control must be published whatever it forgets.
     pub ungated: bool,
-    /// Whether a fresh model gets all data in one update, instead of one update an experience.
-    pub at_once: bool,
 }
 
 impl Configuration {
     /// The configuration of this name: `auto`, `naive`, `retrain`, `analytic`, `distill`, `moe`, `mlp`,
-    /// `memory-N`, or
-    /// `STRATEGY-PERCENT` of selection.
-    pub fn named(name: &str, has_retrain: bool) -> Self {
+    /// `memory-N`, or `STRATEGY-PERCENT` of selection.
+    pub fn named(name: &str) -> Self {
         let settings = match name {
             "auto" => json!({}),
-            // All data, always: selection would spare it some.
-            "retrain" if !has_retrain => json!({"selection": {"strategy": "all"}}),
+            // All data, always, for selection would spare it some; and its cost is its own, without a comparison.
             "retrain" => json!({
-                // Its cost is its own: no comparison.
                 "learning": {"strategy": "retrain", "counterfactual": false},
                 "selection": {"strategy": "all"},
             }),
@@ -35,17 +30,12 @@ impl Configuration {
             "naive" | "analytic" | "distill" => json!({"learning": {"strategy": name}}),
             _ => of_number(name),
         };
-        Self {
-            name: name.to_owned(),
-            settings,
-            ungated: name == "naive",
-            at_once: name == "retrain" && !has_retrain,
-        }
+        Self { name: name.to_owned(), settings, ungated: name == "naive" }
     }
 
     /// The default with changes.
     pub fn default_with(name: &str, changes: &[Change]) -> Self {
-        let mut configuration = Self::named("auto", false);
+        let mut configuration = Self::named("auto");
         name.clone_into(&mut configuration.name);
         changes.iter().for_each(|change| change.apply(&mut configuration.settings));
         configuration

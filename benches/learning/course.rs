@@ -21,7 +21,7 @@ pub async fn run(
     let course = Course { learner: &learner, scenario, verbose };
     let measured = match scenario.examined {
         Examined::BeforeEach => course.examine_before().await,
-        Examined::AfterEach | Examined::AfterLast => course.examine_after(configuration).await,
+        Examined::AfterEach | Examined::AfterLast => course.examine_after().await,
     };
     // The first thing that went wrong is the one to hear of.
     let deleted = learner.delete().await;
@@ -37,12 +37,8 @@ struct Course<'a> {
 
 impl Course<'_> {
     /// Updates, then examines on what was learnt so far; after the last update on everything.
-    async fn examine_after(&self, configuration: &Configuration) -> Result<Measured, Failure> {
-        let Scenario { tests, examined, .. } = self.scenario;
-        let experiences = match configuration.at_once {
-            true => self.scenario.at_once(),
-            false => self.scenario.experiences.clone(),
-        };
+    async fn examine_after(&self) -> Result<Measured, Failure> {
+        let Scenario { experiences, tests, examined, .. } = self.scenario;
         let last = experiences.len() - 1;
         let mut measured = Measured::default();
         // matrix[j][i]: accuracy on test set i after update j.

@@ -1,5 +1,6 @@
 //! What runs showed, their means and spreads, and whether that is what is to be reached.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::benchmarks::{Benchmark, Reach};
@@ -14,7 +15,7 @@ const MOST_OF_RETRAINING: f64 = 0.5;
 const NOISE: f64 = 0.005;
 
 /// What one update did.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Update {
     /// Seconds of all phases.
     pub seconds: f64,
@@ -64,7 +65,7 @@ impl Update {
 }
 
 /// What one run showed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Measured {
     /// At the end, as a share.
     pub accuracy: f64,

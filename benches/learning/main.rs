@@ -19,6 +19,7 @@ mod fashion;
 mod figures;
 mod images;
 mod page;
+mod runs;
 mod scenario;
 mod styles;
 mod table;
@@ -35,6 +36,7 @@ use benchmarks::{Benchmark, Data};
 use clap::Parser;
 use configurations::Configuration;
 use figures::{Measured, Row};
+use runs::Runs;
 use support::{Api, TestService};
 
 fn main() {
@@ -44,25 +46,36 @@ fn main() {
     runtime.block_on(async {
         let service = TestService::start().await;
         let mut data = Data::default();
+        let runs = Runs::read(arguments.runs.clone());
         for benchmark in benchmarks {
-            measure(&service.api, &arguments, benchmark, &mut data).await;
+            measure(&service.api, &arguments, benchmark, &mut data, &runs).await;
         }
         service.stop().await;
     });
 }
 
 /// Runs one benchmark with each of its configurations, and shows what came out.
-async fn measure(api: &Api, arguments: &Arguments, benchmark: &Benchmark, data: &mut Data) {
+async fn measure(
+    api: &Api,
+    arguments: &Arguments,
+    benchmark: &Benchmark,
+    data: &mut Data,
+    runs: &Runs,
+) {
     println!("\n── {}: {} ──", benchmark.name, benchmark.about);
-    let configurations = arguments.configurations(benchmark, client::offers_retrain(api).await);
+    let configurations = arguments.configurations(benchmark);
     let mut rows: Vec<Row> = configurations.iter().map(|it| Row::new(&it.name)).collect();
-    for seed in 0..arguments.seeds {
+    for seed in arguments.seeds() {
         let scenario = match (benchmark.scenario)(data, seed.into()) {
             Ok(scenario) => scenario,
             Err(missing) => return println!("{}: skipped: {missing}", benchmark.name),
         };
         for (configuration, row) in configurations.iter().zip(&mut rows) {
             if row.failure.is_some() {
+                continue;
+            }
+            if let Some(measured) = runs.find(benchmark, configuration, seed) {
+                row.runs.push(measured);
                 continue;
             }
             let began = Instant::now();
@@ -72,6 +85,7 @@ async fn measure(api: &Api, arguments: &Arguments, benchmark: &Benchmark, data: 
                 Ok(measured) => {
                     let seconds = began.elapsed().as_secs_f64();
                     println!("{}", line(benchmark, configuration, seed, &measured, seconds));
+                    runs.add(benchmark, configuration, seed, &measured);
                     row.runs.push(measured);
                 }
                 Err(failure) => {
@@ -84,7 +98,7 @@ async fn measure(api: &Api, arguments: &Arguments, benchmark: &Benchmark, data: 
     let lines = figures::judge(benchmark, &rows);
     println!("\n{}", table::aligned(&lines));
     if let Some(file) = &arguments.write {
-        let written = page::write(file, benchmark, &lines, &arguments.date(), arguments.seeds);
+        let written = page::write(file, benchmark, &lines, &arguments.date(), arguments.seeds());
         println!("{}: {written}", file.display());
     }
 }

@@ -1,6 +1,7 @@
 //! The figures on docs/learning.md: each benchmark's between two marks of its own, so that one can
 //! be measured anew and the others stay.
 
+use std::ops::Range;
 use std::path::Path;
 
 use crate::benchmarks::Benchmark;
@@ -13,7 +14,7 @@ pub fn write(
     benchmark: &Benchmark,
     lines: &[[String; COLUMNS.len()]],
     date: &str,
-    seeds: u32,
+    seeds: Range<u32>,
 ) -> String {
     let name = benchmark.name;
     let page = match std::fs::read_to_string(file) {
@@ -29,7 +30,7 @@ pub fn write(
         return format!("no place for {name}: it has no marks {begin:?} and {end:?}");
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let seeds: Vec<String> = (0..seeds).map(|seed| seed.to_string()).collect();
+    let seeds: Vec<String> = seeds.map(|seed| seed.to_string()).collect();
     let seeds = seeds.join(", ");
     let table = table::markdown(lines);
     let figures = format!("Measured {date}, seeds {seeds}, {cores} cores.\n\n{table}");

@@ -48,13 +48,6 @@ pub struct TestSet {
     pub labels: Vec<String>,
 }
 
-impl Scenario {
-    /// The same data in one update.
-    pub fn at_once(&self) -> Vec<Vec<Bytes>> {
-        vec![self.experiences.concat()]
-    }
-}
-
 impl TestSet {
     /// Asks about these.
     pub fn new(samples: &[Sample]) -> Self {
