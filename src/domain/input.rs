@@ -166,6 +166,11 @@ impl InputSchema {
         if self.is_text() { 0 } else { self.n_categorical() }
     }
 
+    /// Whether inputs are plain vectors of numbers.
+    pub fn is_vector(&self) -> bool {
+        matches!(self, Self::Tabular(TabularSchema { features: None, .. }))
+    }
+
     /// Whether inputs are texts.
     pub fn is_text(&self) -> bool {
         matches!(self, Self::Text(_))

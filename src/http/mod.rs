@@ -41,6 +41,7 @@ mod spool;
 mod stream;
 pub mod taking;
 pub mod updates;
+mod vectors;
 pub mod versions;
 mod walk;
 

@@ -14,12 +14,15 @@ use uuid::Uuid;
 use super::HttpState;
 use super::batches::{Input, RawFile};
 use super::error::{Problem, ProblemCode};
-use super::exchange::{Asked, Bulk, MAX_PAIRS, check_count, client_of, exchange, live_version};
+use super::exchange::{
+    Asked, Bulk, MAX_INPUTS, MAX_PAIRS, check_count, client_of, exchange, live_version,
+};
 use super::extract::{
     AliasPath, Body, ModelPath, Path, Query, VersionPath, essence_of, expect_json, parse_object,
 };
 use super::parse::parse_input;
 use super::stream::{self, is_lines};
+use super::vectors::{self, Wishes};
 use crate::domain::image::Budget;
 use crate::domain::input::{ImageSchema, Inputs};
 use crate::domain::name::ModelName;
@@ -231,21 +234,35 @@ fn read(
     settings: &ModelSettings,
     query: PredictQuery,
 ) -> Result<Asked<usize>, Problem> {
-    let request: PredictRequest<'_> = parse_object(body)?;
-    let n = request.inputs.len();
-    check_count(n).map_err(|error| error.within("/inputs"))?;
-    let (top_k, said_at) = match request.top_k {
+    let mut inputs = Inputs::new(&settings.input);
+    let is_vector = settings.input.is_vector();
+    let plain = is_vector.then(|| vectors::read(body, MAX_INPUTS, &mut inputs)).flatten();
+    let wishes = match plain {
+        Some(wishes) => wishes,
+        None => {
+            inputs.clear();
+            read_any(body, settings, &mut inputs)?
+        }
+    };
+    let (top_k, said_at) = match wishes.top_k {
         Some(top_k) => (top_k, "/top_k"),
         None => (query.top_k, TOP_K_OF_QUERY),
     };
-    check_top_k(top_k, n, said_at)?;
-    let (mut inputs, budget) = (Inputs::new(&settings.input), Budget::default());
-    for (index, input) in request.inputs.into_iter().enumerate() {
-        parse_input(input, &settings.input, settings.learning.missing, &budget, &mut inputs)
+    check_top_k(top_k, inputs.len(), said_at)?;
+    let remember = wishes.remember.unwrap_or(query.remember);
+    Ok(Asked { inputs, pairs: top_k, plan: top_k, remember })
+}
+
+/// Reads the inputs of whatever body into `inputs`.
+fn read_any(body: &[u8], settings: &ModelSettings, inputs: &mut Inputs) -> Result<Wishes, Problem> {
+    let PredictRequest { inputs: given, top_k, remember } = parse_object(body)?;
+    check_count(given.len()).map_err(|error| error.within("/inputs"))?;
+    let budget = Budget::default();
+    for (index, input) in given.into_iter().enumerate() {
+        parse_input(input, &settings.input, settings.learning.missing, &budget, inputs)
             .map_err(|error| error.within(&format!("/inputs/{index}")))?;
     }
-    let remember = request.remember.unwrap_or(query.remember);
-    Ok(Asked { inputs, pairs: top_k, plan: top_k, remember })
+    Ok(Wishes { top_k, remember })
 }
 
 /// Where the query's `top_k` is, for refusals.
@@ -319,7 +336,6 @@ pub(super) fn best(row: &[f32], k: usize) -> Vec<usize> {
 mod tests {
     use serde_json::json;
 
-    use super::super::exchange::MAX_INPUTS;
     use super::*;
     use crate::domain::input::{InputSchema, TabularSchema};
 
