@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::domain::Invalid;
 use crate::domain::input::{ImageSchema, InputSchema};
 use crate::domain::label::{Label, MAX_LABELS};
-use crate::domain::settings::{ModelSettings, NetworkSettings, Strategy};
+use crate::domain::settings::{ModelSettings, NetworkSettings};
 
 use super::checkpoint::{floats, manifest_of};
 use super::moments::Moments;
@@ -57,11 +57,6 @@ pub fn import(file: &[u8], settings: &ModelSettings) -> Result<LearnerState, Inv
                       images, without categories";
         return Err(Invalid::new(detail));
     }
-    if settings.learning.strategy == Strategy::Analytic {
-        let detail = "a model whose learning.strategy is analytic answers by sums of its samples, which \
-                      weights do not hold: the first update would lose what is imported";
-        return Err(Invalid::new(detail));
-    }
     let manifest: Manifest = manifest_of(file).map_err(|error| {
         let why = std::error::Error::source(&error).map(ToString::to_string);
         let detail = format!(
@@ -94,6 +89,7 @@ pub fn import(file: &[u8], settings: &ModelSettings) -> Result<LearnerState, Inv
     state.layers = layers;
     // It was trained, if not here.
     state.lineage.steps = 1;
+    state.check_goes_on(settings.learning.strategy)?;
     Ok(state)
 }
 

@@ -228,3 +228,52 @@ async fn a_model_may_begin_with_anothers_layers_and_labels_of_its_own() {
     assert_eq!(api.delete("/v1/models/animals").await.status, 204);
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_update_loses_what_a_model_began_with_for_its_strategy() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    create(api, "reader").await;
+    import(api, "reader", READER).await.expect(201);
+    let sums = json!({"name": "sums", "input": {"kind": "tabular", "dim": 5},
+        "network": {"hidden": [8, 6]}, "learning": {"strategy": "analytic"},
+        "schedule": {"paused": true}});
+    api.post("/v1/models", sums).await.expect(201);
+    api.send_samples("sums", &blobs(&["cat", "yak"], 100, 5, 1)).await;
+    assert_eq!(api.update("sums").await["outcome"], "published");
+
+    let new = |base: &str, head: &str, strategy: &str| {
+        let name = format!("{base}-{head}-{strategy}");
+        json!({"name": name, "base": {"model": base, "version": 1, "head": head},
+            "learning": {"strategy": strategy}, "schedule": {"paused": true}})
+    };
+    // The network has no sums, the sums have no network that was trained, and neither has samples here.
+    for (base, strategy) in [
+        ("reader", "analytic"),
+        ("reader", "retrain"),
+        ("sums", "auto"),
+        ("sums", "replay"),
+        ("sums", "retrain"),
+    ] {
+        let problem = api.post("/v1/models", new(base, "grow", strategy)).await.problem(422);
+        assert_eq!(problem["errors"][0]["pointer"], "/learning/strategy", "{base} {strategy}");
+        api.get(&format!("/v1/models/{base}-grow-{strategy}")).await.problem(404);
+        // There is nothing to lose.
+        api.post("/v1/models", new(base, "replace", strategy)).await.expect(201);
+    }
+    let anew = json!({"name": "anew", "input": {"kind": "tabular", "dim": 5},
+        "network": {"hidden": [8, 6]}, "learning": {"strategy": "retrain"}});
+    api.post("/v1/models", anew).await.expect(201);
+    import(api, "anew", READER).await.problem(422);
+
+    api.post("/v1/models", new("sums", "grow", "analytic")).await.expect(201);
+    let child = "sums-grow-analytic";
+    api.send_samples(child, &blobs(&["emu"], 100, 5, 2)).await;
+    assert_eq!(api.update(child).await["outcome"], "published");
+    let unseen = blobs(&["cat", "yak", "emu"], 40, 5, 3);
+    let inputs: Vec<&Vec<f32>> = unseen.iter().map(|(input, _)| input).collect();
+    let answers = api.labels(child, &inputs).await;
+    let right = answers.iter().zip(&unseen).filter(|(answer, (_, label))| answer == label).count();
+    assert!(right > 110, "{right} of 120");
+    service.stop().await;
+}
