@@ -170,13 +170,14 @@ async fn what_is_no_image_is_told_and_the_others_are_kept() {
         json!(vec![0.5; 192]),
         json!(null),
         json!(&good[..good.len() - 40]),
+        json!(STANDARD.encode(speck(u16::MAX))),
     ]
     .iter()
     .map(|input| json!({"input": input, "label": "across"}))
     .collect();
     let body = json!({"samples": samples});
     let batch = api.post(path, body.clone()).await.expect(202)["batch"].clone();
-    assert_eq!((&batch["accepted"], &batch["rejected"]), (&json!(1), &json!(6)), "{batch}");
+    assert_eq!((&batch["accepted"], &batch["rejected"]), (&json!(1), &json!(7)), "{batch}");
     assert_eq!(
         reasons(&batch),
         [
@@ -186,6 +187,7 @@ async fn what_is_no_image_is_told_and_the_others_are_kept() {
             "input[0] is 0.5, and pixels are whole numbers of 0 to 255: multiply shares by 255",
             "input is missing",
             "the PNG is cut off or damaged",
+            "the image is 65535 × 65535 pixels, a side is 1 to 16384",
         ]
     );
     let strict = api.post(&format!("{path}?strict=true"), body).await.problem(422);
