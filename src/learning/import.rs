@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::domain::Invalid;
 use crate::domain::input::{ImageSchema, InputSchema};
 use crate::domain::label::{Label, MAX_LABELS};
-use crate::domain::settings::{ModelSettings, NetworkSettings, Strategy};
+use crate::domain::settings::{ModelSettings, NetworkSettings};
 
 use super::checkpoint::{floats, manifest_of};
 use super::moments::Moments;
@@ -57,11 +57,6 @@ pub fn import(file: &[u8], settings: &ModelSettings) -> Result<LearnerState, Inv
                       images, without categories";
         return Err(Invalid::new(detail));
     }
-    if settings.learning.strategy == Strategy::Analytic {
-        let detail = "a model whose learning.strategy is analytic answers by sums of its samples, which \
-                      weights do not hold: the first update would lose what is imported";
-        return Err(Invalid::new(detail));
-    }
     let manifest: Manifest = manifest_of(file).map_err(|error| {
         let why = std::error::Error::source(&error).map(ToString::to_string);
         let detail = format!(
@@ -94,6 +89,7 @@ pub fn import(file: &[u8], settings: &ModelSettings) -> Result<LearnerState, Inv
     state.layers = layers;
     // It was trained, if not here.
     state.lineage.steps = 1;
+    state.check_goes_on(settings.learning.strategy)?;
     Ok(state)
 }
 
@@ -258,12 +254,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::input::{Inputs, TabularSchema};
-    use crate::domain::settings::MlpSettings;
+    use crate::domain::cases;
+    use crate::domain::input::{Inputs, Resize, TabularSchema};
+    use crate::domain::settings::{CnnSettings, MlpSettings};
     use crate::learning::checkpoint::Tensors;
     use crate::learning::{Device, Predictor};
 
     const READER: &[u8] = include_bytes!("../../tests/import/reader.safetensors");
+    const VIEWER: &[u8] = include_bytes!("../../tests/import/viewer.safetensors");
 
     fn settings() -> ModelSettings {
         let input = InputSchema::Tabular(TabularSchema { dim: Some(5), features: None });
@@ -271,11 +269,20 @@ mod tests {
         ModelSettings { network, ..ModelSettings::new(input) }
     }
 
+    fn of_images() -> ModelSettings {
+        let image = ImageSchema { width: 13, height: 9, channels: 3, resize: Resize::Stretch };
+        let network = CnnSettings { channels: vec![4, 16], hidden: vec![10] };
+        let network = NetworkSettings::Cnn(network);
+        ModelSettings { network, ..ModelSettings::new(InputSchema::Image(image)) }
+    }
+
     #[test]
     fn the_same_file_gives_the_same_state() {
-        let state = import(READER, &settings()).unwrap();
-        assert_eq!(state.labels().len(), 3);
-        assert_eq!(state, import(READER, &settings()).unwrap());
+        for (file, settings) in [(READER, settings()), (VIEWER, of_images())] {
+            let state = import(file, &settings).unwrap();
+            assert_eq!(state.labels().len(), 3);
+            assert_eq!(state, import(file, &settings).unwrap());
+        }
     }
 
     /// A file of two layers for three numbers, as PyTorch has it.
@@ -331,18 +338,22 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases::usually(256))]
+
         #[test]
-        fn damage_is_refused_or_imported_and_never_a_panic(
-            at in 0..READER.len(), byte: u8, cut in 0..READER.len(),
+        fn no_damage_makes_an_import_panic(
+            at: prop::sample::Index, byte: u8, cut: prop::sample::Index,
         ) {
-            let mut file = READER.to_vec();
-            file[at] = byte;
-            let _ = import(&file, &settings());
-            prop_assert!(import(&READER[..cut], &settings()).is_err());
+            for (file, settings) in [(READER, settings()), (VIEWER, of_images())] {
+                let mut damaged = file.to_vec();
+                damaged[at.index(file.len())] = byte;
+                let _ = import(&damaged, &settings);
+                prop_assert!(import(&file[..cut.index(file.len())], &settings).is_err());
+            }
         }
 
         #[test]
-        fn what_is_no_file_is_refused(file in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn no_bytes_are_a_network(file in prop::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(import(&file, &settings()).is_err());
         }
     }

@@ -235,6 +235,7 @@ mod tests {
     use crate::learning::begin::hidden_layers;
     use crate::learning::ridge::Sums;
     use crate::learning::seed::{Draw, stream};
+    use crate::learning::text::Documents;
 
     #[test]
     fn a_predictor_can_be_shared_by_threads() {
@@ -298,6 +299,32 @@ mod tests {
         assert_eq!(of(&reader, &texts), 400 * FINDING + 402 * 3);
         reader.answered_by = AnsweredBy::Both;
         assert_eq!(of(&reader, &texts), 400 * (FINDING + 32) + 2 * 32 * 3 + 402 * 3);
+    }
+
+    #[test]
+    fn both_say_of_a_text_what_each_says_and_the_network_alone_weighs_it() {
+        let text = TextSchema { buckets: 1 << 10, idf: true, ..TextSchema::default() };
+        let network = TextNetworkSettings { embedding: 32, hidden: vec![] };
+        let mut reader = state(InputSchema::Text(text), NetworkSettings::Text(network));
+        let weights = (0..513 * 3).map(|place| (place % 7) as f32 * 0.01).collect();
+        reader.analytic = Some(Analytic { weights, ..closed_form(&reader, 513) });
+        let mut texts = Inputs::with_shape(0, 1);
+        for text in ["lost card", "exchange rates abroad"] {
+            texts.push(&[], &[Some(text.into())]);
+        }
+        let logits = |reader: &LearnerState, by| {
+            Predictor::answered_by(reader, by, Device::Flex).logits_of_checked(&texts)
+        };
+        let unweighed = [AnsweredBy::Network, AnsweredBy::Analytic].map(|by| logits(&reader, by));
+        let with = (0..1 << 10).map(|bucket| f64::from(bucket % 10)).collect();
+        reader.documents = Some(Documents { n: 9.0, with });
+        let [network, analytic, both] =
+            [AnsweredBy::Network, AnsweredBy::Analytic, AnsweredBy::Both]
+                .map(|by| logits(&reader, by));
+        assert_ne!(network, unweighed[0]);
+        assert_eq!(analytic, unweighed[1]);
+        let sums = network.iter().zip(&analytic).map(|(network, analytic)| network + analytic);
+        assert!(both.iter().zip(sums).all(|(both, sum)| (both - sum).abs() < 1e-5));
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub async fn find(context: &Context, base: &Base) -> Result<Found, ServiceError>
 /// Makes `base` what `model`, which is new, goes on from.
 ///
 /// # Errors
-/// When the base is damaged.
+/// [`ServiceError::Invalid`] where its first update would lose what the base knows; when the base is damaged.
 pub(super) async fn copy(
     context: &Context,
     tx: &mut PgTransaction<'_>,
@@ -111,6 +111,9 @@ pub(super) async fn copy(
     })?;
     match base.head {
         Head::Grow => {
+            state
+                .check_goes_on(model.settings.learning.strategy)
+                .map_err(|error| error.within("/learning/strategy"))?;
             begin(context, tx, model, base.file.into(), state.labels(), Origin::Copied).await?;
         }
         Head::Replace => {

@@ -12,7 +12,7 @@ use zip::write::SimpleFileOptions;
 use crate::support::{Answer, Api, TestService, reasons};
 
 /// Stripes across or down, of a brightness and a place that `seed` draws.
-fn stripes(label: &str, seed: u32) -> DynamicImage {
+pub(crate) fn stripes(label: &str, seed: u32) -> DynamicImage {
     let level = |at: u32| {
         if (at + seed).is_multiple_of(4) { 255 - (seed % 50) as u8 } else { seed as u8 / 8 }
     };
@@ -23,13 +23,13 @@ fn stripes(label: &str, seed: u32) -> DynamicImage {
     .into()
 }
 
-fn file(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+pub(crate) fn file(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Vec::new();
     image.write_to(&mut Cursor::new(&mut bytes), format).unwrap();
     bytes
 }
 
-fn png(label: &str, seed: u32) -> Vec<u8> {
+pub(crate) fn png(label: &str, seed: u32) -> Vec<u8> {
     file(&stripes(label, seed), ImageFormat::Png)
 }
 
@@ -56,7 +56,7 @@ fn form(files: &[(&str, &str, &[u8])]) -> Vec<u8> {
 
 const FORM: &str = "multipart/form-data; boundary=b0undary";
 
-fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, file) in files {
         zip.start_file(*name, SimpleFileOptions::default()).unwrap();
@@ -170,13 +170,14 @@ async fn what_is_no_image_is_told_and_the_others_are_kept() {
         json!(vec![0.5; 192]),
         json!(null),
         json!(&good[..good.len() - 40]),
+        json!(STANDARD.encode(speck(u16::MAX))),
     ]
     .iter()
     .map(|input| json!({"input": input, "label": "across"}))
     .collect();
     let body = json!({"samples": samples});
     let batch = api.post(path, body.clone()).await.expect(202)["batch"].clone();
-    assert_eq!((&batch["accepted"], &batch["rejected"]), (&json!(1), &json!(6)), "{batch}");
+    assert_eq!((&batch["accepted"], &batch["rejected"]), (&json!(1), &json!(7)), "{batch}");
     assert_eq!(
         reasons(&batch),
         [
@@ -186,6 +187,7 @@ async fn what_is_no_image_is_told_and_the_others_are_kept() {
             "input[0] is 0.5, and pixels are whole numbers of 0 to 255: multiply shares by 255",
             "input is missing",
             "the PNG is cut off or damaged",
+            "the image is 65535 × 65535 pixels, a side is 1 to 16384",
         ]
     );
     let strict = api.post(&format!("{path}?strict=true"), body).await.problem(422);

@@ -11,6 +11,7 @@ use crate::support::{Answer, Api, TestService, blobs};
 
 const READER: &[u8] = include_bytes!("../import/reader.safetensors");
 const VIEWER: &[u8] = include_bytes!("../import/viewer.safetensors");
+const GLANCER: &[u8] = include_bytes!("../import/glancer.safetensors");
 
 async fn import(api: &Api, model: &str, file: &[u8]) -> Answer {
     let request = api.request(Method::PUT, &format!("/v1/models/{model}/versions/import"));
@@ -19,12 +20,14 @@ async fn import(api: &Api, model: &str, file: &[u8]) -> Answer {
 }
 
 async fn create(api: &Api, name: &str) {
-    let (input, network) = match name.starts_with("reader") {
-        true => (json!({"kind": "tabular", "dim": 5}), json!({"kind": "mlp", "hidden": [8, 6]})),
-        false => (
-            json!({"kind": "image", "width": 13, "height": 9, "channels": 3}),
-            json!({"kind": "cnn", "channels": [4, 16], "hidden": [10]}),
-        ),
+    let image =
+        |width, height| json!({"kind": "image", "width": width, "height": height, "channels": 3});
+    let (input, network) = match name {
+        "reader" => {
+            (json!({"kind": "tabular", "dim": 5}), json!({"kind": "mlp", "hidden": [8, 6]}))
+        }
+        "glancer" => (image(9, 8), json!({"kind": "mlp", "hidden": [6]})),
+        _ => (image(13, 9), json!({"kind": "cnn", "channels": [4, 16], "hidden": [10]})),
     };
     let model =
         json!({"name": name, "input": input, "network": network, "schedule": {"paused": true}});
@@ -54,6 +57,7 @@ async fn weights_of_pytorch_answer_as_they_did_there_and_go_on_learning() {
     for (model, file, answers) in [
         ("reader", READER, include_str!("../import/reader.json")),
         ("viewer", VIEWER, include_str!("../import/viewer.json")),
+        ("glancer", GLANCER, include_str!("../import/glancer.json")),
     ] {
         create(api, model).await;
         let version = import(api, model, file).await.expect(201);
@@ -101,12 +105,19 @@ fn changed(change: impl FnOnce(&mut Tensors, &mut Value)) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_fit_is_named_and_changes_nothing() {
-    let service = TestService::start().await;
+    let service = TestService::start_with(&["--max-body-bytes", "100000"]).await;
     let api = &service.api;
     create(api, "reader").await;
     let cases: Vec<(Vec<u8>, &str)> = vec![
         (changed(|tensors, _| drop(tensors.remove("2.bias"))), "/2.bias"),
         (changed(|tensors, _| tensors.get_mut("2.weight").unwrap().1 = vec![8, 6]), "/2.weight"),
+        (
+            changed(|tensors, _| {
+                let far_too_many = (Dtype::F32, vec![8, 2_000], vec![0; 64_000]);
+                tensors.insert("0.weight".to_owned(), far_too_many);
+            }),
+            "/0.weight",
+        ),
         (
             changed(|tensors, _| {
                 let bytes = &mut tensors.get_mut("4.weight").unwrap().2;
@@ -151,6 +162,7 @@ async fn what_does_not_fit_is_named_and_changes_nothing() {
     let request = api.request(Method::PUT, "/v1/models/reader/versions/import");
     api.send(request.body(READER)).await.problem(415);
     import(api, "nothing", READER).await.problem(404);
+    import(api, "reader", &[0; 100_001]).await.problem(413);
     let text = json!({"name": "texts", "input": {"kind": "text"}});
     api.post("/v1/models", text).await.expect(201);
     import(api, "texts", READER).await.problem(422);
@@ -181,6 +193,12 @@ async fn a_model_may_begin_with_anothers_version() {
     check_answers(api, "readers-child", include_str!("../import/reader.json")).await;
     let version = api.get("/v1/models/readers-child/versions/1").await.expect(200);
     assert_eq!(version["origin"], "copied");
+    create(api, "viewer").await;
+    import(api, "viewer", VIEWER).await.expect(201);
+    let images = json!({"name": "viewers-child", "base": {"model": "viewer", "version": 1}});
+    let made = api.post("/v1/models", images).await.expect(201);
+    assert_eq!(made["network"]["channels"], json!([4, 16]));
+    check_answers(api, "viewers-child", include_str!("../import/viewer.json")).await;
 
     // It goes on by itself, and outlives what it came from.
     assert_eq!(api.delete("/v1/models/reader").await.status, 204);
@@ -226,5 +244,54 @@ async fn a_model_may_begin_with_anothers_layers_and_labels_of_its_own() {
         SafeTensors::deserialize(READER).unwrap().tensor("2.bias").unwrap().data().to_vec();
     assert_eq!(ours, theirs);
     assert_eq!(api.delete("/v1/models/animals").await.status, 204);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_update_loses_what_a_model_began_with_for_its_strategy() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    create(api, "reader").await;
+    import(api, "reader", READER).await.expect(201);
+    let sums = json!({"name": "sums", "input": {"kind": "tabular", "dim": 5},
+        "network": {"hidden": [8, 6]}, "learning": {"strategy": "analytic"},
+        "schedule": {"paused": true}});
+    api.post("/v1/models", sums).await.expect(201);
+    api.send_samples("sums", &blobs(&["cat", "yak"], 100, 5, 1)).await;
+    assert_eq!(api.update("sums").await["outcome"], "published");
+
+    let new = |base: &str, head: &str, strategy: &str| {
+        let name = format!("{base}-{head}-{strategy}");
+        json!({"name": name, "base": {"model": base, "version": 1, "head": head},
+            "learning": {"strategy": strategy}, "schedule": {"paused": true}})
+    };
+    // The network has no sums, the sums have no network that was trained, and neither has samples here.
+    for (base, strategy) in [
+        ("reader", "analytic"),
+        ("reader", "retrain"),
+        ("sums", "auto"),
+        ("sums", "replay"),
+        ("sums", "retrain"),
+    ] {
+        let problem = api.post("/v1/models", new(base, "grow", strategy)).await.problem(422);
+        assert_eq!(problem["errors"][0]["pointer"], "/learning/strategy", "{base} {strategy}");
+        api.get(&format!("/v1/models/{base}-grow-{strategy}")).await.problem(404);
+        // There is nothing to lose.
+        api.post("/v1/models", new(base, "replace", strategy)).await.expect(201);
+    }
+    let anew = json!({"name": "anew", "input": {"kind": "tabular", "dim": 5},
+        "network": {"hidden": [8, 6]}, "learning": {"strategy": "retrain"}});
+    api.post("/v1/models", anew).await.expect(201);
+    import(api, "anew", READER).await.problem(422);
+
+    api.post("/v1/models", new("sums", "grow", "analytic")).await.expect(201);
+    let child = "sums-grow-analytic";
+    api.send_samples(child, &blobs(&["emu"], 100, 5, 2)).await;
+    assert_eq!(api.update(child).await["outcome"], "published");
+    let unseen = blobs(&["cat", "yak", "emu"], 40, 5, 3);
+    let inputs: Vec<&Vec<f32>> = unseen.iter().map(|(input, _)| input).collect();
+    let answers = api.labels(child, &inputs).await;
+    let right = answers.iter().zip(&unseen).filter(|(answer, (_, label))| answer == label).count();
+    assert!(right > 110, "{right} of 120");
     service.stop().await;
 }

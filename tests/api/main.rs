@@ -28,6 +28,7 @@ mod models;
 mod oip;
 mod operations;
 mod predictions;
+mod readme;
 mod refusals;
 mod retention;
 mod secrets;

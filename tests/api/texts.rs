@@ -1,5 +1,6 @@
 //! Texts over HTTP: news that gets new categories, in every format, and what is wrong with a text.
 
+use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
 use crate::support::{Api, TestService, reasons};
@@ -188,5 +189,71 @@ async fn long_texts_that_do_not_fit_into_an_update_wait_for_the_next() {
         assert_eq!(update["report"]["samples"]["pending"], taken);
         assert_eq!(api.get("/v1/models/books").await.expect(200)["pending_samples"], left);
     }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_texts_are_read_is_part_of_the_version_and_older_ones_see_what_they_saw() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    let input = json!({"kind": "text", "buckets": 4096, "stop_words": ["en"], "idf": true});
+    let model = json!({"name": "news", "input": input,
+        "network": {"kind": "text", "embedding": 32}, "schedule": {"paused": true}});
+    assert_eq!(api.post("/v1/models", model).await.expect(201)["input"], input);
+    let learn = async |model: &str, topics: [usize; 2]| {
+        let samples: Vec<Value> = topics
+            .iter()
+            .flat_map(|&topic| sentences(topic, 120, 1))
+            .map(|(text, label)| json!({"input": text, "label": label}))
+            .collect();
+        let path = format!("/v1/models/{model}/batches");
+        api.post(&path, json!({"samples": samples})).await.expect(202);
+        assert_eq!(api.update(model).await["outcome"], "published");
+    };
+    learn("news", [0, 1]).await;
+    let url = format!("{}/v1/models/news/versions/1/checkpoint", api.address);
+    let file = reqwest::get(url).await.unwrap().bytes().await.unwrap();
+    let (_, header) = SafeTensors::read_metadata(&file).unwrap();
+    let manifest: Value =
+        serde_json::from_str(&header.metadata().as_ref().unwrap()["manifest"]).unwrap();
+    let stages = json!([
+        "nfkc",
+        "lower",
+        "without en",
+        "words 1-2",
+        "characters 3-5",
+        "hash 4096",
+        "log(1+n)",
+        "length 1",
+        "idf"
+    ]);
+    assert_eq!(manifest["stages"], stages);
+
+    // The words that all have are not read, and what the others count moves with the second update.
+    let inputs = json!({"inputs": ["The striker and the goal", "striker goal"], "top_k": 2});
+    let ask = async |path: &str| {
+        let answer = api.post(&format!("/v1/models/{path}/predict"), inputs.clone()).await;
+        answer.expect(200)["predictions"].clone()
+    };
+    let before = ask("news/versions/1").await;
+    assert_eq!(before[0], before[1]);
+    learn("news", [2, 3]).await;
+    assert!(share_right(api, "news", &[0, 1]).await > 0.95);
+    assert!(share_right(api, "news", &[2, 3]).await > 0.95);
+    assert_eq!(ask("news/versions/1").await, before);
+
+    // Its counts go with a version into another model, which reads it from its file.
+    let child = |name: &str, head: &str| {
+        json!({"name": name, "base": {"model": "news", "version": 1, "head": head},
+            "schedule": {"paused": true}})
+    };
+    let made = api.post("/v1/models", child("child", "grow")).await.expect(201);
+    assert_eq!(made["input"], input);
+    assert_eq!(ask("child").await, before);
+    api.post("/v1/models", child("other", "replace")).await.expect(201);
+    learn("other", [2, 3]).await;
+    let other = api.get("/v1/models/other/versions/1").await.expect(200);
+    assert_eq!(other["labels"], json!(["cooking", "space"]));
+    assert!(share_right(api, "other", &[2, 3]).await > 0.95);
     service.stop().await;
 }

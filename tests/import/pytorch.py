@@ -69,6 +69,11 @@ def main():
     reader = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3))
     nn.init.normal_(reader[4].weight, 0, 1.5)
     write("reader", reader, rows, [100.0, 128.0, 90.0, 20.0, 30.0], [70.0, 2.0, 64.0, 80.0, 75.0], (1, 5))
+    # Images that dense layers read: 8 rows of 9 pixels, flattened channel by channel.
+    images = torch.randint(0, 256, (6, 3, 8, 9)).float()
+    glancer = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 9, 6), nn.ReLU(), nn.Linear(6, 3))
+    nn.init.normal_(glancer[3].weight, 0, 0.5)
+    write("glancer", glancer, images, [120.0, 128.0, 90.0], [70.0, 8.0, 64.0], (1, 3, 1, 1))
 
 
 main()
