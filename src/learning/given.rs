@@ -1,4 +1,4 @@
-//! What an update is given, cleaned: the new samples, and the old ones to choose from.
+//! What an update is given, cleaned: the new samples, the old ones to choose from, and those held out.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +9,7 @@ use crate::domain::settings::Strategy;
 use super::Lesson;
 use super::clean::{Cleaned, clean, clean_replay};
 use super::drift::Evidence;
+use super::held_out::HeldOut;
 use super::recipe::{Recipe, Replay};
 use super::subset::Subset;
 
@@ -20,6 +21,8 @@ pub(super) struct Given<'a> {
     pub(super) history: Subset<'a>,
     /// The newest old ones.
     pub(super) recent: Subset<'a>,
+    /// Those that are evaluated on.
+    pub(super) held_out: HeldOut<'a>,
     /// Whether meanings move.
     pub(super) drift: Evidence,
     /// Whether the parent has learnt the new ones before: they are in its statistics already.
@@ -38,7 +41,8 @@ impl<'a> Given<'a> {
             None => Evidence::default(),
         };
         let begins = lesson.parent.is_none() || settings.strategy == Strategy::Retrain;
-        Self { new, history, recent, drift, was_learnt: lesson.relearns && !begins }
+        let (held_out, was_learnt) = (HeldOut::of(lesson), lesson.relearns && !begins);
+        Self { new, history, recent, held_out, drift, was_learnt }
     }
 
     /// The old samples that are replayed.

@@ -28,6 +28,7 @@ mod footprint;
 mod front;
 mod gate;
 mod given;
+mod held_out;
 mod import;
 mod judges;
 mod loss;
@@ -263,7 +264,7 @@ pub fn update(
     watch.phase(Phase::Preprocess)?;
     let given = Given::of(lesson);
     if given.new.good.is_empty() {
-        return Ok(report::nothing_to_learn(lesson, &given.new));
+        return Ok(report::nothing_to_learn(lesson, &given));
     }
     let recipe = Recipe::of(lesson.settings, given.drift.moves);
     let mut state = begin::begin(lesson, &given, &recipe);
@@ -289,11 +290,11 @@ pub fn update(
         None => (chosen.clone(), replay.clone()),
     };
     let material = Material::new(lesson, &recipe, &state, (&new, &old), teacher.as_ref());
-    let training = train::train(lesson, &mut state, &material, &mut watch)?;
+    let training = train::train(lesson, &mut state, (&material, &given.held_out), &mut watch)?;
     state.count(&given, &recipe);
 
     watch.phase(Phase::Compensate)?;
-    let judges = Judges::of(lesson, &state);
+    let judges = Judges::of(lesson, &given.held_out, &state);
     let learnt = (&chosen, &replay);
     let compensation =
         compensate::compensate(lesson, &mut state, &recipe, teacher.as_ref(), learnt, &judges);
@@ -304,7 +305,8 @@ pub fn update(
     watch.phase(Phase::Evaluate)?;
     let plainly = (&chosen, &new_labels[..]);
     let naive = counterfactual::fine_tune(lesson, &given, plainly, &training.report, &mut watch)?;
-    let answers = evaluate::compare(lesson, &state, naive.as_ref(), &mut watch)?;
+    let networks = (&state, naive.as_ref());
+    let answers = evaluate::compare(lesson, &given.held_out, networks, &mut watch)?;
     let evaluation = evaluate::evaluate(lesson, &state, &answers, naive.as_ref());
     let known = lesson.parent.map_or(&[][..], LearnerState::labels);
     let gate = gate::decide(&lesson.settings.gate, &answers, known, recipe.moves());
@@ -312,8 +314,8 @@ pub fn update(
         evaluation.calibration.as_ref().map_or(1.0, |calibration| calibration.temperature);
     watch.progress(1.0)?;
 
-    let (cleaned, selection) = (&given.new, &selection);
-    let chosen = Chosen { cleaned, selection, replay: &replay, new_labels: &new_labels };
+    let (given, selection) = (&given, &selection);
+    let chosen = Chosen { given, selection, replay: &replay, new_labels: &new_labels };
     let corrected = (compensation, answering);
     let learnt = report::learnt(lesson, &chosen, training, corrected, (evaluation, gate));
     Ok(Learnt { state: Some(state), ..learnt })
@@ -327,7 +329,7 @@ pub fn plan(lesson: &Lesson<'_>) -> Result<Plan, LearningError> {
     check(lesson)?;
     let given = Given::of(lesson);
     if given.new.good.is_empty() {
-        let Learnt { report, decisions, .. } = report::nothing_to_learn(lesson, &given.new);
+        let Learnt { report, decisions, .. } = report::nothing_to_learn(lesson, &given);
         return Ok(Plan { report, decisions });
     }
     let recipe = Recipe::of(lesson.settings, given.drift.moves);
@@ -337,8 +339,8 @@ pub fn plan(lesson: &Lesson<'_>) -> Result<Plan, LearningError> {
     let replay = given.replay(&recipe);
     let replay = Subset::all(&replay);
     let new_labels = new_labels(&state, [&chosen, &replay])?;
-    let (cleaned, selection) = (&given.new, &selection);
-    let chosen = Chosen { cleaned, selection, replay: &replay, new_labels: &new_labels };
+    let (given, selection) = (&given, &selection);
+    let chosen = Chosen { given, selection, replay: &replay, new_labels: &new_labels };
     Ok(report::planned(lesson, &chosen))
 }
 

@@ -158,11 +158,6 @@ impl Material {
         }
     }
 
-    /// How many of the pending samples are held out.
-    pub(super) fn n_held_out(&self) -> usize {
-        self.pending.iter().filter(|row| row.held_out).count()
-    }
-
     /// The last block that it looked at.
     pub(super) fn horizon(&self) -> i64 {
         self.pending.last().map_or(0, |row| row.block_id)
