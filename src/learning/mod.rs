@@ -123,6 +123,8 @@ pub struct Lesson<'a> {
     pub recent: Samples,
     /// Whether the experience was learnt before: nothing of it is counted a second time.
     pub relearns: bool,
+    /// The last arrival of those of the experience that the gate has refused to this parent before, if any.
+    pub refused_until: Option<u64>,
     /// Held-out samples, a set an experience in order, which may be empty; the last belongs to
     /// this experience. [`held_out_per_label`] of each label are evaluated on, those with the
     /// lowest content hashes.
@@ -152,6 +154,7 @@ impl<'a> Lesson<'a> {
             history: experience.empty_like(),
             recent: experience.empty_like(),
             relearns: false,
+            refused_until: None,
             experience,
             held_out: Vec::new(),
             seed,

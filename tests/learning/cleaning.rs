@@ -77,7 +77,10 @@ fn a_correction_within_an_update_counts_and_the_mistake_does_not() {
         assert_eq!(counted(&learnt, Decision::Contradictory), n_inputs);
         let evaluated = learnt.report.evaluation.unwrap();
         assert_eq!(evaluated.held_out, counts.held_out);
-        assert!(evaluated.accuracy > Some(0.9), "what is held out is corrected, too: {evaluated:?}");
+        assert!(
+            evaluated.accuracy > Some(0.9),
+            "what is held out is corrected, too: {evaluated:?}"
+        );
         let misled = learn(contradictory, true).0.accuracy(&never_given());
         assert!(misled < 0.05, "the control: the mistake came last, and {misled} are right");
     }
