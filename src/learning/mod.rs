@@ -308,8 +308,7 @@ pub fn update(
     watch.phase(Phase::Evaluate)?;
     let plainly = (&chosen, &new_labels[..]);
     let naive = counterfactual::fine_tune(lesson, &given, plainly, &training.report, &mut watch)?;
-    let networks = (&state, naive.as_ref());
-    let answers = evaluate::compare(lesson, &given.held_out, networks, &mut watch)?;
+    let answers = evaluate::compare(lesson, &given.held_out, (&state, naive.as_ref()), &mut watch)?;
     let evaluation = evaluate::evaluate(lesson, &state, &answers, naive.as_ref());
     let known = lesson.parent.map_or(&[][..], LearnerState::labels);
     let gate = gate::decide(&lesson.settings.gate, &answers, known, recipe.moves());
