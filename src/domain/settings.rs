@@ -90,10 +90,11 @@ pub struct LearningSettings {
     pub strategy: Strategy,
     /// What happens to an input with a missing number.
     pub missing: Missing,
-    /// Which label counts where one update holds the same input with several: that of the most
-    /// weight, and of equal ones the newest (`majority`), the newest (`newest`), or none (`reject`).
-    /// An input that comes again in a later update takes its new label whatever this says: its old
-    /// samples are neither replayed nor evaluated on any more.
+    /// Which label counts where one update holds the same input with several, held out or not: that
+    /// of the most weight, and of equal ones the newest (`majority`), the newest (`newest`), or none
+    /// (`reject`). An input that comes again in a later update takes its new label whatever this says:
+    /// its old samples are neither replayed nor evaluated on from that update on, so that no gate
+    /// refuses a correction for them.
     pub contradictory: Contradictory,
     /// What numbers are normalised by.
     pub normalize: Normalize,

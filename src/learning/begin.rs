@@ -13,7 +13,6 @@ use super::network::Dense;
 use super::normalize::Scale;
 use super::recipe::Recipe;
 use super::seed::{Draw, stream};
-use super::shape::Shape;
 use super::state::{LearnerState, n_columns};
 
 /// The state that an update begins with: the parent's, or an empty one, with the new samples'
@@ -39,7 +38,7 @@ pub(super) fn begin(lesson: &Lesson<'_>, given: &Given<'_>, recipe: &Recipe) -> 
         state.count_documents(&given.new.good);
     }
     if state.layers.is_empty() {
-        state.layers = hidden_layers(&state, &state.shape, &mut stream(lesson.seed, Draw::Layers));
+        state.layers = hidden_layers(&state, &mut stream(lesson.seed, Draw::Layers));
     }
     if let (Strategy::Retrain, Some(parent)) = (recipe.strategy, lesson.parent) {
         state.grow_head(&parent.labels, lesson.seed);
@@ -52,12 +51,9 @@ pub(super) fn begin(lesson: &Lesson<'_>, given: &Given<'_>, recipe: &Recipe) -> 
     state
 }
 
-/// Drawn layers of `shape` but for the head, for the features of `state`.
-pub(super) fn hidden_layers(
-    state: &LearnerState,
-    shape: &Shape,
-    draws: &mut Xoshiro256PlusPlus,
-) -> Vec<Dense> {
+/// Drawn layers but for the head, for the features of `state`.
+pub(super) fn hidden_layers(state: &LearnerState, draws: &mut Xoshiro256PlusPlus) -> Vec<Dense> {
+    let shape = &state.shape;
     let n_active = state.input.n_numeric() + state.dictionaries.len();
     let sizes = shape.body(features::width(&state.input, &state.dictionaries));
     let reading = shape.reading();

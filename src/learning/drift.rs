@@ -7,6 +7,10 @@
 //! something else, as in a market, the history misleads. Wins are counted over updates, older ones
 //! fading, and meanings are held to move only once that is beyond noise. Only samples whose label
 //! both sets have are counted: new labels say nothing here.
+//!
+//! Meanings may also turn at once, and then all that was learnt, held-out samples included, speaks against what
+//! comes. The gate refuses the first of it, as it would wrong labels, which nothing tells from it. Samples that
+//! come after that are other witnesses: what was refused is the newest that they are answered by.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +37,7 @@ const NEAREST: usize = 15;
 /// Most samples that are looked at, of the new, the newest and the history each.
 const MAX_LOOKED_AT: usize = 2_000;
 /// Fewer samples than this teach a probe nothing.
-const LEAST_TAUGHT: usize = 100;
+pub(super) const LEAST_TAUGHT: usize = 100;
 
 /// What was seen so far: samples that only one of the two answered rightly.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

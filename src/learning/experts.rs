@@ -111,7 +111,14 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow::Continue;
+
     use super::*;
+    use crate::domain::input::{InputSchema, TabularSchema};
+    use crate::domain::label::Label;
+    use crate::domain::sample::{ContentHash, Samples};
+    use crate::domain::settings::{ModelSettings, MoeSettings, NetworkSettings};
+    use crate::learning::{Device, LearnerState, Lesson, Predictor, update};
 
     #[test]
     fn each_input_goes_to_those_that_the_gate_prefers() {
@@ -124,5 +131,35 @@ mod tests {
         assert_eq!(two.slots, [vec![2, 0, 5], vec![4, 3, 1]]);
         assert!((two.totals[0] - 0.9).abs() < 1e-6);
         assert_eq!(two.load, [1.0 / 3.0; 3]);
+    }
+
+    #[test]
+    fn an_expert_more_changes_nothing_that_a_mixture_says() {
+        let input = InputSchema::Tabular(TabularSchema { dim: Some(2), features: None });
+        let moe = MoeSettings { hidden: vec![8, 4], experts: 3, top_k: 1, grow: true };
+        let network = NetworkSettings::Moe(moe);
+        let settings = ModelSettings { network, ..ModelSettings::new(input) };
+        let mut samples = Samples::empty(&settings.input);
+        for index in 0..100 {
+            let point = [(index as f32).sin(), (index as f32 * 0.7).cos()];
+            let is_within = point[0] * point[0] + point[1] * point[1] < 0.7;
+            samples.inputs.push(&point, &[]);
+            samples.labels.push(Label::parse(if is_within { "in" } else { "out" }).unwrap());
+            samples.weights.push(1.0);
+            samples.hashes.push(ContentHash::of_input(&point, &[]));
+            samples.arrived.push(0);
+        }
+        let says = |state: &LearnerState| {
+            Predictor::new(state, Device::Flex).predict(&samples.inputs).unwrap()
+        };
+        let lesson = Lesson::first(&settings, samples.clone(), 1);
+        let mut state = update(&lesson, &mut |_| Continue(())).unwrap().state.unwrap();
+        let before = says(&state);
+        for seed in 0..4 {
+            state.grow_experts(seed);
+            let after = says(&state);
+            assert!(after.iter().zip(&before).all(|(a, b)| (a - b).abs() < 1e-5));
+        }
+        assert_eq!(state.shape.experts, Some(Experts { n: 7, top_k: 1 }));
     }
 }

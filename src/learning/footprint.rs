@@ -8,8 +8,11 @@ use crate::domain::sample::Samples;
 
 use super::feature_map;
 use super::features;
+use super::minibatch::HALF;
+use super::predict::CHUNK;
 use super::recipe::Recipe;
 use super::shape::Shape;
+use super::stages::Stages;
 use super::state::LearnerState;
 use super::{LearningError, Lesson};
 
@@ -51,10 +54,35 @@ fn bytes(lesson: &Lesson<'_>) -> u64 {
     } else {
         0
     };
+    // Rows that are looked at together, but of texts, whose rows are sparse; and a minibatch on its way back.
+    let rows = if shape.sparse { 0 } else { CHUNK * size_of::<f32>() * width };
+    let left_behind = 2 * HALF * shape.stages.as_ref().map_or(0, Stages::kept_bytes);
     let sample_bytes =
         |samples: &Samples| samples.inputs.size_bytes() + samples.len() * BESIDE_INPUT_BYTES;
     let of_samples: usize = sets.into_iter().chain(&lesson.held_out).map(sample_bytes).sum();
     (COPIES * size_of::<f32>() * weights
         + COPIES_OF_SUMS * size_of::<f64>() * sums
+        + rows
+        + left_behind
         + COPIES_OF_SAMPLES * of_samples) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::input::{ImageSchema, InputSchema, Resize};
+    use crate::domain::settings::{CnnSettings, ModelSettings, NetworkSettings};
+
+    #[test]
+    fn what_images_leave_behind_counts_and_the_largest_are_learnt_in_the_default_memory() {
+        let image = ImageSchema { width: 256, height: 256, channels: 3, resize: Resize::Stretch };
+        let by_default = ModelSettings::new(InputSchema::Image(image));
+        let needed = |settings: &ModelSettings| {
+            bytes(&Lesson::first(settings, Samples::empty(&settings.input), 1))
+        };
+        assert!((1 << 30..4 << 30).contains(&needed(&by_default)), "{}", needed(&by_default));
+        // 128 images of 65,536 pixels, of 256 channels each: 8 GiB of numbers.
+        let network = NetworkSettings::Cnn(CnnSettings { channels: vec![256], hidden: vec![1] });
+        assert!(needed(&ModelSettings { network, ..by_default }) > 8 << 30);
+    }
 }

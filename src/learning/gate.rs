@@ -13,7 +13,8 @@
 //! New labels may look like known ones, whose recall must then fall however well all are learnt (`alike.rs`).
 //!
 //! While meanings move, old held-out samples say what is no longer so, and would refuse every version
-//! that follows: then only the newest are asked.
+//! that follows: then only the newest are asked. Meanings that turn at once are refused until others that come
+//! after say the same (`drift.rs`).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What an update is given, cleaned: the new samples, and the old ones to choose from.
+//! What an update is given, cleaned: the new samples, the old ones to choose from, and those held out.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,8 @@ use crate::domain::settings::Strategy;
 
 use super::Lesson;
 use super::clean::{Cleaned, clean, clean_replay};
-use super::drift::Evidence;
+use super::drift::{Evidence, LEAST_TAUGHT};
+use super::held_out::HeldOut;
 use super::recipe::{Recipe, Replay};
 use super::subset::Subset;
 
@@ -18,8 +19,10 @@ pub(super) struct Given<'a> {
     pub(super) new: Cleaned<'a>,
     /// Old ones from the whole history.
     pub(super) history: Subset<'a>,
-    /// The newest old ones.
+    /// The newest that came before: those that the gate refused, where there are enough, else old ones.
     pub(super) recent: Subset<'a>,
+    /// Those that are evaluated on.
+    pub(super) held_out: HeldOut<'a>,
     /// Whether meanings move.
     pub(super) drift: Evidence,
     /// Whether the parent has learnt the new ones before: they are in its statistics already.
@@ -32,13 +35,18 @@ impl<'a> Given<'a> {
         let settings = &lesson.settings.learning;
         let new = clean(&lesson.experience, settings);
         let old = |samples| clean_replay(samples, settings.missing, &new.good);
-        let (history, recent) = (old(&lesson.history), old(&lesson.recent));
+        let history = old(&lesson.history);
+        // Once meanings are held to move, the gate asks the newest anyway.
+        let still = lesson.parent.is_some_and(|parent| !parent.drift.moves);
+        let (refused, fresh) = apart(&new.good, lesson.refused_until.filter(|_| still));
+        let recent = if refused.len() < LEAST_TAUGHT { old(&lesson.recent) } else { refused };
         let drift = match lesson.parent {
-            Some(parent) => parent.drift.follow(lesson, parent, &new.good, (&recent, &history)),
+            Some(parent) => parent.drift.follow(lesson, parent, &fresh, (&recent, &history)),
             None => Evidence::default(),
         };
         let begins = lesson.parent.is_none() || settings.strategy == Strategy::Retrain;
-        Self { new, history, recent, drift, was_learnt: lesson.relearns && !begins }
+        let (held_out, was_learnt) = (HeldOut::of(lesson), lesson.relearns && !begins);
+        Self { new, history, recent, held_out, drift, was_learnt }
     }
 
     /// The old samples that are replayed.
@@ -59,6 +67,15 @@ impl<'a> Given<'a> {
             }
         }
     }
+}
+
+/// Those of `new` that arrived up to `until`, and those that came after.
+fn apart<'a>(new: &Subset<'a>, until: Option<u64>) -> (Subset<'a>, Subset<'a>) {
+    let is_refused = |place: &usize| {
+        until.is_some_and(|until| new.samples.arrived[new.indices[*place]] <= until)
+    };
+    let (refused, fresh): (Vec<usize>, Vec<usize>) = (0..new.len()).partition(is_refused);
+    (new.choose(&refused), new.choose(&fresh))
 }
 
 /// Both as one set, to train on alike.

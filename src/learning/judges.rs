@@ -11,6 +11,7 @@ use crate::domain::sample::{ContentHash, Samples};
 use crate::domain::update::AnsweredBy;
 
 use super::Lesson;
+use super::held_out::HeldOut;
 use super::minibatch::places;
 use super::noise::{Drop, LEVEL, quantile};
 use super::predict::{Predictor, largest};
@@ -27,12 +28,13 @@ pub(super) struct Judges {
 }
 
 impl Judges {
-    /// Those of `lesson` whose labels `state` knows.
-    pub(super) fn of(lesson: &Lesson<'_>, state: &LearnerState) -> Self {
+    /// Those held out whose labels `state` knows.
+    pub(super) fn of(lesson: &Lesson<'_>, held_out: &HeldOut<'_>, state: &LearnerState) -> Self {
         let places = places(state);
         let mut of_label = BTreeMap::<&Label, BTreeSet<(ContentHash, usize, usize)>>::new();
-        for (experience, set) in lesson.held_out.iter().enumerate() {
-            for (index, (label, &hash)) in set.labels.iter().zip(&set.hashes).enumerate() {
+        for (experience, set) in held_out.experiences.iter().enumerate() {
+            for &index in &set.indices {
+                let (label, hash) = (&set.samples.labels[index], set.samples.hashes[index]);
                 if hash.chooses() && places.contains_key(label) {
                     of_label.entry(label).or_default().insert((hash, experience, index));
                 }
@@ -43,7 +45,7 @@ impl Judges {
         for (_, experience, index) in
             of_label.into_values().flat_map(|all| all.into_iter().take(per_label))
         {
-            samples.push_from(&lesson.held_out[experience], index);
+            samples.push_from(held_out.experiences[experience].samples, index);
         }
         let labels = samples.labels.iter().map(|label| places[label]).collect();
         Self { samples, labels }

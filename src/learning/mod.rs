@@ -28,6 +28,7 @@ mod footprint;
 mod front;
 mod gate;
 mod given;
+mod held_out;
 mod import;
 mod judges;
 mod loss;
@@ -122,6 +123,8 @@ pub struct Lesson<'a> {
     pub recent: Samples,
     /// Whether the experience was learnt before: nothing of it is counted a second time.
     pub relearns: bool,
+    /// The last arrival of those of the experience that the gate has refused to this parent before, if any.
+    pub refused_until: Option<u64>,
     /// Held-out samples, a set an experience in order, which may be empty; the last belongs to
     /// this experience. [`held_out_per_label`] of each label are evaluated on, those with the
     /// lowest content hashes.
@@ -151,6 +154,7 @@ impl<'a> Lesson<'a> {
             history: experience.empty_like(),
             recent: experience.empty_like(),
             relearns: false,
+            refused_until: None,
             experience,
             held_out: Vec::new(),
             seed,
@@ -263,7 +267,7 @@ pub fn update(
     watch.phase(Phase::Preprocess)?;
     let given = Given::of(lesson);
     if given.new.good.is_empty() {
-        return Ok(report::nothing_to_learn(lesson, &given.new));
+        return Ok(report::nothing_to_learn(lesson, &given));
     }
     let recipe = Recipe::of(lesson.settings, given.drift.moves);
     let mut state = begin::begin(lesson, &given, &recipe);
@@ -289,11 +293,11 @@ pub fn update(
         None => (chosen.clone(), replay.clone()),
     };
     let material = Material::new(lesson, &recipe, &state, (&new, &old), teacher.as_ref());
-    let training = train::train(lesson, &mut state, &material, &mut watch)?;
+    let training = train::train(lesson, &mut state, (&material, &given.held_out), &mut watch)?;
     state.count(&given, &recipe);
 
     watch.phase(Phase::Compensate)?;
-    let judges = Judges::of(lesson, &state);
+    let judges = Judges::of(lesson, &given.held_out, &state);
     let learnt = (&chosen, &replay);
     let compensation =
         compensate::compensate(lesson, &mut state, &recipe, teacher.as_ref(), learnt, &judges);
@@ -304,7 +308,7 @@ pub fn update(
     watch.phase(Phase::Evaluate)?;
     let plainly = (&chosen, &new_labels[..]);
     let naive = counterfactual::fine_tune(lesson, &given, plainly, &training.report, &mut watch)?;
-    let answers = evaluate::compare(lesson, &state, naive.as_ref(), &mut watch)?;
+    let answers = evaluate::compare(lesson, &given.held_out, (&state, naive.as_ref()), &mut watch)?;
     let evaluation = evaluate::evaluate(lesson, &state, &answers, naive.as_ref());
     let known = lesson.parent.map_or(&[][..], LearnerState::labels);
     let gate = gate::decide(&lesson.settings.gate, &answers, known, recipe.moves());
@@ -312,8 +316,8 @@ pub fn update(
         evaluation.calibration.as_ref().map_or(1.0, |calibration| calibration.temperature);
     watch.progress(1.0)?;
 
-    let (cleaned, selection) = (&given.new, &selection);
-    let chosen = Chosen { cleaned, selection, replay: &replay, new_labels: &new_labels };
+    let (given, selection) = (&given, &selection);
+    let chosen = Chosen { given, selection, replay: &replay, new_labels: &new_labels };
     let corrected = (compensation, answering);
     let learnt = report::learnt(lesson, &chosen, training, corrected, (evaluation, gate));
     Ok(Learnt { state: Some(state), ..learnt })
@@ -327,7 +331,7 @@ pub fn plan(lesson: &Lesson<'_>) -> Result<Plan, LearningError> {
     check(lesson)?;
     let given = Given::of(lesson);
     if given.new.good.is_empty() {
-        let Learnt { report, decisions, .. } = report::nothing_to_learn(lesson, &given.new);
+        let Learnt { report, decisions, .. } = report::nothing_to_learn(lesson, &given);
         return Ok(Plan { report, decisions });
     }
     let recipe = Recipe::of(lesson.settings, given.drift.moves);
@@ -337,8 +341,8 @@ pub fn plan(lesson: &Lesson<'_>) -> Result<Plan, LearningError> {
     let replay = given.replay(&recipe);
     let replay = Subset::all(&replay);
     let new_labels = new_labels(&state, [&chosen, &replay])?;
-    let (cleaned, selection) = (&given.new, &selection);
-    let chosen = Chosen { cleaned, selection, replay: &replay, new_labels: &new_labels };
+    let (given, selection) = (&given, &selection);
+    let chosen = Chosen { given, selection, replay: &replay, new_labels: &new_labels };
     Ok(report::planned(lesson, &chosen))
 }
 

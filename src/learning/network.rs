@@ -65,6 +65,14 @@ impl Dense {
         self.bias.resize(n_out, mean);
         self.n_out = n_out;
     }
+
+    /// Appends an output that says what output `index` does.
+    pub(super) fn copy_output(&mut self, index: usize) {
+        self.grow_outputs(1);
+        let last = self.n_out - 1;
+        self.weight.chunks_exact_mut(self.n_out).for_each(|row| row[last] = row[index]);
+        self.bias[last] = self.bias[index];
+    }
 }
 
 /// Weights and biases of each layer in turn, as gradients are laid out.

@@ -247,7 +247,7 @@ mod tests {
     fn state(input: InputSchema, network: NetworkSettings) -> LearnerState {
         let settings = ModelSettings { network, ..ModelSettings::new(input) };
         let mut state = LearnerState::blank(&settings);
-        state.layers = hidden_layers(&state, &state.shape, &mut stream(1, Draw::Layers));
+        state.layers = hidden_layers(&state, &mut stream(1, Draw::Layers));
         state.grow_head(&["a", "b", "c"].map(|label| Label::parse(label).unwrap()), 1);
         state
     }

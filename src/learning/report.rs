@@ -5,7 +5,7 @@ use crate::domain::label::Label;
 use crate::domain::sample::{ContentHash, Samples};
 use crate::domain::update::{AnsweringReport, CompensationReport, Decision, Report, SampleCounts};
 
-use super::clean::Cleaned;
+use super::given::Given;
 use super::select::Selection;
 use super::subset::Subset;
 use super::train::Training;
@@ -14,8 +14,8 @@ use super::{Learnt, Lesson, Plan, SampleDecision};
 /// What is to be trained on: known before training.
 pub(super) struct Chosen<'a> {
     /// Samples fit to learn from, and the others.
-    pub(super) cleaned: &'a Cleaned<'a>,
-    /// Which of them are trained on.
+    pub(super) given: &'a Given<'a>,
+    /// Which of the new ones are trained on.
     pub(super) selection: &'a Selection,
     /// Old samples beside them.
     pub(super) replay: &'a Subset<'a>,
@@ -24,20 +24,20 @@ pub(super) struct Chosen<'a> {
 }
 
 /// What came of an update in which no sample was fit to learn from.
-pub(super) fn nothing_to_learn(lesson: &Lesson<'_>, cleaned: &Cleaned<'_>) -> Learnt {
+pub(super) fn nothing_to_learn(lesson: &Lesson<'_>, given: &Given<'_>) -> Learnt {
     Learnt {
         state: None,
-        report: first_report(lesson, cleaned, None),
-        decisions: first_decisions(lesson, cleaned, None),
+        report: first_report(lesson, given, None),
+        decisions: first_decisions(given, None),
     }
 }
 
 /// What a dry run says.
 pub(super) fn planned(lesson: &Lesson<'_>, chosen: &Chosen<'_>) -> Plan {
-    let mut report = first_report(lesson, chosen.cleaned, Some(chosen.selection));
+    let mut report = first_report(lesson, chosen.given, Some(chosen.selection));
     report.samples.replayed = chosen.replay.len();
     report.new_labels = chosen.new_labels.iter().map(Label::to_string).collect();
-    let decisions = first_decisions(lesson, chosen.cleaned, Some(chosen.selection));
+    let decisions = first_decisions(chosen.given, Some(chosen.selection));
     Plan { report, decisions }
 }
 
@@ -63,21 +63,14 @@ pub(super) fn learnt(
 }
 
 /// The report as far as it is known before training.
-fn first_report(
-    lesson: &Lesson<'_>,
-    cleaned: &Cleaned<'_>,
-    selection: Option<&Selection>,
-) -> Report {
-    let held_out = lesson.held_out.last().map_or(0, Samples::len);
+fn first_report(lesson: &Lesson<'_>, given: &Given<'_>, selection: Option<&Selection>) -> Report {
+    let pending = lesson.experience.len() + lesson.held_out.last().map_or(0, Samples::len);
+    let held_out = given.held_out.own().map_or(0, Subset::len);
     let used = selection.map_or(0, |selection| selection.selected.len());
-    let mut counts = SampleCounts {
-        pending: lesson.experience.len() + held_out,
-        used,
-        held_out,
-        dropped: lesson.experience.len() - used,
-        ..SampleCounts::default()
-    };
-    let reasons = cleaned.dropped.iter().map(|(_, fault)| fault.reason());
+    let dropped = pending - held_out - used;
+    let mut counts = SampleCounts { pending, used, held_out, dropped, ..SampleCounts::default() };
+    let faults = given.new.dropped.iter().chain(&given.held_out.dropped);
+    let reasons = faults.map(|(_, fault)| fault.reason());
     for reason in reasons.chain(selection.iter().flat_map(|selection| selection.drop_reasons())) {
         *counts.dropped_by_reason.entry(reason.to_owned()).or_default() += 1;
     }
@@ -86,19 +79,16 @@ fn first_report(
 }
 
 /// What became of the experience and of its held-out samples.
-fn first_decisions(
-    lesson: &Lesson<'_>,
-    cleaned: &Cleaned<'_>,
-    selection: Option<&Selection>,
-) -> Vec<SampleDecision> {
-    let dropped = cleaned.dropped.iter();
+fn first_decisions(given: &Given<'_>, selection: Option<&Selection>) -> Vec<SampleDecision> {
+    let dropped = given.new.dropped.iter().chain(&given.held_out.dropped);
     let mut decisions: Vec<SampleDecision> =
         dropped.map(|&(hash, fault)| bare(hash, fault.decision())).collect();
     if let Some(selection) = selection {
-        decisions.extend(selection.decisions(&cleaned.good));
+        decisions.extend(selection.decisions(&given.new.good));
     }
-    let held_out = lesson.held_out.last().into_iter().flat_map(|samples| &samples.hashes);
-    decisions.extend(held_out.map(|&hash| bare(hash, Decision::HeldOut)));
+    let held_out = given.held_out.own().into_iter();
+    let held_out = held_out.flat_map(|own| (0..own.len()).map(move |place| own.hash(place)));
+    decisions.extend(held_out.map(|hash| bare(hash, Decision::HeldOut)));
     decisions
 }
 

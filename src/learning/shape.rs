@@ -102,11 +102,6 @@ impl Shape {
         let n = self.experts.map_or(0, |experts| experts.n);
         [0].into_iter().chain((0..n).map(|expert| 1 + expert * self.hidden.len())).collect()
     }
-
-    /// That of one expert alone, without the gate.
-    pub(super) fn expert(&self) -> Self {
-        Self { experts: None, ..self.clone() }
-    }
 }
 
 /// Stages of so many channels each, for inputs of `schema`.
@@ -116,11 +111,13 @@ pub(super) fn stages(channels: &[usize], schema: &InputSchema) -> Option<Stages>
     Some(Stages { width, height, depth, channels: channels.to_vec() })
 }
 
-/// Puts the layers of one more expert behind those of the others, and a way to it into the gate.
-pub(super) fn insert_expert(layers: &mut Vec<Dense>, expert: Vec<Dense>) {
-    layers[0].grow_outputs(1);
+/// Puts a copy of expert `copied` behind the others, which have so many layers each, and the same way to it
+/// into the gate.
+pub(super) fn copy_expert(layers: &mut Vec<Dense>, copied: usize, depth: usize) {
+    layers[0].copy_output(copied);
+    let copy = layers[1 + copied * depth..][..depth].to_vec();
     let head = layers.len() - 1;
-    layers.splice(head..head, expert);
+    layers.splice(head..head, copy);
 }
 
 #[cfg(test)]
@@ -139,8 +136,10 @@ mod tests {
         let mut layers: Vec<Dense> =
             sizes.map(|(n_in, n_out)| Dense::random(n_in, n_out, n_in, draws)).collect();
         let head = layers.last().cloned();
-        let copy = layers[1..3].to_vec();
-        insert_expert(&mut layers, copy);
+        copy_expert(&mut layers, 1, 2);
+        assert_eq!(layers[5..7], layers[3..5]);
+        assert_eq!(layers[0].bias[2], layers[0].bias[1]);
+        assert!(layers[0].weight.chunks_exact(3).all(|row| row[2] == row[1]));
         let grown = Shape { experts: Some(Experts { n: 3, top_k: 1 }), ..shape };
         let sizes: Vec<_> = layers.iter().map(|layer| (layer.n_in, layer.n_out)).collect();
         assert_eq!(sizes[..7], grown.body(3));

@@ -132,6 +132,7 @@ fn digest<'a>(lesson: &Lesson<'_>, known: &'a OnceCell<String>) -> &'a str {
         let settings = serde_json::to_vec(lesson.settings).expect("settings are plain JSON");
         hasher.update(settings);
         hasher.update(format!("{:?} {} {:?}", lesson.device, lesson.seed, lesson.parent_digest));
+        hasher.update(format!(" {:?}", lesson.refused_until));
         let sets = [&lesson.experience, &lesson.history, &lesson.recent];
         sets.into_iter().chain(&lesson.held_out).for_each(|set| hash_samples(set, &mut hasher));
         hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()

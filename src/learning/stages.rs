@@ -67,6 +67,15 @@ impl Stages {
         self.maps().zip(&self.channels).flat_map(|(map, &n_out)| stage(map, n_out)).collect()
     }
 
+    /// Bytes that an image leaves behind for the way back.
+    pub(super) fn kept_bytes(&self) -> usize {
+        let stage = |(map, &depth): (Map, &usize)| {
+            let normal = map.of_depth(depth).n_numbers();
+            size_of::<f32>() * (map.n_numbers() + normal) + normal / 4
+        };
+        self.maps().zip(&self.channels).map(stage).sum()
+    }
+
     /// Numbers of an image that the last stage says.
     pub(super) fn n_outputs(&self) -> usize {
         self.maps().last().map_or(0, Map::n_numbers)

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use rand::Rng;
+
 use crate::domain::Invalid;
 use crate::domain::input::InputSchema;
 use crate::domain::label::Label;
@@ -10,7 +12,6 @@ use crate::domain::settings::{MAX_EXPERTS, ModelSettings, Strategy};
 use crate::domain::update::AnsweredBy;
 
 use super::analytic::Analytic;
-use super::begin::hidden_layers;
 use super::categories::{Dictionary, UNSEEN};
 use super::drift::Evidence;
 use super::features::Featurizer;
@@ -22,7 +23,7 @@ use super::network::Dense;
 use super::normalize::{compensate, compensate_importance};
 use super::recipe::Recipe;
 use super::seed::{Draw, stream};
-use super::shape::{Shape, insert_expert};
+use super::shape::{Shape, copy_expert};
 use super::subset::Subset;
 use super::text::{self, Documents, TextReader};
 use super::{Lesson, consolidate};
@@ -203,22 +204,20 @@ impl LearnerState {
         self.frequencies.resize(self.labels.len(), 0.0);
     }
 
-    /// Gives a mixture one more expert, unless there are as many as there may be: its layers are
-    /// drawn, and the gate leads to it where it prefers no other.
+    /// Gives a mixture one more expert, unless there are as many as there may be: a copy of one that is
+    /// drawn, as the gate sees it, too (Komatsuzaki et al. 2023). Where one expert answers each input,
+    /// nothing is said otherwise by that: which of the two it is makes no difference before they learn.
     pub(super) fn grow_experts(&mut self, seed: u64) {
-        let expert = self.shape.expert();
+        let depth = self.shape.hidden.len();
         let Some(experts) = self.shape.experts.as_mut().filter(|experts| experts.n < MAX_EXPERTS)
         else {
             return;
         };
+        let copied = stream(seed, Draw::Expert).gen_range(0..experts.n);
         experts.n += 1;
-        let expert = hidden_layers(self, &expert, &mut stream(seed, Draw::Expert));
-        if let Some(importance) = &mut self.importance {
-            let n_before = importance[0].n_out;
-            insert_expert(importance, expert.iter().map(Dense::zeros_like).collect());
-            importance[0].bias[n_before..].fill(0.0);
+        for layers in [Some(&mut self.layers), self.importance.as_mut()].into_iter().flatten() {
+            copy_expert(layers, copied, depth);
         }
-        insert_expert(&mut self.layers, expert);
     }
 
     /// The layers as they answer: with how often labels come in the head's bias, where training

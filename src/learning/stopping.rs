@@ -15,6 +15,7 @@ use crate::domain::sample::{ContentHash, Samples};
 
 use super::evaluate::{fitted_losses, lowest};
 use super::features::Featurizer;
+use super::held_out::HeldOut;
 use super::minibatch::{HALF, places};
 use super::network::{Dense, Network, numbers};
 use super::noise::{LEVEL, quantile};
@@ -72,7 +73,7 @@ impl Judge {
     /// A judge of what `state` is to learn; none where the settings do not want one, there is
     /// nothing to choose from, or too few samples are held out.
     pub(super) fn new(
-        lesson: &Lesson<'_>,
+        (lesson, held_out): (&Lesson<'_>, &HeldOut<'_>),
         state: &LearnerState,
         recipe: &Recipe,
         schedule: &Schedule,
@@ -87,10 +88,11 @@ impl Judge {
         let affordable = (MOST_ROWS * n_trained_on as f64) as usize / n_looks;
         let most = MOST_ASKED.min(MOST_LOGITS / state.labels.len()).min(affordable);
         // Where the history is not replayed, old samples are not meant to be answered as before.
-        let n_old = lesson.held_out.len().saturating_sub(1);
+        let experiences = &held_out.experiences;
+        let n_old = experiences.len().saturating_sub(1);
         let held_out = match recipe.replay {
-            Replay::History => &lesson.held_out[..],
-            Replay::Nothing | Replay::Recent => &lesson.held_out[n_old..],
+            Replay::History => &experiences[..],
+            Replay::Nothing | Replay::Recent => &experiences[n_old..],
         };
         let places = places(state);
         let is_asked =

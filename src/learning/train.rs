@@ -10,6 +10,7 @@ use crate::domain::settings::Strategy;
 use crate::domain::update::{EpochReport, TrainingReport};
 
 use super::consolidate::Anchor;
+use super::held_out::HeldOut;
 use super::loss::loss;
 use super::minibatch::{Minibatches, places};
 use super::network::{Dense, Network, numbers};
@@ -150,11 +151,12 @@ impl Course {
     }
 }
 
-/// Trains `state`; when the loss diverges once more at a tenth of the rate.
+/// Trains `state`, of whose epochs those held out are judges; when the loss diverges once more at a tenth of
+/// the rate.
 pub(super) fn train(
     lesson: &Lesson<'_>,
     state: &mut LearnerState,
-    material: &Material<'_>,
+    (material, held_out): (&Material<'_>, &HeldOut<'_>),
     watch: &mut Watch<'_>,
 ) -> Result<Training, LearningError> {
     let mut report = TrainingReport {
@@ -171,7 +173,7 @@ pub(super) fn train(
     if material.recipe.strategy == Strategy::Analytic {
         return Ok(Training { report, epochs: Vec::new(), replayed: Vec::new() });
     }
-    let judge = Judge::new(lesson, state, material.recipe, &material.schedule);
+    let judge = Judge::new((lesson, held_out), state, material.recipe, &material.schedule);
     let trainer = Trainer::new(lesson, state, material, judge);
     let resumed = snapshot::resumed(lesson, &trainer.digest, &state.layers);
     if let Some(course) = &resumed {

@@ -138,7 +138,6 @@ pub(super) async fn plan(context: &Context, model: &Model) -> Result<Report, Ser
     let (material, sets) =
         Material::gather(context, model.id, false, None).await.map_err(broken)?;
     let pending = material.pending.len();
-    let held_out = material.n_held_out();
     let context = context.clone();
     let planned =
         tokio::task::spawn_blocking(move || learning::plan(&material.lesson(sets, &context)))
@@ -146,7 +145,6 @@ pub(super) async fn plan(context: &Context, model: &Model) -> Result<Report, Ser
             .map_err(|error| ServiceError::Broken(error.to_string()))?;
     let mut report = planned.map_err(|error| ServiceError::Broken(error.to_string()))?.report;
     report.samples.pending = pending;
-    report.samples.held_out = held_out;
     Ok(report)
 }
 
@@ -202,7 +200,6 @@ async fn publish(
     run.enter(Phase::Publish);
     let Learnt { state, mut report, decisions: decided } = learnt;
     report.samples.pending = material.pending.len();
-    report.samples.held_out = material.n_held_out();
     let new_version = match state {
         Some(state) => Some(write_checkpoint(context, claim, &material, &state, &report).await?),
         None => None,

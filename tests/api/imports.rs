@@ -176,6 +176,46 @@ async fn what_does_not_fit_is_named_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_training_that_diverges_fails_with_its_reason_and_its_parent_answers_on() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    create(api, "reader").await;
+    // Whatever has a first number over 0 is beyond the finite ones in the second layer.
+    let overflows = changed(|tensors, manifest| {
+        tensors.values_mut().for_each(|(_, _, bytes)| bytes.fill(0));
+        let mut set = |name: &str, place: usize, number: f32| {
+            let bytes = &mut tensors.get_mut(name).unwrap().2;
+            bytes[4 * place..][..4].copy_from_slice(&number.to_le_bytes());
+        };
+        set("0.weight", 0, 1e30);
+        set("2.weight", 0, 1e30);
+        set("4.weight", 0, 1.0);
+        set("4.bias", 1, 1.0);
+        (manifest["mean"], manifest["deviation"]) = (vec![0.0; 5].into(), vec![1.0; 5].into());
+    });
+    import(api, "reader", &overflows).await.expect(201);
+    let asked = [[-1.0, 0.0, 0.0, 0.0, 0.0]];
+    assert_eq!(api.labels("reader", &asked).await, ["dog"]);
+
+    let sample = |index: usize| {
+        (vec![1.0 + index as f32 * 0.01, 0.0, 0.0, 0.0, 0.0], ["cat", "dog"][index % 2])
+    };
+    api.send_samples("reader", &(0..60).map(sample).collect::<Vec<_>>()).await;
+    api.patch("/v1/models/reader", json!({"learning": {"learning_rate": 0.5}})).await.expect(200);
+    let failed = api.update("reader").await;
+    assert_eq!((&failed["status"], &failed["attempt"]), (&json!("failed"), &json!(1)), "{failed}");
+    assert_eq!((&failed["version"], &failed["outcome"]), (&Value::Null, &Value::Null));
+    let why = failed["error"]["detail"].as_str().unwrap();
+    // A tenth: what is told is the second attempt.
+    assert!(why.contains("training diverged") && why.ends_with("rate of 0.05"), "{why}");
+    let model = api.get("/v1/models/reader").await.expect(200);
+    assert_eq!((&model["live_version"], &model["pending_samples"]), (&json!(1), &json!(60)));
+    assert_eq!(api.labels("reader", &asked).await, ["dog"]);
+    api.get("/v1/models/reader/versions/2").await.problem(404);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_model_may_begin_with_anothers_version() {
     let service = TestService::start().await;
     let api = &service.api;

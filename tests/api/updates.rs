@@ -207,6 +207,54 @@ async fn a_version_that_the_gate_refuses_is_kept_and_never_live() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn labels_that_turn_at_once_are_learnt_once_samples_that_came_after_a_refusal_say_the_same() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    api.create_model("m", 8).await;
+    let settings = json!({"learning": {"epochs": 40}, "gate": {"min_accuracy": 0.9}});
+    api.patch("/v1/models/m", settings).await.expect(200);
+    api.send_samples("m", &blobs(&["a", "b"], 300, 8, 1)).await;
+    assert_eq!(api.update("m").await["outcome"], "published");
+    let turned = |n: usize, seed| -> Vec<_> {
+        let turn = |(input, label): (Vec<f32>, &str)| (input, if label == "a" { "b" } else { "a" });
+        blobs(&["a", "b"], n, 8, seed).into_iter().map(turn).collect()
+    };
+    api.send_samples("m", &turned(300, 2)).await;
+    assert_eq!(api.update("m").await["outcome"], "rejected", "they might be wrong labels");
+    assert_eq!(api.update("m").await["outcome"], "rejected", "nobody else says so");
+    api.send_samples("m", &turned(600, 3)).await;
+    let update = api.update("m").await;
+    assert_eq!(update["outcome"], "published", "{update}");
+    let (inputs, labels): (Vec<Vec<f32>>, Vec<&str>) = turned(50, 4).into_iter().unzip();
+    let answers = api.labels("m", &inputs).await;
+    let right = answers.iter().zip(&labels).filter(|(answer, label)| answer == label).count();
+    assert!(right > 90, "{right} of 100");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_does_not_fit_into_memory_fails_in_words_and_others_go_on() {
+    let service = TestService::start_with(&["--update-bytes", "67108864"]).await;
+    let api = &service.api;
+    let wide = json!({"name": "wide", "input": {"kind": "tabular", "dim": 8},
+        "network": {"kind": "mlp", "hidden": [4096, 4096]}, "schedule": {"paused": true}});
+    api.post("/v1/models", wide).await.expect(201);
+    api.create_model("narrow", 8).await;
+    let samples = blobs(&["a", "b"], 20, 8, 1);
+    for model in ["wide", "narrow"] {
+        api.send_samples(model, &samples).await;
+    }
+    let failed = api.update("wide").await;
+    assert_eq!((&failed["status"], &failed["attempt"]), (&json!("failed"), &json!(1)), "{failed}");
+    let why = failed["error"]["detail"].as_str().unwrap();
+    assert!(why.contains("may take 64 (update_bytes)"), "{why}");
+    let model = api.get("/v1/models/wide").await.expect(200);
+    assert_eq!((&model["live_version"], &model["pending_samples"]), (&Value::Null, &json!(40)));
+    assert_eq!(api.update("narrow").await["outcome"], "published");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_kept_of_the_history_is_shared_by_the_labels_that_it_has() {
     let service = TestService::start().await;
     let api = &service.api;

@@ -43,25 +43,74 @@ fn learn_all(life: &mut Life, samples: &Samples, seed: u64) -> Learnt {
     learnt
 }
 
+/// A quarter of `samples` learnt whole, then of each other quarter this share.
+fn learnt_by_parts(
+    samples: &Samples,
+    strategy: SelectionStrategy,
+    share: f64,
+    seed: u64,
+) -> (Life, Vec<Learnt>) {
+    let mut life = Life::new(plain(64, &[64]));
+    let samples = shuffled(samples, seed);
+    learn_all(&mut life, &filter(&samples, |index| index % 4 == 0), seed);
+    with_budget(&mut life, strategy, Budget::Share(share));
+    let part = |part| filter(&samples, |index| index % 4 == part);
+    let learnt = (1..4).map(|n| learn_all(&mut life, &part(n), seed)).collect();
+    (life, learnt)
+}
+
+/// The mean accuracy of `lives` on `samples`.
+fn mean(lives: &[Life], samples: &Samples) -> f64 {
+    lives.iter().map(|life| life.accuracy(samples)).sum::<f64>() / lives.len() as f64
+}
+
 #[test]
 fn at_equal_budget_the_default_learns_no_less_than_a_random_draw() {
     let (given, unseen) = (given(), never_given());
-    let accuracy = |strategy, seed| {
-        let mut life = Life::new(plain(64, &[64]));
-        let given = shuffled(&given, seed);
-        learn_all(&mut life, &filter(&given, |index| index % 4 == 0), seed);
-        with_budget(&mut life, strategy, Budget::Share(0.1));
-        for part in 1..4 {
-            learn_all(&mut life, &filter(&given, |index| index % 4 == part), seed);
-        }
-        life.accuracy(&unseen)
+    let lives = |strategy| -> Vec<Life> {
+        (0..4).map(|seed| learnt_by_parts(&given, strategy, 0.1, seed).0).collect()
     };
-    let mean = |strategy| (0..4).map(|seed| accuracy(strategy, seed)).sum::<f64>() / 4.0;
-    let default = mean(SelectionStrategy::default());
-    let random = mean(SelectionStrategy::Random);
-    println!("a tenth of each update: by default {default:.4}, drawn {random:.4}");
+    let (default, random) = (lives(SelectionStrategy::default()), lives(SelectionStrategy::Random));
+    let (of_default, of_random) = (mean(&default, &unseen), mean(&random, &unseen));
+    println!("a tenth of each update: by default {of_default:.4}, drawn {of_random:.4}");
     // Four times 367 answers: half a point is noise.
-    assert!(default >= random - 0.005, "{default} {random}");
+    assert!(of_default >= of_random - 0.005, "{of_default} {of_random}");
+    for label in ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"] {
+        let of_label = of_labels(&unseen, &[label]);
+        let (default, random) = (mean(&default, &of_label), mean(&random, &of_label));
+        println!("{label}: {default:.4} {random:.4}");
+        // A tenth of the answers, of one label: three standard errors.
+        assert!(default >= random - 0.08, "{label}: {default} {random}");
+    }
+}
+
+#[test]
+fn a_rare_label_has_its_share_of_the_budget_and_is_learnt_no_worse_than_by_a_random_draw() {
+    let rare = ["3", "8"];
+    let is_rare = |label: &Label| rare.contains(&label.as_str());
+    let given = given();
+    // One in eight of them is there.
+    let given = filter(&given, |index| {
+        !is_rare(&given.labels[index]) || given.hashes[index].0[14].is_multiple_of(8)
+    });
+    let unseen = of_labels(&never_given(), &rare);
+    let of_rare: BTreeSet<ContentHash> = of_labels(&given, &rare).hashes.into_iter().collect();
+    let by = |strategy| {
+        let (mut lives, mut n_selected) = (Vec::new(), 0);
+        for seed in 0..4 {
+            let (life, learnt) = learnt_by_parts(&given, strategy, 0.3, seed);
+            let of_parts =
+                learnt.iter().map(|learnt| selected(learnt).intersection(&of_rare).count());
+            n_selected += of_parts.sum::<usize>();
+            lives.push(life);
+        }
+        (n_selected, mean(&lives, &unseen))
+    };
+    let (n_default, default) = by(SelectionStrategy::default());
+    let (n_random, random) = by(SelectionStrategy::Random);
+    println!("by default {n_default} are chosen, {default:.4}; drawn {n_random}, {random:.4}");
+    assert!(n_default > 2 * n_random, "{n_default} {n_random}");
+    assert!(default >= random - 0.03, "{default} {random}");
 }
 
 #[test]

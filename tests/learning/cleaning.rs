@@ -71,13 +71,22 @@ fn a_correction_within_an_update_counts_and_the_mistake_does_not() {
         let accuracy = life.accuracy(&never_given());
         assert!(accuracy > 0.95, "{contradictory:?}: {accuracy}");
         let counts = &learnt.report.samples;
-        assert_eq!(counts.dropped_by_reason["contradictory label"], counts.used);
-        assert_eq!(counted(&learnt, Decision::Contradictory), counts.used);
+        let n_inputs = counts.used + counts.held_out;
+        assert_eq!(n_inputs, truth.len());
+        assert_eq!(counts.dropped_by_reason["contradictory label"], n_inputs);
+        assert_eq!(counted(&learnt, Decision::Contradictory), n_inputs);
+        let evaluated = learnt.report.evaluation.unwrap();
+        assert_eq!(evaluated.held_out, counts.held_out);
+        assert!(
+            evaluated.accuracy > Some(0.9),
+            "what is held out is corrected, too: {evaluated:?}"
+        );
         let misled = learn(contradictory, true).0.accuracy(&never_given());
         assert!(misled < 0.05, "the control: the mistake came last, and {misled} are right");
     }
     let (_, learnt) = learn(Contradictory::Reject, false);
     assert!(learnt.state.is_none(), "nothing is left");
+    assert_eq!((learnt.report.samples.used, learnt.report.samples.held_out), (0, 0));
     assert_eq!(learnt.report.samples.dropped_by_reason["contradictory label"], {
         learnt.report.samples.dropped
     });
@@ -119,6 +128,29 @@ fn a_correction_in_a_later_update_is_learnt_and_what_it_corrects_is_not_replayed
     let accuracy = life.accuracy(&wrong);
     assert!(accuracy > 0.9, "{accuracy}");
     assert!(life.accuracy(&never_given()) > 0.9);
+}
+
+#[test]
+fn what_a_correction_takes_back_does_not_refuse_it() {
+    let truth = given();
+    let swapped = relabelled(&truth, |label| match label.as_str() {
+        "3" => Label::parse("5").unwrap(),
+        "5" => Label::parse("3").unwrap(),
+        _ => label.clone(),
+    });
+    let mut life = Life::new(plain(64, &[128]));
+    life.learn(&swapped);
+    life.settings.learning.epochs = Some(80);
+    let correction = of_labels(&truth, &["3", "5"]);
+    let learnt = life.learn(&correction);
+    let corrected = life.accuracy(&of_labels(&never_given(), &["3", "5"]));
+    assert!(corrected > 0.8, "{corrected}");
+    let gate = learnt.report.gate.unwrap();
+    assert!(gate.passed, "held-out samples said what is no longer so: {gate:?}");
+    let evaluated = learnt.report.evaluation.unwrap();
+    let n_held_out = |samples: &Samples| life.lesson(samples).held_out.pop().unwrap().len();
+    assert_eq!(evaluated.held_out, n_held_out(&truth), "each input once");
+    assert!(evaluated.accuracy > Some(0.9), "{evaluated:?}");
 }
 
 /// Blobs of which `n_far` samples lie far out, each in a direction of its own.

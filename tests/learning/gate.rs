@@ -1,15 +1,17 @@
 //! The gate: it lets honest updates through and refuses what harms what was known, even where the
 //! harmful samples are their own witnesses.
 
+use std::f32::consts::PI;
 use std::ops::ControlFlow;
 
 use perennial::domain::evaluation::{GateDecision, GateRule};
 use perennial::domain::label::Label;
 use perennial::domain::sample::Samples;
 use perennial::domain::settings::{GateSettings, Strategy};
-use perennial::learning::update;
+use perennial::learning::{Lesson, update};
 
 use crate::life::*;
+use crate::strategies::market;
 
 const LABELS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -60,6 +62,34 @@ fn samples_that_are_all_wrong_cannot_vouch_for_themselves() {
     life.settings.gate =
         GateSettings { max_forgetting: None, max_class_drop: None, ..GateSettings::default() };
     assert!(judged(&life, &poison).passed);
+}
+
+#[test]
+fn meanings_that_turn_at_once_are_refused_until_samples_that_come_after_say_the_same() {
+    let mut life = Life::new(plain(2, &[32]));
+    life.learn(&market(2_000, 0.0, 1));
+    life.settings.learning.epochs = Some(40);
+    life.settings.gate.min_accuracy = Some(0.85);
+    let turned = market(1_500, PI, 2);
+    assert!(!judged(&life, &turned).passed, "they might be wrong labels");
+
+    let after = |next: &Samples, refused_until| {
+        let mut pending = turned.clone();
+        (0..next.len()).for_each(|index| pending.push_from(next, index));
+        pending.arrived.fill(1);
+        pending.arrived[..turned.len()].fill(0);
+        let lesson = Lesson { refused_until, ..life.lesson(&pending) };
+        let learnt = update(&lesson, &mut |_| ControlFlow::Continue(())).unwrap();
+        let next = Life { state: learnt.state, ..Life::new(life.settings.clone()) };
+        let right = next.accuracy(&market(500, PI, 9));
+        println!("{right:.3} of the turned: {:?}", learnt.report.gate);
+        (learnt.report.gate.unwrap().passed, right)
+    };
+    let (same, honest) = (market(1_500, PI, 3), market(1_500, 0.0, 3));
+    let (passed, right) = after(&same, Some(0));
+    assert!(passed && right > 0.9, "{right}");
+    assert!(!after(&same, None).0, "a control: nobody has come after");
+    assert!(!after(&honest, Some(0)).0, "who came after says otherwise");
 }
 
 #[test]

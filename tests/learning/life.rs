@@ -147,6 +147,7 @@ impl Life {
             history: self.draw(wanted.history),
             recent: self.newest(wanted.recent),
             relearns: false,
+            refused_until: None,
             held_out,
             seed: 7,
             most_bytes: u64::MAX,

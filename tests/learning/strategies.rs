@@ -78,7 +78,7 @@ fn the_closed_form_forgets_exactly_what_is_taken_out() {
 }
 
 /// Points in a square, labelled by the side of a line that turns as `angle` grows.
-fn market(n: usize, angle: f32, seed: u64) -> Samples {
+pub(crate) fn market(n: usize, angle: f32, seed: u64) -> Samples {
     let mut draws = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut samples = of_labels(&blobs(&["x"], 1, 2, 1), &[]);
     for _ in 0..n {

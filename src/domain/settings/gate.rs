@@ -9,7 +9,8 @@ use crate::domain::live::WINDOW;
 /// What a version must show on held-out samples to be published. Each limit is a share, 0 to 1;
 /// null switches it off. A figure counts against a version only where it is beyond the noise of
 /// the held-out set. While what inputs mean is seen to move, about the 100 newest of these samples
-/// count and the older ones do not.
+/// count and the older ones do not: by `auto` also where an update was refused, and a thousand samples
+/// that came after it agree with it against the history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GateSettings {

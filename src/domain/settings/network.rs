@@ -47,7 +47,7 @@ pub struct MoeSettings {
     pub experts: usize,
     /// How many answer each input: 1 to `experts`.
     pub top_k: usize,
-    /// Whether an update that brings new labels brings an expert more, up to 64.
+    /// Whether an update that brings new labels brings an expert more, up to 64: a copy of one of them.
     pub grow: bool,
 }
 

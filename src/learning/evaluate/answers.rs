@@ -11,7 +11,9 @@ use crate::domain::label::Label;
 use crate::domain::sample::{ContentHash, Samples};
 
 use super::super::counterfactual::Naive;
+use super::super::held_out::HeldOut;
 use super::super::predict::{CHUNK, Predictor, largest};
+use super::super::subset::Subset;
 use super::super::{LearnerState, LearningError, Lesson, Watch};
 use super::calibrate::Scores;
 
@@ -71,14 +73,15 @@ impl Answer<'_> {
     }
 }
 
-/// Lets `state`, the lesson's parent and the `naive` one answer the held-out samples.
+/// Lets `state`, the lesson's parent and the `naive` one answer those of the lesson's samples that are held
+/// out.
 pub(in crate::learning) fn compare<'a>(
     lesson: &'a Lesson<'_>,
-    state: &'a LearnerState,
-    naive: Option<&'a Naive>,
+    held_out: &HeldOut<'_>,
+    (state, naive): (&'a LearnerState, Option<&'a Naive>),
     watch: &mut Watch<'_>,
 ) -> Result<Answers<'a>, LearningError> {
-    let places = choose(&lesson.held_out, MOST_HELD_OUT, |_, _| true);
+    let places = choose(&held_out.experiences, MOST_HELD_OUT, |_, _| true);
     let own = Predictor::new(state, lesson.device);
     let others = [lesson.parent, naive.map(|naive| &naive.state)]
         .map(|other| other.map(|other| (Predictor::new(other, lesson.device), other)));
@@ -128,26 +131,27 @@ struct Place {
 /// `is_asked` lets through: `most` in all, in the order of their hashes.
 pub(in crate::learning) fn lowest(
     lesson: &Lesson<'_>,
-    held_out: &[Samples],
+    held_out: &[Subset<'_>],
     most: usize,
     is_asked: impl Fn(&Label, ContentHash) -> bool,
 ) -> Samples {
     let mut lowest = Samples::empty(&lesson.settings.input);
     for place in choose(held_out, most, is_asked).iter().take(most) {
-        lowest.push_from(&held_out[place.experience], place.index);
+        lowest.push_from(held_out[place.experience].samples, place.index);
     }
     lowest
 }
 
 /// Where they lie, with at least one of each label.
 fn choose(
-    held_out: &[Samples],
+    held_out: &[Subset<'_>],
     most: usize,
     is_asked: impl Fn(&Label, ContentHash) -> bool,
 ) -> Vec<Place> {
     let mut of_label = BTreeMap::<&Label, BTreeSet<Place>>::new();
-    for (experience, samples) in held_out.iter().enumerate() {
-        for (index, (label, &hash)) in samples.labels.iter().zip(&samples.hashes).enumerate() {
+    for (experience, subset) in held_out.iter().enumerate() {
+        for &index in &subset.indices {
+            let (label, hash) = (&subset.samples.labels[index], subset.samples.hashes[index]);
             if is_asked(label, hash) {
                 of_label.entry(label).or_default().insert(Place { hash, experience, index });
             }

@@ -15,9 +15,11 @@ use crate::domain::label::Label;
 use crate::domain::matrix::{span_of, widened};
 use crate::domain::sample::{ContentHash, Samples};
 use crate::domain::settings::Strategy;
+use crate::domain::version::VersionStatus;
 use crate::learning::{self, LearnerState, Lesson, checkpoint};
 use crate::storage::StorageError;
 use crate::storage::checkpoints::CheckpointRef;
+use crate::storage::jobs::horizon;
 use crate::storage::models::{self, Model, ModelId};
 use crate::storage::samples::{self, SampleRow};
 use crate::storage::versions;
@@ -47,6 +49,8 @@ pub(super) struct Sets {
     held_out: Vec<Samples>,
     /// Whether the experience was drawn from the history.
     relearns: bool,
+    /// The last arrival of those of the experience that the gate has refused before.
+    refused_until: Option<u64>,
 }
 
 /// The live version: what the update trains from.
@@ -101,6 +105,10 @@ impl Material {
             (0..read.len()).filter(|&place| pending[place].held_out == held_out).collect()
         };
         let (own_held_out, new) = (read.select(&places(true)), read.select(&places(false)));
+        let refused = refused(&mut db, id, parent.as_ref()).await?;
+        let is_refused = |&(row, _): &(&SampleRow, u64)| Some(row.block_id) <= refused;
+        let arrivals = pending.iter().zip(read.arrived.iter().copied()).filter(is_refused);
+        let refused_until = arrivals.map(|(_, arrived)| arrived).max();
         drop(read);
 
         let n_labels = n_labels(&labels, &pending, parent.as_ref());
@@ -132,7 +140,7 @@ impl Material {
         let mut held_out =
             held_out::of_experiences(&mut db, &model, &experiences, labels, sizes).await?;
         held_out.push(own_held_out);
-        let sets = Sets { experience, history, recent, held_out, relearns };
+        let sets = Sets { experience, history, recent, held_out, relearns, refused_until };
         let drawn = [drawn, newest].concat();
         Ok((Self { model, parent, body, pending, drawn, seed, snapshot: None }, sets))
     }
@@ -151,16 +159,12 @@ impl Material {
             history: sets.history,
             recent: sets.recent,
             relearns: sets.relearns,
+            refused_until: sets.refused_until,
             held_out: sets.held_out,
             seed: self.seed,
             most_bytes: context.update_bytes,
             resume: self.snapshot.as_deref(),
         }
-    }
-
-    /// How many of the pending samples are held out.
-    pub(super) fn n_held_out(&self) -> usize {
-        self.pending.iter().filter(|row| row.held_out).count()
     }
 
     /// The last block that it looked at.
@@ -188,6 +192,24 @@ fn n_labels(labels: &HashMap<i32, Label>, pending: &[SampleRow], parent: Option<
     let known: HashSet<&Label> = known.iter().collect();
     let counts = |number, label| of_pending.contains(number) || known.contains(label);
     labels.iter().filter(|&(number, label)| counts(number, label)).count()
+}
+
+/// The last block of which the gate refused samples, where the newest version is one that it refused, and was
+/// trained from `parent` as this update is.
+async fn refused(
+    db: &mut PgConnection,
+    model: ModelId,
+    parent: Option<&Parent>,
+) -> Result<Option<i64>, StorageError> {
+    let Some(parent) = parent else { return Ok(None) };
+    let newest = versions::list(db, model, None, 1).await?.pop();
+    let refused = newest.filter(|newest| {
+        newest.status == VersionStatus::Rejected && newest.parent == Some(parent.version)
+    });
+    match refused.and_then(|refused| refused.update_id) {
+        Some(update) => horizon::find(db, update).await,
+        None => Ok(None),
+    }
 }
 
 /// The state in a checkpoint, which is that of `what`.
