@@ -4,6 +4,8 @@
 //!   is answered before the next is read, and of a thousand, which queue. How many are answered and refused, the
 //!   peak of memory, and how soon full speed is back, against the speed before.
 //! - Idle: 10,000 connections that say nothing: what each costs, and the speed beside them.
+//! - Listening: 5,000 clients that follow all events: what each costs, the speed beside them, and how soon after the
+//!   end of an update the last of them has been told all of it, each event once.
 //! - Slow: 200 clients that send a byte a second, and 200 that take nothing of their answers, and the speed
 //!   beside them.
 //!
@@ -19,6 +21,8 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use reqwest::{Method, Response};
 use serde_json::json;
 use support::process::{Process, free_address, ready};
 use support::{Api, Database, blobs, readable_dir};
@@ -62,7 +66,12 @@ async fn main() {
         overload(&api, &process, inputs, Duration::from_secs(seconds), before).await;
     }
 
+    // Idle clients and listeners are open files of this process, too.
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
     idle(&api, &address, &process, before).await;
+    listening(&api, &process, before).await;
     slow(&api, &address, before).await;
     assert!(process.stop().success());
 }
@@ -150,6 +159,53 @@ async fn idle(api: &Api, address: &str, process: &Process, before: f64) {
         "idle: {n} connections cost {each:.1} KiB each, {:.2} of the speed before",
         speed(api).await / before
     );
+}
+
+async fn listening(api: &Api, process: &Process, before: f64) {
+    const LISTENERS: usize = 5_000;
+    let empty = memory(process, "VmRSS");
+    let mut streams = Vec::new();
+    for _ in 0..LISTENERS {
+        let stream = api.request(Method::GET, "/v1/events").send().await.unwrap();
+        streams.push(stream.error_for_status().unwrap());
+    }
+    tokio::time::sleep(SETTLE).await;
+    let each = memory(process, "VmRSS").saturating_sub(empty) as f64 * 1024.0 / LISTENERS as f64;
+    println!(
+        "listening: {LISTENERS} clients cost {each:.1} KiB each, {:.2} of the speed before",
+        speed(api).await / before
+    );
+    let mut listeners: JoinSet<Vec<u64>> = streams.into_iter().map(ids_of_an_update).collect();
+    let update = api.post("/v1/models/m/updates", json!({"force": true})).await.expect(202);
+    api.wait(update["id"].as_str().unwrap()).await;
+    let ended = Instant::now();
+    let told = listeners.join_next().await.unwrap().unwrap();
+    assert!(told.is_sorted_by(|one, next| one < next), "{told:?}");
+    while let Some(another) = listeners.join_next().await {
+        assert_eq!(another.unwrap(), told);
+    }
+    println!(
+        "listening: {} events, told to each once, and to the last {:.2} s after the update's end",
+        told.len(),
+        ended.elapsed().as_secs_f64()
+    );
+}
+
+/// The ids of the events that are told until an update has ended.
+async fn ids_of_an_update(mut stream: Response) -> Vec<u64> {
+    let (mut text, mut ids) = (String::new(), Vec::new());
+    loop {
+        while let Some((event, rest)) = text.split_once("\n\n") {
+            let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+            ids.extend(field("id:").map(|id| id.trim().parse::<u64>().unwrap()));
+            if field("event:").is_some_and(|kind| kind.trim() == "end") {
+                return ids;
+            }
+            text = rest.to_owned();
+        }
+        let chunk = stream.chunk().await.unwrap().expect("it stays open");
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
 }
 
 async fn slow(api: &Api, address: &str, before: f64) {

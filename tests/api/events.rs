@@ -188,13 +188,16 @@ async fn what_cannot_be_followed_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_who_listen_are_told_the_end_and_a_retried_update_begins_anew() {
-    const LISTENERS: usize = 1000;
+    const LISTENERS: usize = 2000;
     let service = TestService::start_with(&["--no-worker"]).await;
     let api = &service.api;
     api.create_model("m", 2).await;
     api.send_samples("m", &blobs(&["a"], 1, 2, 1)).await;
     let id = queue(api, "m").await;
     let path = format!("/v1/updates/{id}/events");
+    let pool = service.database.pool().await;
+    let listening = "SELECT count(*) FROM pg_stat_activity
+                     WHERE datname = current_database() AND query LIKE 'LISTEN%'";
     for _ in 0..2 {
         let mut opening = JoinSet::new();
         for _ in 0..LISTENERS {
@@ -202,6 +205,8 @@ async fn all_who_listen_are_told_the_end_and_a_retried_update_begins_anew() {
             opening.spawn(async move { Stream::open(&api, &path).await });
         }
         let listeners = opening.join_all().await;
+        let n_connections: i64 = sqlx::query_scalar(listening).fetch_one(&pool).await.unwrap();
+        assert_eq!(n_connections, 1, "one connection listens for all of them");
         // Listeners take nothing that ordinary requests need.
         api.post(&format!("/v1/updates/{id}/cancel"), json!({})).await.expect(202);
         for listener in listeners {
