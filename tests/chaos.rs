@@ -218,13 +218,17 @@ impl Cluster {
         }
     }
 
-    /// Stops everything, and checks that no process, no body of a request, no snapshot is left.
+    /// Stops everything, and checks that no process, no socket, no body of a request, no snapshot is left.
     fn check_nothing_is_left(mut self) {
         for process in self.processes.drain(..).flatten() {
             assert!(process.stop().success());
         }
         let left = processes_that_name(self.dir.path());
         assert!(left.is_empty(), "still running: {left:?}");
+        let of_database = |name: &String| name.starts_with(".s.PGSQL") || name == "postmaster.pid";
+        let left: Vec<String> =
+            files_below(self.dir.path()).into_iter().filter(of_database).collect();
+        assert!(left.is_empty(), "sockets and locks: {left:?}");
         assert_eq!(files(&self.dir.path().join("spool")), Vec::<PathBuf>::new());
         assert_eq!(snapshots(self.dir.path()), 0, "snapshots of trainings that ended");
     }
