@@ -18,13 +18,13 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use reqwest::{Method, Response};
 use serde_json::json;
-use support::process::{Process, free_address, ready};
+use support::process::{Process, free_address, perennial, ready};
 use support::{Api, Database, blobs, readable_dir};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -40,18 +40,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 async fn main() {
     let seconds = std::env::var("OVERLOAD_SECONDS").map_or(10, |text| text.parse().unwrap());
     let (database, dir, address) = (Database::create().await, readable_dir(), free_address());
-    let mut process = Command::new(env!("CARGO_BIN_EXE_perennial"));
-    process.args([
-        "serve",
-        "--listen",
-        &address,
-        "--database-url",
-        &database.url,
-        "--log",
-        "error",
-    ]);
-    process.arg("--data-dir").arg(dir.path()).args(["--max-requests", &AT_ONCE.to_string()]);
-    let process = Process::start(process.stdout(Stdio::null()).stderr(Stdio::null()));
+    let process = serve(&database, dir.path(), &address);
     let api = ready(&address).await;
     api.create_model("m", DIM).await;
     api.send_samples("m", &blobs(&["a", "b", "c"], 200, DIM, 1)).await;
@@ -71,9 +60,18 @@ async fn main() {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
     idle(&api, &address, &process, before).await;
-    listening(&api, &process, before).await;
     slow(&api, &address, before).await;
     assert!(process.stop().success());
+    // Another process: this one would take again what memory it has had.
+    let process = serve(&database, dir.path(), &address);
+    listening(&ready(&address).await, &process).await;
+    assert!(process.stop().success());
+}
+
+fn serve(database: &Database, dir: &Path, address: &str) -> Process {
+    let at_once = AT_ONCE.to_string();
+    let flags = ["--database-url", &database.url, "--listen", address, "--max-requests", &at_once];
+    Process::start(perennial("serve", dir, &flags).args(["--log", "error"]))
 }
 
 async fn overload(api: &Api, process: &Process, inputs: usize, time: Duration, before: f64) {
@@ -161,8 +159,9 @@ async fn idle(api: &Api, address: &str, process: &Process, before: f64) {
     );
 }
 
-async fn listening(api: &Api, process: &Process, before: f64) {
+async fn listening(api: &Api, process: &Process) {
     const LISTENERS: usize = 5_000;
+    let before = speed(api).await;
     let empty = memory(process, "VmRSS");
     let mut streams = Vec::new();
     for _ in 0..LISTENERS {
