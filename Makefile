@@ -71,7 +71,7 @@ clippy: tools ## does the compiler or clippy warn of anything?
 doc: tools ## does the documentation build without a warning?
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items
 
-deny: tools ## are the dependencies' licences and sources those that deny.toml allows?
+deny: tools ## are the dependencies, their licences and sources those that deny.toml allows, each in one version?
 	scripts/deny
 
 sqlx-check: tools ## does .sqlx say what the queries and migrations say?

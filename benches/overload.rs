@@ -4,6 +4,8 @@
 //!   is answered before the next is read, and of a thousand, which queue. How many are answered and refused, the
 //!   peak of memory, and how soon full speed is back, against the speed before.
 //! - Idle: 10,000 connections that say nothing: what each costs, and the speed beside them.
+//! - Listening: 5,000 clients that follow all events: what each costs, the speed beside them, and how soon after the
+//!   end of an update the last of them has been told all of it, each event once.
 //! - Slow: 200 clients that send a byte a second, and 200 that take nothing of their answers, and the speed
 //!   beside them.
 //!
@@ -16,11 +18,13 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use reqwest::{Method, Response};
 use serde_json::json;
-use support::process::{Process, free_address, ready};
+use support::process::{Process, free_address, perennial, ready};
 use support::{Api, Database, blobs, readable_dir};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -36,18 +40,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 async fn main() {
     let seconds = std::env::var("OVERLOAD_SECONDS").map_or(10, |text| text.parse().unwrap());
     let (database, dir, address) = (Database::create().await, readable_dir(), free_address());
-    let mut process = Command::new(env!("CARGO_BIN_EXE_perennial"));
-    process.args([
-        "serve",
-        "--listen",
-        &address,
-        "--database-url",
-        &database.url,
-        "--log",
-        "error",
-    ]);
-    process.arg("--data-dir").arg(dir.path()).args(["--max-requests", &AT_ONCE.to_string()]);
-    let process = Process::start(process.stdout(Stdio::null()).stderr(Stdio::null()));
+    let process = serve(&database, dir.path(), &address);
     let api = ready(&address).await;
     api.create_model("m", DIM).await;
     api.send_samples("m", &blobs(&["a", "b", "c"], 200, DIM, 1)).await;
@@ -62,9 +55,23 @@ async fn main() {
         overload(&api, &process, inputs, Duration::from_secs(seconds), before).await;
     }
 
+    // Idle clients and listeners are open files of this process, too.
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
     idle(&api, &address, &process, before).await;
     slow(&api, &address, before).await;
     assert!(process.stop().success());
+    // Another process: this one would take again what memory it has had.
+    let process = serve(&database, dir.path(), &address);
+    listening(&ready(&address).await, &process).await;
+    assert!(process.stop().success());
+}
+
+fn serve(database: &Database, dir: &Path, address: &str) -> Process {
+    let at_once = AT_ONCE.to_string();
+    let flags = ["--database-url", &database.url, "--listen", address, "--max-requests", &at_once];
+    Process::start(perennial("serve", dir, &flags).args(["--log", "error"]))
 }
 
 async fn overload(api: &Api, process: &Process, inputs: usize, time: Duration, before: f64) {
@@ -150,6 +157,54 @@ async fn idle(api: &Api, address: &str, process: &Process, before: f64) {
         "idle: {n} connections cost {each:.1} KiB each, {:.2} of the speed before",
         speed(api).await / before
     );
+}
+
+async fn listening(api: &Api, process: &Process) {
+    const LISTENERS: usize = 5_000;
+    let before = speed(api).await;
+    let empty = memory(process, "VmRSS");
+    let mut streams = Vec::new();
+    for _ in 0..LISTENERS {
+        let stream = api.request(Method::GET, "/v1/events").send().await.unwrap();
+        streams.push(stream.error_for_status().unwrap());
+    }
+    tokio::time::sleep(SETTLE).await;
+    let each = memory(process, "VmRSS").saturating_sub(empty) as f64 * 1024.0 / LISTENERS as f64;
+    println!(
+        "listening: {LISTENERS} clients cost {each:.1} KiB each, {:.2} of the speed before",
+        speed(api).await / before
+    );
+    let mut listeners: JoinSet<Vec<u64>> = streams.into_iter().map(ids_of_an_update).collect();
+    let update = api.post("/v1/models/m/updates", json!({"force": true})).await.expect(202);
+    api.wait(update["id"].as_str().unwrap()).await;
+    let ended = Instant::now();
+    let told = listeners.join_next().await.unwrap().unwrap();
+    assert!(told.is_sorted_by(|one, next| one < next), "{told:?}");
+    while let Some(another) = listeners.join_next().await {
+        assert_eq!(another.unwrap(), told);
+    }
+    println!(
+        "listening: {} events, told to each once, and to the last {:.2} s after the update's end",
+        told.len(),
+        ended.elapsed().as_secs_f64()
+    );
+}
+
+/// The ids of the events that are told until an update has ended.
+async fn ids_of_an_update(mut stream: Response) -> Vec<u64> {
+    let (mut text, mut ids) = (String::new(), Vec::new());
+    loop {
+        while let Some((event, rest)) = text.split_once("\n\n") {
+            let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+            ids.extend(field("id:").map(|id| id.trim().parse::<u64>().unwrap()));
+            if field("event:").is_some_and(|kind| kind.trim() == "end") {
+                return ids;
+            }
+            text = rest.to_owned();
+        }
+        let chunk = stream.chunk().await.unwrap().expect("it stays open");
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
 }
 
 async fn slow(api: &Api, address: &str, before: f64) {

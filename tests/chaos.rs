@@ -1,4 +1,4 @@
-//! Everything at once: three processes on their private PostgreSQL, clients that send, learn and
+//! Everything at once: two processes, then four, on their private PostgreSQL, clients that send, learn and
 //! predict all the time, and again and again one of the processes, or the database under them, is
 //! killed. Afterwards every sample that got a 202 is there once and learnt, no update is stuck, every
 //! version was published once, `live` never went back, and nothing is left lying about.
@@ -27,6 +27,7 @@ use support::process::{Process, free_address, perennial, ready};
 use support::trial::{DIM, PATIENCE, all, all_ended, check_versions, create_model, pause, send};
 use support::{Api, files_below, readable_dir, snapshots};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 const MODELS: [&str; 3] = ["m0", "m1", "m2"];
 /// Samples of each of two labels in one batch.
@@ -38,45 +39,35 @@ async fn nothing_is_lost_and_nothing_is_done_twice_whatever_is_killed() {
     let kills = number("PERENNIAL_CHAOS_KILLS", 6);
     let mut random = Xoshiro256PlusPlus::seed_from_u64(number("PERENNIAL_CHAOS_SEED", 0));
     let began = Instant::now();
-    let mut cluster = Cluster::start().await;
+    let mut cluster = Cluster::new();
+    let api = cluster.grow().await;
     for model in MODELS {
-        create_model(&cluster.api, model, &[32], 20).await;
+        create_model(&api, model, &[32], 20).await;
     }
-    let seen = Arc::new(Seen::default());
-    let mut clients = Vec::new();
+    let (seen, mut clients) = (Arc::new(Seen::default()), JoinSet::new());
+    seen.ask(&api, &mut clients);
     for (number, model) in MODELS.into_iter().enumerate() {
-        let (api, seen) = (cluster.api.clone(), Arc::clone(&seen));
-        clients.push(tokio::spawn(send_all_the_time(
-            api.clone(),
-            Arc::clone(&seen),
-            model,
-            number as u64,
-        )));
-        clients.push(tokio::spawn(predict_all_the_time(api, seen, model)));
+        clients.spawn(send_all_the_time(Arc::clone(&seen), model, number as u64));
     }
-    for _ in 0..kills {
-        // Every other kill or so meets what has not got over the one before.
-        if random.gen_bool(0.5) {
-            ready(&cluster.address).await;
-        }
-        pause(random.gen_range(100..1500)).await;
-        cluster.kill(random.gen_range(0..4)).await;
-    }
-    ready(&cluster.address).await;
+    // One process that answers and one that works, and then two of each.
+    cluster.suffer(kills / 2, &mut random).await;
+    seen.ask(&cluster.grow().await, &mut clients);
+    cluster.suffer(kills - kills / 2, &mut random).await;
+    cluster.ready().await;
     pause(500).await;
     seen.over.store(true, Ordering::Relaxed);
-    for client in clients {
-        client.await.unwrap();
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
     }
-    let updates = all_ended(&cluster.address).await;
-    let versions = check_versions(&cluster.api, &MODELS, &updates).await;
-    let samples = seen.check_samples(&cluster.api).await;
-    cluster.check_checkpoints().await;
+    let updates = all_ended(&cluster.addresses[0]).await;
+    let versions = check_versions(&api, &MODELS, &updates).await;
+    let samples = seen.check_samples(&api).await;
+    cluster.check_checkpoints(&api).await;
     cluster.check_nothing_is_left();
     let runs: u64 = updates.iter().map(|update| update["attempt"].as_u64().unwrap()).sum();
     println!(
-        "{kills} kills in {:.0} s; {samples} samples accepted and found; {} updates in {runs} runs; \
-         {versions} versions, each published once; predictions: {:?}",
+        "{kills} kills among two, then four processes in {:.0} s; {samples} samples accepted and found; \
+         {} updates in {runs} runs; {versions} versions, each published once; predictions: {:?}",
         began.elapsed().as_secs_f64(),
         updates.len(),
         seen.predictions.lock().unwrap(),
@@ -87,6 +78,8 @@ async fn nothing_is_lost_and_nothing_is_done_twice_whatever_is_killed() {
 #[derive(Default)]
 struct Seen {
     over: AtomicBool,
+    /// Those that answer.
+    apis: Mutex<Vec<Api>>,
     /// Samples accepted, by model.
     accepted: Mutex<BTreeMap<&'static str, u64>>,
     /// Predictions by how they were answered.
@@ -94,6 +87,14 @@ struct Seen {
 }
 
 impl Seen {
+    /// Begins to ask one more process.
+    fn ask(self: &Arc<Self>, api: &Api, clients: &mut JoinSet<()>) {
+        self.apis.lock().unwrap().push(api.clone());
+        for model in MODELS {
+            clients.spawn(predict_all_the_time(api.clone(), Arc::clone(self), model));
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
@@ -111,30 +112,39 @@ impl Seen {
     }
 }
 
-/// One process that answers, then two that work, on one data directory with a private PostgreSQL.
+/// Processes that answer and processes that work, by turns, on one data directory with a private PostgreSQL.
 struct Cluster {
     processes: Vec<Option<Process>>,
-    api: Api,
-    address: String,
+    /// Of those that answer.
+    addresses: Vec<String>,
     dir: TempDir,
 }
 
-/// The process that the database is, among the numbers of the others.
-const POSTMASTER: usize = 3;
-
 impl Cluster {
-    async fn start() -> Self {
-        let (dir, address) = (readable_dir(), free_address());
-        let api = Api::new(format!("http://{address}"));
-        let mut cluster = Self { processes: vec![], api, address, dir };
-        cluster.processes = (0..POSTMASTER).map(|number| Some(cluster.spawn(number))).collect();
-        ready(&cluster.address).await;
-        cluster
+    fn new() -> Self {
+        Self { processes: vec![], addresses: vec![], dir: readable_dir() }
+    }
+
+    /// One more process that answers, which is told, and one more that works.
+    async fn grow(&mut self) -> Api {
+        let address = free_address();
+        self.addresses.push(address.clone());
+        for _ in 0..2 {
+            self.processes.push(Some(self.spawn(self.processes.len())));
+        }
+        ready(&address).await
+    }
+
+    /// Until all that answer are ready.
+    async fn ready(&self) {
+        for address in &self.addresses {
+            ready(address).await;
+        }
     }
 
     fn spawn(&self, number: usize) -> Process {
-        let (command, flags) = match number {
-            0 => ("serve", vec!["--listen", &self.address, "--no-worker"]),
+        let (command, flags) = match number % 2 {
+            0 => ("serve", vec!["--listen", &self.addresses[number / 2], "--no-worker"]),
             _ => ("worker", vec![]),
         };
         // As many runs as it takes: an update that is killed five times would be given up.
@@ -147,18 +157,34 @@ impl Cluster {
         Process::start(&mut process)
     }
 
-    /// Kills a process without a word, and starts it again; the database is started by its owner.
-    async fn kill(&mut self, victim: usize) {
-        if victim == POSTMASTER {
-            // Not there while it starts anew after the last kill.
-            if let Some(pid) = self.postmaster() {
-                let _ = kill(pid, Signal::SIGKILL);
+    /// So many kills, of any process and of the database under them.
+    async fn suffer(&mut self, kills: u64, random: &mut Xoshiro256PlusPlus) {
+        for _ in 0..kills {
+            // Every other kill or so meets what has not got over the one before.
+            if random.gen_bool(0.5) {
+                self.ready().await;
             }
-            return;
+            pause(random.gen_range(100..1500)).await;
+            match random.gen_range(0..=self.processes.len()) {
+                victim if victim < self.processes.len() => self.kill(victim).await,
+                _ => self.kill_postmaster(),
+            }
         }
+    }
+
+    /// Kills a process without a word, and starts it again.
+    async fn kill(&mut self, victim: usize) {
         self.processes[victim] = None;
         pause(100).await;
         self.processes[victim] = Some(self.spawn(victim));
+    }
+
+    /// Kills the database, which is started again by its owner.
+    fn kill_postmaster(&self) {
+        // Not there while it starts anew after the last kill.
+        if let Some(pid) = self.postmaster() {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
     }
 
     fn postmaster(&self) -> Option<Pid> {
@@ -168,10 +194,10 @@ impl Cluster {
 
     /// The files of versions are there, and whatever else lies among them goes: what no version names, what was
     /// never written to its end.
-    async fn check_checkpoints(&self) {
+    async fn check_checkpoints(&self, api: &Api) {
         let mut named = BTreeSet::new();
         for model in MODELS {
-            for version in all(&self.api, &format!("/v1/models/{model}/versions")).await {
+            for version in all(api, &format!("/v1/models/{model}/versions")).await {
                 let sha256 = version["checkpoint"]["sha256"].as_str().unwrap();
                 named.insert(format!("{sha256}.safetensors"));
             }
@@ -192,13 +218,17 @@ impl Cluster {
         }
     }
 
-    /// Stops everything, and checks that no process, no body of a request, no snapshot is left.
+    /// Stops everything, and checks that no process, no socket, no body of a request, no snapshot is left.
     fn check_nothing_is_left(mut self) {
         for process in self.processes.drain(..).flatten() {
             assert!(process.stop().success());
         }
         let left = processes_that_name(self.dir.path());
         assert!(left.is_empty(), "still running: {left:?}");
+        let of_database = |name: &String| name.starts_with(".s.PGSQL") || name == "postmaster.pid";
+        let left: Vec<String> =
+            files_below(self.dir.path()).into_iter().filter(of_database).collect();
+        assert!(left.is_empty(), "sockets and locks: {left:?}");
         assert_eq!(files(&self.dir.path().join("spool")), Vec::<PathBuf>::new());
         assert_eq!(snapshots(self.dir.path()), 0, "snapshots of trainings that ended");
     }
@@ -221,10 +251,13 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(dir).map_or_else(|_| vec![], |dir| dir.flatten().map(|f| f.path()).collect())
 }
 
-/// Sends batch after batch, each until it is accepted.
-async fn send_all_the_time(api: Api, seen: Arc<Seen>, model: &'static str, number: u64) {
+/// Sends batch after batch, by turns to all that answer, each until one of them has accepted it.
+async fn send_all_the_time(seen: Arc<Seen>, model: &'static str, number: u64) {
     for round in 0.. {
-        let accepted = send(&api, model, round, PER_LABEL, number << 32 | round).await;
+        let mut apis = seen.apis.lock().unwrap().clone();
+        let first = round as usize % apis.len();
+        apis.rotate_left(first);
+        let accepted = send(&apis, model, round, PER_LABEL, number << 32 | round).await;
         *seen.accepted.lock().unwrap().entry(model).or_default() += accepted;
         if seen.is_over() {
             return;
@@ -233,7 +266,7 @@ async fn send_all_the_time(api: Api, seen: Arc<Seen>, model: &'static str, numbe
     }
 }
 
-/// Predicts all the time: an answer is of no older version than the one before.
+/// Asks one process for predictions all the time: an answer is of no older version than the one before.
 async fn predict_all_the_time(api: Api, seen: Arc<Seen>, model: &'static str) {
     let path = format!("/v1/models/{model}/predict");
     let inputs = json!({"inputs": [vec![0.5; DIM]]});

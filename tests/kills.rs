@@ -8,6 +8,7 @@
 
 mod support;
 
+use std::slice::from_ref;
 use std::time::Instant;
 
 use rand::{Rng, SeedableRng};
@@ -45,7 +46,7 @@ async fn trial(seed: u64) {
         for (number, model) in MODELS.into_iter().enumerate() {
             let api = cluster.api.clone();
             let seed = seed << 32 | round << 8 | number as u64;
-            sending.spawn(async move { send(&api, model, round, PER_LABEL, seed).await });
+            sending.spawn(async move { send(&[api], model, round, PER_LABEL, seed).await });
         }
         let victim = random.gen_range(0..cluster.processes.len());
         // The one that answers dies while it takes batches in, a worker while all are at work.
@@ -177,7 +178,7 @@ async fn a_worker_paused_past_its_lease_finds_its_update_taken_over_and_publishe
 /// A batch that the model does not have yet, and the update that it asks for.
 async fn send_and_update(api: &Api) -> String {
     let seed = api.get("/v1/models/m").await.expect(200)["samples"].as_u64().unwrap();
-    send(api, "m", seed, PER_LABEL, seed).await;
+    send(from_ref(api), "m", seed, PER_LABEL, seed).await;
     let updates = api.get("/v1/models/m/updates").await.expect(200);
     updates["items"][0]["id"].as_str().unwrap().to_owned()
 }

@@ -29,6 +29,8 @@ use super::shape::{self, Experts, Shape};
 use super::state::Lineage;
 use super::text::{self, Documents};
 
+#[cfg(test)]
+mod fuzz_tests;
 mod tensors;
 
 use tensors::lower;

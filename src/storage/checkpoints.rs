@@ -102,7 +102,9 @@ impl Checkpoints {
         found(removed.await).map(drop)
     }
 
-    /// Writes an object, in parts where it is large.
+    /// Writes an object, in parts where it is large, whatever lies there: of a checkpoint that is the same bytes, or what is
+    /// left of them. On the condition that nothing does (`If-None-Match`) what is damaged would stay so, and not every
+    /// store knows it, nor for what comes in parts.
     pub(super) async fn put(&self, place: Path, object: Vec<u8>) -> Result<(), StorageError> {
         let (store, bytes, at) = (Arc::clone(&self.store), object.len() as u64, place.clone());
         let put = async move {
@@ -167,4 +169,25 @@ fn found<T>(done: Result<T, StorageError>) -> Result<Option<T>, StorageError> {
 /// SHA-256 of `bytes`, in hex.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_written_again_is_whole_whatever_was_left_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Checkpoints::in_directory(dir.path(), Duration::from_secs(60)).unwrap();
+        let weights = b"all of the weights";
+        let written = store.write(ModelId(1), weights.to_vec()).await.unwrap();
+        let file = dir.path().join(&written.path);
+        for left in [&weights[..8], b"some other weights", b""] {
+            std::fs::write(&file, left).unwrap();
+            let damaged = store.read(&written).await;
+            assert!(matches!(damaged, Err(StorageError::Damaged { .. })), "{damaged:?}");
+            assert_eq!(store.write(ModelId(1), weights.to_vec()).await.unwrap(), written);
+            assert_eq!(store.read(&written).await.unwrap(), &weights[..]);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! tests/import/pytorch.py.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -268,10 +269,20 @@ async fn a_model_may_begin_with_anothers_layers_and_labels_of_its_own() {
         "learning": {"frozen_layers": 2}});
     let made = api.post("/v1/models", new).await.expect(201);
     assert_eq!((&made["live_version"], &made["labels"]), (&json!(null), &json!([])));
-    // It outlives what it came from.
+    // It outlives what it came from, and a sweep of what nothing names: its layers are no version's yet.
     assert_eq!(api.delete("/v1/models/reader").await.status, 204);
+    let (database, dir) = service.stop().await;
+    let orphan = dir.path().join("checkpoints/models/4711/0123.safetensors");
+    std::fs::create_dir_all(orphan.parent().unwrap()).unwrap();
+    std::fs::write(&orphan, "x").unwrap();
+    let service = TestService::start_on(database, dir, &["--orphan-age-s", "0"]).await;
+    let (api, began) = (&service.api, Instant::now());
+    while orphan.exists() {
+        assert!(began.elapsed() < Duration::from_secs(60), "nothing is swept");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     api.send_samples("animals", &blobs(&["yak", "emu"], 100, 5, 1)).await;
-    api.update("animals").await;
+    assert_eq!(api.update("animals").await["version"], 1);
     let version = api.get("/v1/models/animals/versions/1").await.expect(200);
     assert_eq!(version["labels"], json!(["emu", "yak"]), "none of the base's");
 

@@ -165,6 +165,10 @@ async fn a_key_is_shown_once_and_listed_by_its_prefix() {
     let key = create(&service.database, &args);
     until(&service.api, "/v1/models", 401).await;
     service.api.with_key(&key).get("/v1/models/a").await.problem(404);
+    let pool = service.database.pool().await;
+    let rows = "SELECT string_agg(keys::text, ' ') FROM keys";
+    let kept: String = sqlx::query_scalar(rows).fetch_one(&pool).await.unwrap();
+    assert!(kept.contains(&key[..12]) && !kept.contains(&key[12..]), "only its beginning is kept");
     // The next notice makes the service write down what was used.
     create(&service.database, &["--scope", "admin"]);
     for _ in 0..500 {

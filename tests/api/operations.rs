@@ -56,6 +56,25 @@ async fn a_path_that_is_no_text_names_nothing() {
         let answer = service.api.get(path).await;
         assert_eq!(answer.status, 404, "{path}: {}", answer.body);
     }
+    // Nor what is one, and leads elsewhere or ends too soon where it is taken literally.
+    service.api.create_model("m", 2).await;
+    for name in [
+        "m%2f",
+        "m%2f..%2fm",
+        "%2e%2e%2fm",
+        "m%00",
+        "m%0d%0ax:y",
+        "m;x=1",
+        "m%20",
+        "M",
+        "%EF%BD%8D",
+    ] {
+        service.api.get(&format!("/v1/models/{name}")).await.problem(404);
+        assert_eq!(service.api.get(&format!("/v2/models/{name}")).await.status, 404, "{name}");
+    }
+    for path in ["//v1/models", "/v1//models", "/v1/models%2fm", "/docs/..%2f..%2fetc%2fpasswd"] {
+        assert_eq!(service.api.get(path).await.status, 404, "{path}");
+    }
     let inputs = json!({"inputs": [[1, 2]]});
     for path in ["/v1/models/%ff/predict", "/v1/models/%ff:predict", "/v2/models/%ff/infer"] {
         let answer = service.api.post(path, inputs.clone()).await;

@@ -156,10 +156,13 @@ async fn a_damaged_checkpoint_is_the_trouble_of_its_version_alone() {
         let detail = problem.body["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains("version"), "{detail}");
     }
-    // Other protocols ask first whether it is ready.
-    let error = refused(api.get("/v2/models/m/ready").await, 503);
-    assert!(error.contains("version 2 cannot be used"), "{error}");
-    refused(api.get("/v2/models/m/versions/1/ready").await, 503);
+    // Other protocols ask first what it takes, and whether it is ready.
+    for (path, version) in [("", 2), ("/versions/1", 1)] {
+        for asked in ["", "/ready"] {
+            let error = refused(api.get(&format!("/v2/models/m{path}{asked}")).await, 503);
+            assert!(error.contains(&format!("version {version} cannot be used")), "{error}");
+        }
+    }
     for version in ["", "1", "2"] {
         assert!(!is_ready(&service, "m", version).await, "{version}");
     }

@@ -31,16 +31,16 @@ pub async fn create_model(api: &Api, name: &str, hidden: &[usize], epochs: u32) 
     api.post("/v1/models", model).await.expect(201);
 }
 
-/// Sends a batch of so many samples of each of two labels that asks for an update, as often as it takes to
-/// be answered; gives how many samples it has.
-pub async fn send(api: &Api, model: &str, round: u64, per_label: usize, seed: u64) -> u64 {
+/// Sends a batch of so many samples of each of two labels that asks for an update, to one address after the other, as
+/// often as it takes to be answered; gives how many samples it has.
+pub async fn send(apis: &[Api], model: &str, round: u64, per_label: usize, seed: u64) -> u64 {
     let samples: Vec<Value> = blobs(&["a", "b"], per_label, DIM, seed)
         .into_iter()
         .map(|(input, label)| json!({"input": input, "label": label}))
         .collect();
     let path = format!("/v1/models/{model}/batches?update=now");
     let began = Instant::now();
-    loop {
+    for api in apis.iter().cycle() {
         let request = api.request(Method::POST, &path);
         let request = request.header("idempotency-key", format!("{model}-{round}"));
         match request.json(&json!({"samples": &samples})).send().await {
@@ -58,6 +58,7 @@ pub async fn send(api: &Api, model: &str, round: u64, per_label: usize, seed: u6
         assert!(began.elapsed() < PATIENCE, "a batch for {model} is not accepted");
         pause(20).await;
     }
+    panic!("nobody to send a batch to");
 }
 
 /// All items of a list.

@@ -1,5 +1,7 @@
 //! What the service and its models are, and whether they are ready.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,7 +15,7 @@ use super::answer::OutputName;
 use super::inputs::taken;
 use super::tensor::Datatype;
 use crate::domain::name::ModelName;
-use crate::services::serving::{self, Target};
+use crate::services::serving::{self, Chosen, Route, Target};
 use crate::services::{Context, registry};
 
 /// What the service is.
@@ -116,7 +118,10 @@ pub async fn ready(State(state): State<HttpState>) -> Result<axum::Json<ServerRe
 /// Tell what a model takes and answers with.
 #[utoipa::path(get, path = "/v2/models/{model}", operation_id = "modelMetadata", tag = "inference",
     params(ModelPath),
-    responses((status = 200, description = "That of its live version.", body = ModelMetadata)))]
+    responses(
+        (status = 200, description = "That of its live version.", body = ModelMetadata),
+        (status = 503, description = "The version's checkpoint is missing or damaged."),
+    ))]
 pub async fn model(
     State(context): State<Context>,
     Path(path): Path<ModelPath>,
@@ -127,7 +132,10 @@ pub async fn model(
 /// Tell what a version takes and answers with.
 #[utoipa::path(get, path = "/v2/models/{model}/versions/{n}", operation_id = "versionMetadata",
     tag = "inference", params(VersionPath),
-    responses((status = 200, description = "That of the version.", body = ModelMetadata)))]
+    responses(
+        (status = 200, description = "That of the version.", body = ModelMetadata),
+        (status = 503, description = "The version's checkpoint is missing or damaged."),
+    ))]
 pub async fn version(
     State(context): State<Context>,
     Path(path): Path<VersionPath>,
@@ -166,22 +174,27 @@ pub async fn version_ready(
     Ok(axum::Json(ModelReady { name: path.model, ready: true }))
 }
 
-/// A version that was not in memory is loaded to find out whether it is ready; a refusal where it is not. For one
-/// that is damaged it is the same as for a model without a version: nothing failed that was asked for.
+/// A version that was not in memory is loaded to find out whether it is ready; a refusal where it is not.
 pub(super) async fn make_ready(
     context: &Context,
     name: &ModelName,
     target: &Target,
 ) -> Result<(), Problem> {
     let route = context.serving.route(context, name).await?;
-    match serving::choose(context, &route, target, None).await.map_err(Problem::from) {
-        Ok(_) => Ok(()),
-        Err(damaged) if damaged.code() == ProblemCode::VersionDamaged => {
-            let cause = damaged.cause().unwrap_or_default();
-            Err(Problem::new(ProblemCode::Conflict, damaged.detail()).caused_by(cause))
+    load(context, &route, target).await.map(drop)
+}
+
+/// A version that is to be told of. For one that is damaged the refusal is the same as for a model without a version:
+/// nothing failed that was asked for.
+async fn load(context: &Context, route: &Arc<Route>, target: &Target) -> Result<Chosen, Problem> {
+    let chosen = serving::choose(context, route, target, None).await.map_err(Problem::from);
+    chosen.map_err(|problem| match problem.code() {
+        ProblemCode::VersionDamaged => {
+            let cause = problem.cause().unwrap_or_default();
+            Problem::new(ProblemCode::Conflict, problem.detail()).caused_by(cause)
         }
-        Err(other) => Err(other),
-    }
+        _ => problem,
+    })
 }
 
 /// What a version, or else the live one, takes and answers with.
@@ -192,7 +205,7 @@ pub(super) async fn describe(
 ) -> Result<ModelMetadata, Problem> {
     let route = context.serving.route(context, name).await?;
     let chosen = match version.or(route.live()) {
-        Some(n) => Some(serving::choose(context, &route, &Target::Version(n), None).await?),
+        Some(n) => Some(load(context, &route, &Target::Version(n)).await?),
         None => None,
     };
     let versions = registry::version_numbers(context, route.model.id).await?;
