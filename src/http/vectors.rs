@@ -31,7 +31,11 @@ pub(super) fn read(body: &[u8], most: usize, inputs: &mut Inputs) -> Option<Wish
     }
     rest = after(rest, b"]")?;
     match after(rest, b",") {
-        Some(members) => serde_json::from_slice(&[b"{", members].concat()).ok(),
+        // After a comma a member must come: there is none in `{}`.
+        Some(members) if after(members, b"\"").is_some() => {
+            serde_json::from_slice(&[b"{", members].concat()).ok()
+        }
+        Some(_) => None,
         None => {
             after(rest, b"}").filter(|rest| trimmed(rest).is_empty()).map(|_| Wishes::default())
         }
