@@ -239,7 +239,8 @@ fn place_text(columns: impl Iterator<Item = usize>, names: &[&str]) -> Result<Ve
     }
 }
 
-fn place_by_name(
+/// The columns of the model's features, which all have one, in the order of the features.
+pub(super) fn place_by_name(
     columns: impl Iterator<Item = usize>,
     names: &[&str],
     features: &[Feature],

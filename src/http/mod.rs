@@ -5,6 +5,7 @@
 
 pub mod access;
 mod archives;
+mod arrow;
 pub mod audit;
 pub mod batches;
 mod csv;
@@ -96,7 +97,7 @@ pub struct Parts {
     pub origins: Arc<Origins>,
     /// How often one may ask.
     pub rates: Arc<Rates>,
-    /// Streams of predictions that are answered at once: each holds a line or a few.
+    /// Streams of predictions that are answered at once: each holds a line or a few, or a batch of rows.
     pub streams: Arc<Slots>,
     /// Whether the service is ready, as it was last found.
     pub readiness: Arc<LastLook>,
