@@ -1,5 +1,5 @@
-//! Arrow IPC streams, as data systems speak them: a schema and batches of rows come in, predictions go out
-//! as columns.
+//! Arrow IPC streams, as data systems speak them: a schema and batches of rows come in, of inputs or of samples;
+//! predictions go out as columns.
 //!
 //! Invariants: whatever the bytes, they are rows of the model's inputs or a refusal. No length is believed
 //! before as many bytes are there, and what a stream holds in memory is bounded, however long it is: a
@@ -9,11 +9,14 @@ mod answers;
 mod decoder;
 mod layout;
 mod messages;
+mod samples;
 mod values;
 
 pub(super) use self::answers::Answers;
 pub(super) use self::decoder::{Decoder, Rows};
+pub(super) use self::layout::Layout;
 pub(super) use self::messages::Messages;
+pub(super) use self::samples::read_samples;
 use super::error::{Problem, ProblemCode};
 use super::samples::MAX_SAMPLE_BYTES;
 use super::walk;

@@ -8,6 +8,7 @@ mod archives;
 mod arrow;
 pub mod audit;
 pub mod batches;
+mod columns;
 mod csv;
 pub mod error;
 mod etag;

@@ -24,7 +24,7 @@ use self::lines::Lines;
 use self::rows::Batches;
 use super::HttpState;
 use super::access::Admitted;
-use super::arrow::{ARROW_STREAM, Rows};
+use super::arrow::{ARROW_STREAM, Layout, Rows};
 use super::error::Problem;
 use super::exchange::{Ready, X_PERENNIAL_VERSION, client_of, read_in_turn, respond};
 use super::extract::essence_of;
@@ -133,7 +133,7 @@ enum Source {
 /// Inputs that are here, as they came.
 enum Piece {
     Lines(Bytes),
-    Rows(Rows),
+    Rows(Rows<Layout>),
 }
 
 impl Source {

@@ -1,12 +1,12 @@
-//! Predictions as Arrow's record batches: what lines of JSON are answered, in columns.
+//! Arrow's record batches: predictions are what lines of JSON are answered, in columns, and samples are rows.
 
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int16Type};
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, DictionaryArray, FixedSizeListArray, Float64Array, Int64Array,
-    LargeStringArray, RecordBatch, StringArray,
+    Array, ArrayRef, BinaryArray, DictionaryArray, FixedSizeListArray, Float32Array, Float64Array,
+    Int64Array, LargeStringArray, RecordBatch, StringArray,
 };
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
@@ -279,5 +279,43 @@ async fn a_batch_is_answered_before_the_next_comes_and_can_be_remembered() {
         rows(&bytes).iter().map(|row| json!({"prediction_id": row["id"], "label": "a"})).collect();
     let feedback = api.post("/v1/models/m/feedback", json!({"items": items})).await.expect(200);
     assert_eq!(feedback["accepted"], 5);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_learns_from_rows_with_a_column_for_the_label() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    api.create_model("m", 2).await;
+    let path = "/v1/models/m/batches";
+    let samples = blobs(&["a", "b"], 2_000, 2, 1);
+    let number = |i: usize| samples.iter().map(|(input, _)| input[i]).collect::<Float32Array>();
+    let labels = samples.iter().enumerate().map(|(i, (_, label))| (i != 7).then_some(*label));
+    let columns: [(&str, ArrayRef); 3] = [
+        ("x0", Arc::new(number(0))),
+        ("kind", Arc::new(labels.collect::<DictionaryArray<Int16Type>>())),
+        ("x1", Arc::new(number(1))),
+    ];
+    let rows = batch(&columns);
+    let body = stream_of(&[rows.slice(0, 2_500), rows.slice(2_500, 1_500)]);
+    let by_kind = format!("{path}?label=kind");
+    let problem =
+        api.post_bytes(&format!("{by_kind}&strict=true"), ARROW, body.clone()).await.problem(422);
+    assert_eq!(problem["errors"][0]["detail"], "label is missing", "{problem}");
+    let cut = body[..body.len() - 99].to_vec();
+    api.post_bytes(&by_kind, ARROW, cut).await.problem(400);
+    let problem = api.post_bytes(path, ARROW, body.clone()).await.problem(422);
+    assert_eq!(problem["errors"][0]["pointer"], "/schema", "{problem}");
+    assert_eq!(api.get("/v1/models/m").await.expect(200)["samples"], 0);
+
+    let stored = api.post_bytes(&by_kind, ARROW, body).await.expect(202);
+    let batch = &stored["batch"];
+    let counts = ["received", "accepted", "rejected"].map(|count| batch[count].as_u64().unwrap());
+    assert_eq!(counts, [4_000, 3_999, 1], "{batch}");
+    assert_eq!(batch["rejections"][0], json!({"index": 7, "reason": "label is missing"}));
+    assert_eq!(api.update("m").await["outcome"], "published");
+    let inputs: Vec<&Vec<f32>> = samples[..50].iter().map(|(input, _)| input).collect();
+    let answers = api.labels("m", &inputs).await;
+    assert!(answers.iter().filter(|label| *label == "a").count() > 45, "{answers:?}");
     service.stop().await;
 }

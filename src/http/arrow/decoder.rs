@@ -1,4 +1,4 @@
-//! From messages to rows: the schema comes first and has to suit the model, then dictionaries and batches.
+//! From messages to rows: the schema comes first and has to suit, then dictionaries and batches.
 //!
 //! Invariant: what a message says of its lengths is compared with its body before it is decoded, and arrays
 //! are validated as they are made. Buffers may not overlap, so that a batch takes no more than its message.
@@ -11,35 +11,37 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::reader::{read_dictionary, read_record_batch};
 use arrow_ipc::{DictionaryBatch, Endianness, MessageHeader, MetadataVersion};
-use arrow_schema::SchemaRef;
+use arrow_schema::{Schema, SchemaRef};
 
 use super::super::error::{Problem, ProblemCode};
-use super::layout::Layout;
 use super::messages::Message;
 use super::{MAX_MESSAGE_BYTES, damaged, too_large};
 use crate::domain::Invalid;
-use crate::domain::input::{InputSchema, Inputs};
-use crate::domain::settings::ModelSettings;
 
-/// What the messages so far say of those to come.
-pub(in crate::http) struct Decoder {
-    input: InputSchema,
-    schema: Option<(SchemaRef, Arc<Layout>)>,
+/// What the messages so far say of those to come; a layout is made of the schema.
+pub(in crate::http) struct Decoder<L> {
+    lay_out: Box<dyn Fn(&Schema) -> Result<L, Invalid> + Send>,
+    schema: Option<(SchemaRef, Arc<L>)>,
     dictionaries: HashMap<i64, ArrayRef>,
     /// The bytes of the messages that each dictionary came in.
     dictionary_bytes: HashMap<i64, usize>,
 }
 
 /// Some rows of a stream.
-pub(in crate::http) struct Rows {
-    batch: RecordBatch,
-    layout: Arc<Layout>,
+pub(in crate::http) struct Rows<L> {
+    /// Their columns.
+    pub(in crate::http) batch: RecordBatch,
+    /// What these are.
+    pub(in crate::http) layout: Arc<L>,
 }
 
-impl Decoder {
-    /// Of a stream that begins, for a model that takes such inputs.
-    pub(in crate::http) fn new(input: InputSchema) -> Self {
-        Self { input, schema: None, dictionaries: HashMap::new(), dictionary_bytes: HashMap::new() }
+impl<L> Decoder<L> {
+    /// Of a stream that begins; `lay_out` judges its schema.
+    pub(in crate::http) fn new(
+        lay_out: impl Fn(&Schema) -> Result<L, Invalid> + Send + 'static,
+    ) -> Self {
+        let (dictionaries, dictionary_bytes) = (HashMap::new(), HashMap::new());
+        Self { lay_out: Box::new(lay_out), schema: None, dictionaries, dictionary_bytes }
     }
 
     /// Whether the schema has come.
@@ -50,15 +52,17 @@ impl Decoder {
     /// Takes the next message in; the rows that it brings, where it does.
     ///
     /// # Errors
-    /// 400 where it is damaged, 415 where it is compressed, 422 where the schema is none that the model
-    /// takes, 413 where dictionaries grow beyond the bound.
-    pub(in crate::http) fn decode(&mut self, message: &Message) -> Result<Option<Rows>, Problem> {
+    /// 400 where it is damaged, 415 where it is compressed, 422 where the schema does not suit, 413 where dictionaries grow beyond the bound.
+    pub(in crate::http) fn decode(
+        &mut self,
+        message: &Message,
+    ) -> Result<Option<Rows<L>>, Problem> {
         // Other people's code on anybody's bytes: where it gives up, these are bad, and nothing else.
         catch_unwind(AssertUnwindSafe(|| self.take(message)))
             .unwrap_or_else(|_| Err(damaged("a message cannot be decoded")))
     }
 
-    fn take(&mut self, message: &Message) -> Result<Option<Rows>, Problem> {
+    fn take(&mut self, message: &Message) -> Result<Option<Rows<L>>, Problem> {
         let head = message.head()?;
         match (head.header_type(), &self.schema) {
             (MessageHeader::Schema, None) => {
@@ -67,7 +71,7 @@ impl Decoder {
                     return Err(unsupported("big-endian"));
                 }
                 let schema = Arc::new(try_fb_to_schema(schema).map_err(damaged)?);
-                let layout = Arc::new(Layout::of(&schema, &self.input)?);
+                let layout = Arc::new((self.lay_out)(&schema)?);
                 self.schema = Some((schema, layout));
                 Ok(None)
             }
@@ -150,7 +154,7 @@ fn unsupported(what: &str) -> Problem {
     Problem::new(ProblemCode::UnsupportedMediaType, detail)
 }
 
-impl Rows {
+impl<L> Rows<L> {
     /// How many there are.
     pub(in crate::http) fn len(&self) -> usize {
         self.batch.num_rows()
@@ -162,11 +166,5 @@ impl Rows {
         let first = self.batch.slice(0, n);
         self.batch = self.batch.slice(n, self.len() - n);
         Self { batch: first, layout: Arc::clone(&self.layout) }
-    }
-
-    /// The inputs that they hold, up to the first that is none, and why that is none, with a pointer
-    /// below that row.
-    pub(in crate::http) fn read(&self, settings: &ModelSettings) -> (Inputs, Option<Invalid>) {
-        self.layout.read(&self.batch, settings)
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use arrow_array::types::{Float32Type, Int8Type, Int32Type, Int64Type};
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BinaryViewArray, BooleanArray, Date32Array, DictionaryArray,
-    FixedSizeListArray, Float16Array, Float32Array, Float64Array, Int8Array, Int64Array,
-    LargeBinaryArray, LargeListArray, LargeStringArray, ListArray, NullArray, RecordBatch,
-    StringArray, StringViewArray, UInt8Array, UInt64Array,
+    FixedSizeListArray, Float16Array, Float32Array, Float64Array, Int8Array, Int32Array,
+    Int64Array, LargeBinaryArray, LargeListArray, LargeStringArray, ListArray, NullArray,
+    RecordBatch, StringArray, StringViewArray, UInt8Array, UInt64Array,
 };
 use arrow_ipc::writer::{DictionaryHandling, IpcWriteOptions, StreamWriter};
 use axum::body::Body;
@@ -16,6 +16,7 @@ use half::f16;
 
 use super::*;
 use crate::domain::Invalid;
+use crate::domain::image::Budget;
 use crate::domain::input::{Category, Inputs};
 use crate::domain::settings::{Missing, ModelSettings};
 
@@ -54,12 +55,15 @@ pub(super) async fn read(
     settings: &ModelSettings,
 ) -> Result<(Inputs, Option<Invalid>), Problem> {
     let mut messages = Messages::new(body, Duration::from_secs(9));
-    let mut decoder = Decoder::new(settings.input.clone());
+    let (input, missing) = (settings.input.clone(), settings.learning.missing);
+    let mut decoder = Decoder::new(move |schema| Layout::of(schema, &input));
     let mut inputs = Inputs::new(&settings.input);
     while let Some(message) = messages.next().await? {
         let Some(mut rows) = decoder.decode(&message)? else { continue };
         while rows.len() > 0 {
-            let (some, refusal) = rows.split_to(3).read(settings);
+            let some = rows.split_to(3);
+            let budget = Budget::default();
+            let (some, refusal) = some.layout.read(&some.batch, &settings.input, missing, &budget);
             (0..some.len()).for_each(|index| inputs.push_from(&some, index));
             if refusal.is_some() {
                 return Ok((inputs, refusal));
@@ -289,17 +293,17 @@ async fn dictionaries_grow_and_are_replaced_up_to_a_bound() {
             inputs.all_categories().iter().flatten().map(|text| &**text).collect();
         assert_eq!(texts, ["a", "b", "a", "b", "c", "d"]);
     }
-    // Each is within the bound of a message; together they are within none.
+    // Each is within the bound of a message; together they are not. One text is asked for.
     let long = "x".repeat(60_000);
-    let texts: Vec<String> = (0..450).map(|i| format!("{i}{long}")).collect();
-    let (half, all): (Vec<&str>, Vec<&str>) = (
-        texts[..200].iter().map(String::as_str).collect(),
-        texts.iter().map(String::as_str).collect(),
-    );
+    let many = |n: usize| {
+        let texts = StringArray::from_iter_values((0..n).map(|i| format!("{i}{long}")));
+        let places = Int32Array::from(vec![0]);
+        batch(&[("text", column(DictionaryArray::new(places, Arc::new(texts))))])
+    };
     let options = || IpcWriteOptions::default().with_dictionary_handling(DictionaryHandling::Delta);
-    let within = stream(&[dictionary(&half), dictionary(&["other"])], options());
+    let within = stream(&[many(200), dictionary(&["other"])], options());
     assert!(read(Body::from(within), &settings(TEXT)).await.is_ok());
-    let beyond = stream(&[dictionary(&half), dictionary(&all)], options());
+    let beyond = stream(&[many(200), many(450)], options());
     let problem = problem_of(beyond, TEXT).await;
     assert_eq!(problem.code(), ProblemCode::PayloadTooLarge, "{problem}");
     assert!(problem.detail().contains("dictionaries"), "{problem}");

@@ -6,7 +6,7 @@
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Schema};
 
-use super::super::csv::place_by_name;
+use super::super::columns::place_by_name;
 use super::super::images;
 use super::super::oip::Meaning;
 use super::super::parse::{Cell, category, complain, push_text};
@@ -14,12 +14,12 @@ use super::super::walk::shortened;
 use super::values::{Numbers, Texts, file, is_file, is_list, is_number, is_text, list};
 use crate::domain::Invalid;
 use crate::domain::image::{Budget, decode_within};
-use crate::domain::input::{FeatureKind, ImageSchema, InputSchema, Inputs};
-use crate::domain::settings::ModelSettings;
+use crate::domain::input::{Feature, FeatureKind, ImageSchema, InputSchema, Inputs};
+use crate::domain::settings::Missing;
 
 /// Which columns hold an input.
 #[derive(Debug, PartialEq)]
-pub(super) enum Layout {
+pub(in crate::http) enum Layout {
     /// The column of each feature, or of each number of a plain vector, in the model's order.
     Columns(Vec<usize>),
     /// One column of lists, each all the numbers of an input, or all its pixels.
@@ -35,7 +35,7 @@ impl Layout {
     ///
     /// # Errors
     /// [`Invalid`] about the first column that does not suit, or about one that is not there.
-    pub(super) fn of(schema: &Schema, input: &InputSchema) -> Result<Self, Invalid> {
+    pub(in crate::http) fn of(schema: &Schema, input: &InputSchema) -> Result<Self, Invalid> {
         let is_lists = matches!(&schema.fields()[..], [field] if is_list(field.data_type()));
         match input {
             InputSchema::Text(_) => only(schema, "texts", is_text).map(|()| Self::Texts),
@@ -47,23 +47,25 @@ impl Layout {
     }
 
     /// The inputs of `rows`, which are of the schema that this was made for, up to the first that is none, and
-    /// why that is none.
-    pub(super) fn read(
+    /// why that is none. Image files are decoded as long as `budget` lasts.
+    pub(in crate::http) fn read(
         &self,
         rows: &RecordBatch,
-        settings: &ModelSettings,
+        input: &InputSchema,
+        missing: Missing,
+        budget: &Budget,
     ) -> (Inputs, Option<Invalid>) {
-        let mut inputs = Inputs::new(&settings.input);
-        let meaning = match settings.input.image() {
+        let mut inputs = Inputs::new(input);
+        let meaning = match input.image() {
             Some(_) => Meaning::Pixel,
-            None => Meaning::Feature(settings.learning.missing),
+            None => Meaning::Feature(missing),
         };
-        let read = match (self, settings.input.image()) {
+        let read = match (self, input.image()) {
             (Self::Columns(columns), _) => {
-                push_columns(rows, columns, &settings.input, meaning, &mut inputs)
+                push_columns(rows, columns, input.features(), meaning, &mut inputs)
             }
             (Self::Lists, _) => push_lists(rows, meaning, &mut inputs),
-            (Self::Files, Some(image)) => push_files(rows, image, &mut inputs),
+            (Self::Files, Some(image)) => push_files(rows, image, budget, &mut inputs),
             (Self::Texts | Self::Files, _) => push_texts(rows, &mut inputs),
         };
         (inputs, read.err())
@@ -84,7 +86,7 @@ fn place(schema: &Schema, input: &InputSchema) -> Result<Vec<usize>, Invalid> {
             );
             return Err(Invalid::at("/schema", detail));
         }
-        features => place_by_name(0..given, &names, features)
+        features => place_by_name((0..given).collect(), &names, features)
             .map_err(|invalid| invalid.within("/schema"))?,
     };
     for (place, &column) in columns.iter().enumerate() {
@@ -107,7 +109,8 @@ fn only(schema: &Schema, what: &str, suits: fn(&DataType) -> bool) -> Result<(),
     }
 }
 
-fn expect(
+/// Refuses a column of another type than `suits`.
+pub(super) fn expect(
     schema: &Schema,
     column: usize,
     what: &str,
@@ -152,11 +155,10 @@ enum Column {
 fn push_columns(
     rows: &RecordBatch,
     columns: &[usize],
-    input: &InputSchema,
+    features: &[Feature],
     meaning: Meaning,
     inputs: &mut Inputs,
 ) -> Result<(), Invalid> {
-    let features = input.features();
     let column = |(place, &column): (usize, &usize)| {
         let array = rows.column(column);
         match features.get(place).map(|feature| feature.kind) {
@@ -212,12 +214,15 @@ fn push_texts(rows: &RecordBatch, inputs: &mut Inputs) -> Result<(), Invalid> {
     (0..rows.num_rows()).try_for_each(|row| push_text(cell(texts.get(row)), inputs))
 }
 
-fn push_files(rows: &RecordBatch, image: &ImageSchema, inputs: &mut Inputs) -> Result<(), Invalid> {
-    // Each some rows are read in their own turn.
-    let budget = Budget::default();
+fn push_files(
+    rows: &RecordBatch,
+    image: &ImageSchema,
+    budget: &Budget,
+    inputs: &mut Inputs,
+) -> Result<(), Invalid> {
     (0..rows.num_rows()).try_for_each(|row| {
         let file = file(rows.column(0), row).ok_or_else(|| Invalid::new("the image is null"))?;
-        inputs.push(&decode_within(&budget, file, image)?, &[]);
+        inputs.push(&decode_within(budget, file, image)?, &[]);
         Ok(())
     })
 }

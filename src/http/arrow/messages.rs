@@ -3,6 +3,7 @@
 //! <https://arrow.apache.org/docs/format/Columnar.html#encapsulated-message-format>. Invariant: a length
 //! over the bound is refused before a byte behind it is read, and memory grows with the bytes that come.
 
+use std::io::{BufRead, Read};
 use std::time::Duration;
 
 use arrow_buffer::{Buffer, MutableBuffer};
@@ -13,6 +14,7 @@ use flatbuffers::VerifierOptions;
 
 use super::super::error::{Problem, ProblemCode};
 use super::super::exchange::compute;
+use super::super::samples::Unreadable;
 use super::super::spool::Pieces;
 use super::{MAX_MESSAGE_BYTES, damaged, too_large};
 
@@ -54,6 +56,28 @@ fn head(metadata: &[u8]) -> Result<arrow_ipc::Message<'_>, Problem> {
     root_as_message_with_opts(&APPARENT, metadata).map_err(unreadable)
 }
 
+/// How long the metadata behind this length is; nothing at the end.
+fn metadata_bytes(length: [u8; 4]) -> Result<usize, Problem> {
+    match u32::from_le_bytes(length) as usize {
+        _ if length == OF_FILES => {
+            let detail = "the body is an Arrow file: send the stream format, which has no footer";
+            Err(Problem::new(ProblemCode::MalformedRequest, detail))
+        }
+        n_bytes @ ..=MAX_MESSAGE_BYTES => Ok(n_bytes),
+        n_bytes => Err(damaged(format_args!("metadata of {n_bytes} bytes are announced"))),
+    }
+}
+
+/// How long the body behind this metadata is.
+fn body_bytes(metadata: &[u8]) -> Result<usize, Problem> {
+    let said = head(metadata)?.bodyLength();
+    let n_bytes = usize::try_from(said).map_err(|_| damaged("a message has a negative length"))?;
+    match metadata.len().saturating_add(n_bytes) {
+        ..=MAX_MESSAGE_BYTES => Ok(n_bytes),
+        _ => Err(too_large("a batch of rows is")),
+    }
+}
+
 /// A body, message by message.
 pub(in crate::http) struct Messages {
     pieces: Pieces,
@@ -77,34 +101,17 @@ impl Messages {
             return Ok(None);
         }
         let mut length = self.word().await?;
-        if length == OF_FILES {
-            let detail = "the body is an Arrow file: send the stream format, which has no footer";
-            return Err(Problem::new(ProblemCode::MalformedRequest, detail));
-        }
         if length == CONTINUATION {
             length = self.word().await?;
         }
-        let n_bytes = u32::from_le_bytes(length) as usize;
+        let n_bytes = metadata_bytes(length)?;
         if n_bytes == 0 {
-            return match self.has_more().await? {
-                false => Ok(None),
-                true => Err(damaged("there are bytes behind its end")),
-            };
-        }
-        if n_bytes > MAX_MESSAGE_BYTES {
-            return Err(damaged(format_args!("metadata of {n_bytes} bytes are announced")));
+            return if self.has_more().await? { Err(beyond_end()) } else { Ok(None) };
         }
         let metadata = self.exactly(n_bytes).await?;
         let checking = metadata.clone();
-        let body_bytes = compute(n_bytes >= HEAVY_BYTES, move || {
-            usize::try_from(head(&checking)?.bodyLength())
-                .map_err(|_| damaged("a message has a negative length"))
-        });
-        let body_bytes = body_bytes.await??;
-        if n_bytes.saturating_add(body_bytes) > MAX_MESSAGE_BYTES {
-            return Err(too_large("a batch of rows is"));
-        }
-        let body = self.exactly(body_bytes).await?;
+        let body = compute(n_bytes >= HEAVY_BYTES, move || body_bytes(&checking)).await??;
+        let body = self.exactly(body).await?;
         Ok(Some(Message { metadata, body }))
     }
 
@@ -120,9 +127,7 @@ impl Messages {
     }
 
     async fn word(&mut self) -> Result<[u8; 4], Problem> {
-        let mut word = [0; 4];
-        word.copy_from_slice(&self.exactly(4).await?);
-        Ok(word)
+        Ok(word(&self.exactly(4).await?))
     }
 
     /// The next `n` bytes, at an address that suits every type.
@@ -130,7 +135,7 @@ impl Messages {
         let mut bytes = MutableBuffer::new(0);
         while bytes.len() < n {
             if !self.has_more().await? {
-                return Err(damaged("it is cut off"));
+                return Err(cut_off());
             }
             let part = self.ahead.len().min(n - bytes.len());
             bytes.extend_from_slice(&self.ahead[..part]);
@@ -138,6 +143,49 @@ impl Messages {
         }
         Ok(bytes.into())
     }
+}
+
+/// The next message of a body that has arrived; none at the end.
+///
+/// # Errors
+/// As [`Messages::next`], and where the body cannot be read back.
+pub(super) fn next_of(reader: &mut impl BufRead) -> Result<Option<Message>, Unreadable> {
+    if reader.fill_buf()?.is_empty() {
+        return Ok(None);
+    }
+    let mut length = exactly(reader, 4)?;
+    if length[..] == CONTINUATION {
+        length = exactly(reader, 4)?;
+    }
+    let n_bytes = metadata_bytes(word(&length))?;
+    if n_bytes == 0 {
+        return if reader.fill_buf()?.is_empty() { Ok(None) } else { Err(beyond_end().into()) };
+    }
+    let metadata = exactly(reader, n_bytes)?;
+    let body = exactly(reader, body_bytes(&metadata)?)?;
+    Ok(Some(Message { metadata, body }))
+}
+
+fn exactly(reader: &mut impl BufRead, n: usize) -> Result<Buffer, Unreadable> {
+    let mut bytes = Vec::new();
+    match reader.take(n as u64).read_to_end(&mut bytes)? == n {
+        true => Ok(Buffer::from_vec(bytes)),
+        false => Err(cut_off().into()),
+    }
+}
+
+fn word(four: &[u8]) -> [u8; 4] {
+    let mut word = [0; 4];
+    word.copy_from_slice(four);
+    word
+}
+
+fn cut_off() -> Problem {
+    damaged("it is cut off")
+}
+
+fn beyond_end() -> Problem {
+    damaged("there are bytes behind its end")
 }
 
 #[cfg(test)]

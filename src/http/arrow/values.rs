@@ -73,6 +73,11 @@ impl Numbers {
         Self { array: ArrayRef::clone(array), rounded }
     }
 
+    /// Whether there is a number in this row.
+    pub(super) fn is_given(&self, row: usize) -> bool {
+        self.array.is_valid(row)
+    }
+
     /// The number in this row, or what is wrong with it.
     pub(super) fn get(&self, row: usize, meaning: Meaning) -> Result<f32, String> {
         if self.array.is_null(row) {

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 
-use super::super::arrow::{Decoder, Messages, Rows};
+use super::super::arrow::{Decoder, Layout, Messages, Rows};
 use super::super::error::Problem;
 use super::super::exchange::compute;
 use super::super::predictions::PredictQuery;
 use crate::domain::Invalid;
+use crate::domain::image::Budget;
 use crate::domain::input::{InputSchema, Inputs, MAX_CATEGORY_BYTES};
 use crate::domain::settings::ModelSettings;
 use crate::domain::text::MAX_TEXT_BYTES;
@@ -27,9 +28,9 @@ const MOST_PAIRS: usize = 1 << 16;
 pub(super) struct Batches {
     messages: Messages,
     /// None while it decodes, and when it could not.
-    decoder: Option<Decoder>,
+    decoder: Option<Decoder<Layout>>,
     /// What is left of a batch.
-    rows: Option<Rows>,
+    rows: Option<Rows<Layout>>,
     rows_at_once: usize,
 }
 
@@ -42,13 +43,13 @@ impl Batches {
         chosen: &Chosen,
         query: PredictQuery,
     ) -> Self {
-        let input = &route.model.settings.input;
+        let input = route.model.settings.input.clone();
         let n_pairs = query.top_k.min(chosen.labels.len());
         Self {
             messages: Messages::new(body, patience),
-            decoder: Some(Decoder::new(input.clone())),
             rows: None,
-            rows_at_once: rows_at_once(input, n_pairs),
+            rows_at_once: rows_at_once(&input, n_pairs),
+            decoder: Some(Decoder::new(move |schema| Layout::of(schema, &input))),
         }
     }
 
@@ -56,7 +57,7 @@ impl Batches {
     ///
     /// # Errors
     /// Those of [`Messages::next`] and [`Decoder::decode`], and 422 where there is no schema.
-    pub(super) async fn next(&mut self) -> Result<Option<Rows>, Problem> {
+    pub(super) async fn next(&mut self) -> Result<Option<Rows<Layout>>, Problem> {
         loop {
             if let Some(rows) = self.rows.as_mut().filter(|rows| rows.len() > 0) {
                 return Ok(Some(rows.split_to(self.rows_at_once)));
@@ -93,11 +94,13 @@ fn rows_at_once(input: &InputSchema, n_pairs: usize) -> usize {
 
 /// The inputs of some rows, up to the first that is none, and why that is none.
 pub(super) fn read(
-    rows: &Rows,
+    rows: &Rows<Layout>,
     settings: &ModelSettings,
     first_index: usize,
 ) -> (Inputs, Option<Problem>) {
-    let (inputs, refusal) = rows.read(settings);
+    // Each some rows are read in their own turn.
+    let (budget, missing) = (Budget::default(), settings.learning.missing);
+    let (inputs, refusal) = rows.layout.read(&rows.batch, &settings.input, missing, &budget);
     let index = first_index + inputs.len();
     (inputs, refusal.map(|refusal| refusal.within(&format!("/{index}")).into()))
 }
