@@ -52,7 +52,8 @@ impl<L> Decoder<L> {
     /// Takes the next message in; the rows that it brings, where it does.
     ///
     /// # Errors
-    /// 400 where it is damaged, 415 where it is compressed, 422 where the schema does not suit, 413 where dictionaries grow beyond the bound.
+    /// 400 where it is damaged, 415 where it is compressed, 422 where the schema does not suit, 413 where
+    /// dictionaries grow beyond the bound.
     pub(in crate::http) fn decode(
         &mut self,
         message: &Message,
