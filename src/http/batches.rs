@@ -173,7 +173,7 @@ pub struct BatchQuery {
     /// Refuse the whole batch when one sample is bad.
     #[serde(default)]
     pub strict: bool,
-    /// CSV: the column that holds the label.
+    /// CSV and Arrow: the column that holds the label.
     #[serde(default = "default_label")]
     #[param(default = "label")]
     pub label: String,
@@ -224,7 +224,8 @@ pub struct BatchPath {
 /// again. The body may be as long as the service's limit allows; all but JSON is read in constant
 /// memory. CSV has a header row: one column is the label, `id`, `subject` and `weight` are as in JSON,
 /// the others are the features by name, or in their order for a model of `dim`, the pixels in theirs
-/// for a model of images, or `text` alone for a model of texts; an empty cell is a missing value.
+/// for a model of images, or `text` alone for a model of texts; an empty cell is a missing value. An Arrow IPC stream
+/// has the same columns, the label and the names as texts, and the input's as predictions take them.
 ///
 /// A model of images also takes files as they are: multipart parts, each named by its label, or a
 /// ZIP or tar archive, in which a file's label is the folder that it lies in (hidden files and
@@ -242,6 +243,7 @@ pub struct BatchPath {
         (String = "application/x-ndjson",
          example = "{\"input\": [0.0, 0.5], \"label\": \"cat\"}\n{\"input\": [1.0, 0.5], \"label\": \"dog\"}\n"),
         (String = "text/csv", example = "x0,x1,label\n0.0,0.5,cat\n1.0,0.5,dog\n"),
+        (RawFile = "application/vnd.apache.arrow.stream"),
         (LabelledFiles = "multipart/form-data"),
         (RawFile = "application/zip"),
         (RawFile = "application/x-tar"),

@@ -9,8 +9,9 @@ use std::io::{self, Read};
 
 use ::csv::{ErrorKind, Reader, ReaderBuilder, StringRecord};
 
+use super::columns::{TagColumns, place_by_name, twice};
 use super::images::push_pixels;
-use super::parse::{Cell, Columns, Row, push_text};
+use super::parse::{Cell, Row, push_text};
 use super::samples::{
     Expected, Gatherer, MAX_SAMPLE_BYTES, Tag, Unreadable, parse_name, parse_weight,
 };
@@ -109,10 +110,7 @@ impl<R: Read> Read for RowLimit<R> {
 #[derive(Debug)]
 struct Layout {
     n_columns: usize,
-    label: usize,
-    id: Option<usize>,
-    subject: Option<usize>,
-    weight: Option<usize>,
+    tag: TagColumns,
     /// The column of each feature, or of each number of a plain vector, in the model's order.
     inputs: Vec<usize>,
 }
@@ -120,41 +118,22 @@ struct Layout {
 impl Layout {
     fn parse(header: &StringRecord, label: &str, schema: &InputSchema) -> Result<Self, Invalid> {
         let names: Vec<&str> = header.iter().collect();
-        let mut layout = Self {
-            n_columns: names.len(),
-            label: only_column(&names, label)?.ok_or_else(|| {
-                let label = walk::shortened(label);
-                Invalid::new(format!("there is no column `{label}`; say ?label=COLUMN for another"))
-            })?,
-            id: None,
-            subject: None,
-            weight: None,
-            inputs: Vec::new(),
-        };
-        let is_feature = |name| schema.features().iter().any(|feature| feature.name == name);
-        for (name, column) in [
-            ("id", &mut layout.id),
-            ("subject", &mut layout.subject),
-            ("weight", &mut layout.weight),
-        ] {
-            if label != name && !is_feature(name) {
-                *column = only_column(&names, name)?;
-            }
-        }
-        layout.inputs = layout.place(&names, schema)?;
-        Ok(layout)
+        let tag = TagColumns::find(&names, label, schema)?;
+        let inputs = Self::place(tag.others(names.len()), &names, schema)?;
+        Ok(Self { n_columns: names.len(), tag, inputs })
     }
 
     /// The columns of the input.
-    fn place(&self, names: &[&str], schema: &InputSchema) -> Result<Vec<usize>, Invalid> {
-        let others = [Some(self.label), self.id, self.subject, self.weight];
-        let columns = (0..names.len()).filter(|&column| !others.contains(&Some(column)));
+    fn place(
+        columns: Vec<usize>,
+        names: &[&str],
+        schema: &InputSchema,
+    ) -> Result<Vec<usize>, Invalid> {
         if schema.is_text() {
             return place_text(columns, names);
         }
         match schema.features() {
             [] => {
-                let columns: Vec<usize> = columns.collect();
                 let (given, takes) = (columns.len(), schema.n_numeric());
                 if given != takes {
                     let detail = format!("input has {given} columns, the model takes {takes}");
@@ -177,14 +156,16 @@ impl Layout {
             return Err(Invalid::new(format!("row has {given} fields, the header has {takes}")));
         }
         let cell = |column: usize| row.get(column).unwrap_or_default();
-        let label = match cell(self.label) {
+        let label = match cell(self.tag.label) {
             "" => return Err(Invalid::new("label is missing")),
             label => Label::parse(label)?,
         };
         let given = |column: Option<usize>| column.map(cell).filter(|text| !text.is_empty());
-        let id = given(self.id).map(|text| parse_name("id", text)).transpose()?;
-        let subject = given(self.subject).map(|text| parse_name("subject", text)).transpose()?;
-        let weight = given(self.weight).map_or(Ok(1.0), |text| parse_weight(text.trim_ascii()))?;
+        let id = given(self.tag.id).map(|text| parse_name("id", text)).transpose()?;
+        let subject =
+            given(self.tag.subject).map(|text| parse_name("subject", text)).transpose()?;
+        let weight =
+            given(self.tag.weight).map_or(Ok(1.0), |text| parse_weight(text.trim_ascii()))?;
         if expected.schema.is_text() {
             push_text(Cell::Text(Cow::Borrowed(cell(self.inputs[0]))), inputs)?;
             return Ok(Tag { label, id, subject, weight });
@@ -211,22 +192,8 @@ impl Layout {
     }
 }
 
-/// The column called `name`, if there is one.
-fn only_column(names: &[&str], name: &str) -> Result<Option<usize>, Invalid> {
-    let mut found = (0..names.len()).filter(|&column| names[column] == name);
-    match (found.next(), found.next()) {
-        (_, Some(_)) => Err(twice(name)),
-        (column, None) => Ok(column),
-    }
-}
-
-fn twice(name: &str) -> Invalid {
-    Invalid::new(format!("two columns are called `{}`", walk::shortened(name)))
-}
-
 /// The column of the text, which is the only one beside the label, the names and the weight.
-fn place_text(columns: impl Iterator<Item = usize>, names: &[&str]) -> Result<Vec<usize>, Invalid> {
-    let columns: Vec<usize> = columns.collect();
+fn place_text(columns: Vec<usize>, names: &[&str]) -> Result<Vec<usize>, Invalid> {
     match columns.iter().find(|&&column| names[column] != TEXT) {
         Some(&column) => {
             let name = walk::shortened(names[column]);
@@ -237,33 +204,6 @@ fn place_text(columns: impl Iterator<Item = usize>, names: &[&str]) -> Result<Ve
         None if columns.len() > 1 => Err(twice(TEXT)),
         None => Ok(columns),
     }
-}
-
-fn place_by_name(
-    columns: impl Iterator<Item = usize>,
-    names: &[&str],
-    features: &[Feature],
-) -> Result<Vec<usize>, Invalid> {
-    let mut by_name = Columns::new(features);
-    let mut places = vec![None; features.len()];
-    for column in columns {
-        let name = names[column];
-        let feature = by_name.find(name).ok_or_else(|| {
-            let name = walk::shortened(name);
-            Invalid::new(format!("column `{name}` is none of the model's features"))
-        })?;
-        if places[feature].replace(column).is_some() {
-            return Err(twice(name));
-        }
-    }
-    features
-        .iter()
-        .zip(places)
-        .map(|(feature, place)| {
-            let missing = || format!("there is no column for feature `{}`", feature.name);
-            place.ok_or_else(|| Invalid::new(missing()))
-        })
-        .collect()
 }
 
 fn numeric_cell(text: &str) -> Cell<'_> {

@@ -228,7 +228,7 @@ pub(super) fn check_pairs(n_inputs: usize, n_labels: usize) -> Result<(), Invali
 }
 
 /// Runs what takes long on a thread of its own, and the rest right here.
-async fn compute<T: Send + 'static>(
+pub(super) async fn compute<T: Send + 'static>(
     heavy: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {

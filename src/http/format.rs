@@ -6,10 +6,11 @@ use axum::http::{HeaderMap, header};
 use tokio::sync::mpsc;
 
 use super::archives::MAX_UNPACKED_BYTES;
+use super::arrow::ARROW_STREAM;
 use super::error::{Problem, ProblemCode};
 use super::samples::{Expected, Gatherer, Unreadable};
 use super::spool::Spooled;
-use super::{archives, csv, json, multipart};
+use super::{archives, arrow, csv, json, multipart};
 use crate::domain::input::InputSchema;
 use crate::services::ingest::Part;
 
@@ -26,6 +27,8 @@ pub(super) enum Format {
     JsonLines,
     /// A sample a row.
     Csv,
+    /// A sample a row.
+    Arrow,
     /// An image a part.
     Multipart {
         /// What lies between two parts.
@@ -51,6 +54,7 @@ impl Format {
             Some("application/json") => Self::Json,
             Some(essence) if JSON_LINES.contains(&essence) => Self::JsonLines,
             Some("text/csv") => Self::Csv,
+            Some(ARROW_STREAM) => Self::Arrow,
             Some("multipart/form-data") => Self::Multipart { boundary: boundary(said)? },
             Some("application/zip" | "application/x-zip-compressed") => Self::Zip,
             Some("application/x-tar") => Self::Tar,
@@ -79,7 +83,8 @@ impl Format {
             return Ok(());
         }
         let detail = "the model takes no images: send its samples as application/json, \
-                      application/x-ndjson or text/csv";
+                      application/x-ndjson or text/csv, or as \
+                      application/vnd.apache.arrow.stream";
         Err(Problem::new(ProblemCode::UnsupportedMediaType, detail))
     }
 
@@ -96,6 +101,7 @@ impl Format {
             Self::Json => json::read_document(&body.into_bytes()?, gatherer),
             Self::JsonLines => json::read_lines(body.reader()?, gatherer),
             Self::Csv => csv::read_rows(body.reader()?, label, gatherer),
+            Self::Arrow => arrow::read_samples(body.reader()?, label, gatherer),
             Self::Multipart { boundary } => {
                 multipart::read_parts(body.reader()?, boundary, gatherer)
             }
@@ -123,7 +129,7 @@ fn boundary(content_type: &str) -> Result<String, Problem> {
 
 fn unsupported() -> Problem {
     let detail = "a batch comes as application/json, application/x-ndjson or text/csv, in UTF-8, \
-                  or, of images, as multipart/form-data, application/zip or application/x-tar; \
+                  as application/vnd.apache.arrow.stream, or, of images, as multipart/form-data, application/zip or application/x-tar; \
                   say which in Content-Type";
     Problem::new(ProblemCode::UnsupportedMediaType, detail)
 }
@@ -145,6 +151,8 @@ mod tests {
             ("application/json; charset=utf-16", Err(415)),
             ("application/x-ndjson", Ok(Format::JsonLines)),
             ("text/csv;charset=us-ascii", Ok(Format::Csv)),
+            ("application/vnd.apache.arrow.stream", Ok(Format::Arrow)),
+            ("application/vnd.apache.arrow.file", Err(415)),
             ("multipart/form-data; boundary=aB-c", multipart("aB-c")),
             ("Multipart/Form-Data; charset=x; boundary=\"a b\"", multipart("a b")),
             ("multipart/form-data", Err(400)),

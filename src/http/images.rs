@@ -182,7 +182,8 @@ fn words(cell: &Cell<'_>) -> &'static str {
     }
 }
 
-fn complain(place: &[usize], complaint: &str) -> Invalid {
+/// A complaint about the number at this place of nested arrays.
+pub(super) fn complain(place: &[usize], complaint: &str) -> Invalid {
     let (mut pointer, mut name) = (String::new(), "input".to_owned());
     for index in place {
         pointer.push_str(&format!("/{index}"));

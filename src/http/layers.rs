@@ -16,7 +16,7 @@ use tower::{ServiceExt, service_fn};
 use tower_http::decompression::RequestDecompression;
 
 use super::error::{Problem, ProblemCode};
-use super::stream::is_lines;
+use super::stream::form_of;
 use super::{HttpState, access, instances};
 
 /// Lets a request in: who asks comes first, then what its body unpacks to, and how much that may be. One
@@ -69,10 +69,10 @@ pub async fn time_out(State(most): State<Duration>, request: Request, next: Next
 
 /// Refuses a body that says it is over `max_bytes`, and breaks off one that turns out to be. Comes
 /// after decompression, so that a small file that unpacks to a huge one does not pass. A stream of
-/// predictions has no length: its lines have.
+/// predictions has no length: its lines, or messages, have.
 fn limit_body(request: Request, max_bytes: usize) -> Result<Request, Problem> {
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    if route.ends_with("/predict") && is_lines(request.headers()) {
+    if route.ends_with("/predict") && form_of(request.headers()).is_some() {
         return Ok(request);
     }
     let said = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());

@@ -5,8 +5,10 @@
 
 pub mod access;
 mod archives;
+mod arrow;
 pub mod audit;
 pub mod batches;
+mod columns;
 mod csv;
 pub mod error;
 mod etag;
@@ -97,7 +99,7 @@ pub struct Parts {
     pub origins: Arc<Origins>,
     /// How often one may ask.
     pub rates: Arc<Rates>,
-    /// Streams of predictions that are answered at once: each holds a line or a few.
+    /// Streams of predictions that are answered at once: each holds a line or a few, or a batch of rows.
     pub streams: Arc<Slots>,
     /// Whether the service is ready, as it was last found.
     pub readiness: Arc<LastLook>,

@@ -21,6 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::HttpState;
+pub(super) use tensor::Meaning;
 
 /// Whether the service is alive and ready: answered whatever else goes on.
 pub(super) fn health_routes() -> OpenApiRouter<HttpState> {

@@ -207,7 +207,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-fn complain(feature: &str, complaint: &str) -> Invalid {
+pub(super) fn complain(feature: &str, complaint: &str) -> Invalid {
     let pointer = format!("/{}", feature.replace('~', "~0").replace('/', "~1"));
     let (feature, pointer) = (walk::shortened(feature), walk::shortened(&pointer));
     Invalid::at(pointer, format!("feature `{feature}` {complaint}"))

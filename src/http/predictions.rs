@@ -21,7 +21,7 @@ use super::extract::{
     AliasPath, Body, ModelPath, Path, Query, VersionPath, essence_of, expect_json, parse_object,
 };
 use super::parse::parse_input;
-use super::stream::{self, is_lines};
+use super::stream;
 use super::vectors::{self, Wishes};
 use crate::domain::image::Budget;
 use crate::domain::input::{ImageSchema, Inputs};
@@ -89,15 +89,15 @@ pub struct Prediction<'a> {
     /// one that a crash of the service takes before that is unknown then.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    id: Option<Uuid>,
+    pub(super) id: Option<Uuid>,
     /// The most probable label.
     #[schema(example = "7")]
-    label: &'a str,
+    pub(super) label: &'a str,
     /// Its probability.
     #[schema(example = 0.98, minimum = 0, maximum = 1)]
-    probability: f32,
+    pub(super) probability: f32,
     /// The `top_k` most probable labels, best first.
-    top: Vec<Scored<'a>>,
+    pub(super) top: Vec<Scored<'a>>,
 }
 
 /// A label with its probability.
@@ -105,10 +105,10 @@ pub struct Prediction<'a> {
 pub struct Scored<'a> {
     /// The label.
     #[schema(example = "7")]
-    label: &'a str,
+    pub(super) label: &'a str,
     /// Its probability.
     #[schema(example = 0.98, minimum = 0, maximum = 1)]
-    probability: f32,
+    pub(super) probability: f32,
 }
 
 /// Predict with the live version.
@@ -121,12 +121,22 @@ pub struct Scored<'a> {
 /// the next must come, and none is read before the answers ahead of it are taken, so read while you send.
 /// What is wrong with the first line refuses the request; what is wrong later ends the answer with a line
 /// `{"error": …, "index": …}`, a problem and the number of lines answered.
+///
+/// As `application/vnd.apache.arrow.stream` rows of Arrow's record batches come and go the same way. A model of
+/// features takes a column for each, by name: numbers of any type, booleans, or texts, also as a dictionary.
+/// One of `dim` takes as many columns of numbers, in their order, or one column of lists; one of texts a
+/// column of texts; one of images a column of files, or of lists of pixels. Null is a missing value. A message has up to
+/// 16 MiB, dictionaries have as much all together, and nothing is compressed. The answer has the columns `label`,
+/// `probability`, `top`, where they are remembered `id`, and `error`, which is null but in a last row that says why
+/// there are no more: a problem, as JSON.
 #[utoipa::path(post, path = "/v1/models/{model}/predict", operation_id = "predict",
     tag = "predictions", params(ModelPath, PredictQuery),
-    request_body(content((PredictRequest<'_> = "application/json"), (String = "application/x-ndjson"), (RawFile = "image/*"))),
+    request_body(content((PredictRequest<'_> = "application/json"), (String = "application/x-ndjson"),
+        (RawFile = "application/vnd.apache.arrow.stream"), (RawFile = "image/*"))),
     responses(
         (status = 200, description = "The predictions.",
-         content((Predictions<'_> = "application/json"), (Prediction<'_> = "application/x-ndjson"))),
+         content((Predictions<'_> = "application/json"), (Prediction<'_> = "application/x-ndjson"),
+             (RawFile = "application/vnd.apache.arrow.stream"))),
         (status = 409, description = "The model has no version yet."),
     ))]
 pub async fn live(
@@ -142,9 +152,11 @@ pub async fn live(
 #[utoipa::path(post, path = "/v1/models/{model}/versions/{n}/predict",
     operation_id = "predictByVersion", tag = "predictions",
     params(VersionPath, PredictQuery),
-    request_body(content((PredictRequest<'_> = "application/json"), (String = "application/x-ndjson"), (RawFile = "image/*"))),
+    request_body(content((PredictRequest<'_> = "application/json"), (String = "application/x-ndjson"),
+        (RawFile = "application/vnd.apache.arrow.stream"), (RawFile = "image/*"))),
     responses((status = 200, description = "The predictions.",
-         content((Predictions<'_> = "application/json"), (Prediction<'_> = "application/x-ndjson")))))]
+         content((Predictions<'_> = "application/json"), (Prediction<'_> = "application/x-ndjson"),
+             (RawFile = "application/vnd.apache.arrow.stream")))))]
 pub async fn version(
     State(state): State<HttpState>,
     Path(path): Path<VersionPath>,
@@ -158,10 +170,12 @@ pub async fn version(
 #[utoipa::path(post, path = "/v1/models/{model}/aliases/{alias}/predict",
     operation_id = "predictByAlias", tag = "predictions",
     params(AliasPath, PredictQuery),
-    request_body(content((PredictRequest<'_> = "application/json"), (String = "application/x-ndjson"), (RawFile = "image/*"))),
+    request_body(content((PredictRequest<'_> = "application/json"), (String = "application/x-ndjson"),
+        (RawFile = "application/vnd.apache.arrow.stream"), (RawFile = "image/*"))),
     responses(
         (status = 200, description = "The predictions.",
-         content((Predictions<'_> = "application/json"), (Prediction<'_> = "application/x-ndjson"))),
+         content((Predictions<'_> = "application/json"), (Prediction<'_> = "application/x-ndjson"),
+             (RawFile = "application/vnd.apache.arrow.stream"))),
         (status = 409, description = "The alias is `live`, and the model has no version yet."),
     ))]
 pub async fn alias(
@@ -183,8 +197,8 @@ async fn predict(
     // Also where the body says another.
     check_top_k(query.top_k, 1, TOP_K_OF_QUERY)?;
     let (context, headers) = (&state.context, request.headers());
-    if is_lines(headers) {
-        return stream::answer(state, model, target, query, request).await;
+    if let Some(form) = stream::form_of(headers) {
+        return stream::answer(form, state, model, target, query, request).await;
     }
     let is_file = is_image(headers);
     match is_file {

@@ -44,6 +44,9 @@ pub(super) enum Unreadable {
     /// The same, for JSON.
     #[error("{0}")]
     MalformedJson(String),
+    /// It is refused in words of its own.
+    #[error(transparent)]
+    Refused(#[from] Problem),
     /// It is of the format, and cannot be right.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -60,6 +63,7 @@ impl From<Unreadable> for Problem {
         match error {
             Unreadable::Malformed(detail) => Self::new(ProblemCode::MalformedRequest, detail),
             Unreadable::MalformedJson(detail) => Self::new(ProblemCode::MalformedJson, detail),
+            Unreadable::Refused(problem) => problem,
             Unreadable::Invalid(invalid) => invalid.into(),
             Unreadable::GivenUp | Unreadable::Spool(_) => Self::internal(error),
         }
@@ -257,6 +261,8 @@ pub(super) fn parse_weight(text: &str) -> Result<f32, Invalid> {
     }
 }
 
+#[cfg(test)]
+mod arrow_tests;
 #[cfg(test)]
 mod file_tests;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Clients that nobody here wrote ask the service in their own words: Triton's, from PyPI.
+//! Clients that nobody here wrote ask the service in their own words: Triton's and Arrow's, from PyPI.
 //!
 //! They live in a virtual environment below `target/`, made once. Where there is no Python with
 //! `venv`, or no way to PyPI, the test says so and looks at nothing.
@@ -10,11 +10,14 @@ use std::process::{Command, Output};
 use crate::oip::teach_all;
 use crate::support::TestService;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/triton.py");
+const SCRIPTS: [&str; 2] = [
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/triton.py"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/arrow.py"),
+];
 const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/requirements.txt");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tritons_clients_work_unchanged() {
+async fn clients_from_pypi_work_unchanged() {
     let python = match tokio::task::spawn_blocking(environment).await.unwrap() {
         Ok(python) => python,
         Err(why) => {
@@ -27,9 +30,12 @@ async fn tritons_clients_work_unchanged() {
     teach_all(&service.api).await;
     let host = service.api.address.trim_start_matches("http://").to_owned();
     let grpc = service.grpc.as_ref().unwrap().trim_start_matches("http://").to_owned();
-    let run = move || Command::new(python).args([SCRIPT, &host, &grpc]).output().unwrap();
-    let output = tokio::task::spawn_blocking(run).await.unwrap();
-    assert!(output.status.success(), "{}", words(&output));
+    for script in SCRIPTS {
+        let (python, host, grpc) = (python.clone(), host.clone(), grpc.clone());
+        let run = move || Command::new(python).args([script, &host, &grpc]).output().unwrap();
+        let output = tokio::task::spawn_blocking(run).await.unwrap();
+        assert!(output.status.success(), "{script}: {}", words(&output));
+    }
     service.stop().await;
 }
 

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod arrow;
 mod batches;
 mod browsers;
 mod canaries;

@@ -137,7 +137,7 @@ pub(super) enum Element<'a> {
 
 /// What numbers stand for, which decides which are taken.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Meaning {
+pub(in super::super) enum Meaning {
     /// Features of a row.
     Feature(Missing),
     /// Pixels of an image.
@@ -145,14 +145,16 @@ pub(super) enum Meaning {
 }
 
 impl Meaning {
-    fn fits(self, number: f32) -> bool {
+    /// Whether a number is taken.
+    pub(in super::super) fn fits(self, number: f32) -> bool {
         match self {
             Self::Feature(_) => number.is_finite(),
             Self::Pixel => image::is_pixel(number),
         }
     }
 
-    fn read(self, cell: &Cell<'_>) -> Result<f32, String> {
+    /// The number that `cell` holds, NaN where it is missing and may be; or what is wrong with it.
+    pub(in super::super) fn read(self, cell: &Cell<'_>) -> Result<f32, String> {
         match self {
             Self::Feature(missing) => number(cell, missing),
             Self::Pixel => pixel(cell),

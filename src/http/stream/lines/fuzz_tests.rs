@@ -1,5 +1,8 @@
 //! Whatever comes as a stream of lines: the same lines however it is cut, and an input or a refusal each.
 
+use std::convert::Infallible;
+
+use futures_util::stream;
 use proptest::prelude::*;
 
 use super::*;
