@@ -35,6 +35,7 @@ pub mod page;
 mod pages;
 pub mod parse;
 pub mod predictions;
+mod ranking;
 mod samples;
 pub mod retention;
 pub mod settings;

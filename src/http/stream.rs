@@ -30,7 +30,8 @@ use super::exchange::{Ready, X_PERENNIAL_VERSION, client_of, read_in_turn, respo
 use super::extract::essence_of;
 use super::format::JSON_LINES;
 use super::observe::RequestId;
-use super::predictions::{PredictQuery, rank};
+use super::predictions::PredictQuery;
+use super::ranking::rank;
 use super::slots::Slot;
 use crate::domain::input::Inputs;
 use crate::domain::name::ModelName;

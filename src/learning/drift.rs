@@ -170,7 +170,7 @@ impl<'a> Taught<'a> {
 
     /// What the vote of each label counts, so that labels come as often as among `others`: the
     /// history is drawn evenly over labels, and labels may come unevenly.
-    fn votes(&self, others: &Self) -> Vec<f32> {
+    fn votes(&self, others: &Taught<'_>) -> Vec<f32> {
         others.shares.iter().zip(&self.shares).map(|(theirs, own)| theirs / own).collect()
     }
 

@@ -11,7 +11,7 @@ use arrow_buffer::OffsetBuffer;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
 
-use super::super::predictions::{Prediction, Scored};
+use super::super::ranking::{Prediction, Scored};
 
 /// How a stream is answered: `id` (where predictions are remembered), `label`, `probability`, `top`, and
 /// `error`, which is null but in a last row that says why there are no more.

@@ -347,7 +347,7 @@ fn answers_are_one_stream_whatever_pieces_they_come_in() {
     use arrow_array::cast::AsArray;
     use arrow_ipc::reader::StreamReader;
 
-    use crate::http::predictions::rank;
+    use crate::http::ranking::rank;
     use crate::services::serving::Answered;
 
     let labels = ["a", "b", "c"].map(str::to_owned);

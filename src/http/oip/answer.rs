@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::super::error::Problem;
-use super::super::predictions::best;
+use super::super::ranking::best;
 use super::binary::{HEADER_LENGTH, push_element};
 use super::tensor::Datatype;
 use crate::domain::name::ModelName;

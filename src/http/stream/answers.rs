@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::super::arrow::{self, ARROW_STREAM};
 use super::super::error::{Problem, ProblemBody};
-use super::super::predictions::Prediction;
+use super::super::ranking::Prediction;
 use super::Form;
 use crate::domain::Invalid;
 
