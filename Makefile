@@ -50,10 +50,10 @@ bench-train: tools ## training, beside PyTorch and scikit-learn where python3 ha
 	mkdir -p target && BENCH_POINTS=$$PWD/target/points cargo bench --bench training
 	scripts/train-peers target/points
 
-bench-peers: tools ## predictions, beside PyTorch behind FastAPI, which this installs in target/peers
+bench-peers: tools ## predictions, beside PyTorch behind FastAPI and MLServer, which this installs in target/peers
 	[ -x target/peers/bin/python ] || python3 -m venv target/peers
 	target/peers/bin/pip install --quiet --extra-index-url https://download.pytorch.org/whl/cpu \
-		torch fastapi uvicorn
+		torch fastapi uvicorn mlserver
 	$(postgres) && PERENNIAL_PEERS=$$PWD/target/peers/bin/python cargo bench --bench serving -- peers
 
 bench-learning: tools ## what updates learn and forget, in hours; ARGS='split --seeds 1 --only auto' for less

@@ -55,9 +55,7 @@ const ENDS_AND_MEMORIES: &[&str] =
     &["naive", "retrain", "auto", "memory-200", "memory-1000", "memory-2000", "analytic", "moe"];
 /// Where what it costs to keep less, and to have experts, is known from `split`.
 const ENDS_AND_BETWEEN: &[&str] = &["naive", "retrain", "auto", "memory-1000", "analytic"];
-/// `distill` is the network of `auto` alone.
-const AS_IMAGES: &[&str] =
-    &["naive", "retrain", "auto", "distill", "memory-1000", "analytic", "mlp"];
+const AS_IMAGES: &[&str] = &["naive", "retrain", "auto", "memory-1000", "analytic", "mlp"];
 const NEW_LABELS: &[(&str, Reach)] = &[
     ("auto", accuracy(87.0)),
     ("memory-200", accuracy(78.5)),

@@ -7,7 +7,7 @@
 //! - Training: the latency of predictions beside an update that trains, against that without.
 //! - Swapping: the same while the live version changes ten times a second.
 //! - Many: 200 models: what each takes of memory, and how soon one that was not loaded answers.
-//! - Peers: PyTorch behind FastAPI, where PERENNIAL_PEERS is a Python that has both (`make bench-peers`).
+//! - Peers: PyTorch behind FastAPI and MLServer, where PERENNIAL_PEERS is a Python that has them (`make bench-peers`).
 //!
 //! `make bench-serving`, or some of them: `make bench-serving ARGS='speed swapping'`. Needs PostgreSQL's
 //! programs, as the tests do.

@@ -1,17 +1,18 @@
 //! The same requests asked of what others use.
 
+use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::Served;
 use crate::client::{CONNECTIONS, Questions, latencies, quantile, questions, speed};
 use crate::models::{as_json, as_tensor, images, import};
 use crate::support::process::{Process, free_address};
+use crate::{DIM, Served};
 
-/// Servers of benches/peers/serve.py.
-const PEERS: [&str; 1] = ["fastapi"];
+/// Servers in benches/peers, `PEER_server.py`.
+const PEERS: [&str; 2] = ["fastapi", "mlserver"];
 /// How long one may take to begin.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -33,24 +34,45 @@ pub async fn measure() {
     )
     .await;
     for peer in PEERS {
+        if !has(&python, peer) {
+            println!("peers: skipped: no {peer} in {}", python.display());
+            continue;
+        }
         let address = free_address();
+        let (host, port) = address.rsplit_once(':').unwrap();
         let mut command = Command::new(&python);
-        command.args(["benches/peers/serve.py", peer, &address]);
+        command.args([&format!("benches/peers/{peer}_server.py"), host, port]);
         let process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
         let began = Instant::now();
         while tokio::net::TcpStream::connect(&address).await.is_err() {
             assert!(began.elapsed() < PATIENCE, "{peer} does not answer");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let body = |input: &Value| json!({"inputs": [input]}).to_string().into_bytes();
-        let theirs =
-            questions("/predict", "content-type: application/json", numbers.iter().map(body));
+        let (path, body): (_, fn(&Value) -> Value) = match peer {
+            "mlserver" => ("/v2/models/m/infer", tensor),
+            _ => ("/predict", |input| json!({"inputs": [input]})),
+        };
+        let bodies = numbers.iter().map(|input| body(input).to_string().into_bytes());
+        let theirs = questions(path, "content-type: application/json", bodies);
         let (rate, _) = show(peer, &address, &theirs).await;
         println!("peers: {:.1} times as many as {peer} (to reach: 10)", best / rate);
         process.stop();
     }
     println!();
     served.stop();
+}
+
+/// Whether `python` has the module that `peer` is.
+fn has(python: &OsStr, peer: &str) -> bool {
+    let mut command = Command::new(python);
+    command.args(["-c", &format!("import {peer}")]).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// A vector as JSON of the Open Inference Protocol.
+fn tensor(input: &Value) -> Value {
+    let shape = [1, DIM];
+    json!({"inputs": [{"name": "input", "shape": shape, "datatype": "FP32", "data": input}]})
 }
 
 /// Requests a second, and the 99th percentile of latency at 70 % of that.
