@@ -22,7 +22,7 @@ use super::support::{Api, TestService, blobs};
 
 const ARROW: &str = "application/vnd.apache.arrow.stream";
 
-fn batch(columns: &[(&str, ArrayRef)]) -> RecordBatch {
+pub(crate) fn batch(columns: &[(&str, ArrayRef)]) -> RecordBatch {
     let columns = columns.iter().map(|(name, array)| (*name, Arc::clone(array), true));
     RecordBatch::try_from_iter_with_nullable(columns).unwrap()
 }
@@ -39,7 +39,7 @@ fn messages(batches: &[RecordBatch]) -> Vec<Vec<u8>> {
     messages
 }
 
-fn stream_of(batches: &[RecordBatch]) -> Vec<u8> {
+pub(crate) fn stream_of(batches: &[RecordBatch]) -> Vec<u8> {
     messages(batches).concat()
 }
 

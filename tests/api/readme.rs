@@ -3,10 +3,13 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
 
+use arrow_array::{ArrayRef, Float64Array, StringArray};
 use image::ImageFormat;
 use serde_json::Value;
 
+use crate::arrow::{batch, stream_of};
 use crate::images::{file, png, stripes, zip};
 use crate::support::{TestService, readable_dir};
 
@@ -19,7 +22,8 @@ fn commands() -> Vec<String> {
     let mut commands: Vec<String> = Vec::new();
     let mut is_quoted = false;
     for line in section.lines().filter_map(|line| line.strip_prefix("    ")) {
-        match commands.last_mut().filter(|_| is_quoted) {
+        let goes_on = |command: &&mut String| is_quoted || command.ends_with('\\');
+        match commands.last_mut().filter(goes_on) {
             Some(command) => command.push_str(&format!("\n{line}")),
             None => commands.push(line.to_owned()),
         }
@@ -36,6 +40,9 @@ fn write_files(dir: &Path) {
     write("rex.webp", file(&stripes("down", 3), ImageFormat::WebP));
     write("who.jpg", file(&stripes("down", 4), ImageFormat::Jpeg));
     write("pets.zip", zip(&[("cat/5.png", &png("across", 5)), ("dog/6.png", &png("down", 6))]));
+    let visits: ArrayRef = Arc::new(Float64Array::from(vec![3.0, 30.0]));
+    let plan: ArrayRef = Arc::new(StringArray::from(vec!["free", "pro"]));
+    write("customers.arrows", stream_of(&[batch(&[("visits", visits), ("plan", plan)])]));
     write("customers.ndjson", b"{\"input\": {\"visits\": 3, \"plan\": \"free\"}}\n".to_vec());
 }
 

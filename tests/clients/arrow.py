@@ -71,7 +71,7 @@ check("rows", table, ROWS[:3] + ROWS)
 TEXTS = ["the striker scored goal number 7", "the bank sold share number 7"] * 4
 check("texts", pa.table({"text": TEXTS}), TEXTS)
 
-nothing = pa.ipc.open_stream(post("texts", written(pa.table({"text": TEXTS[:0]})), STREAM)).read_all()
+nothing = pa.ipc.open_stream(post("texts", written(pa.table({"text": pa.array([], pa.string())})), STREAM)).read_all()
 assert nothing.num_rows == 0 and "label" in nothing.column_names
 
 plain = written(pa.table({"text": TEXTS}))

@@ -18,9 +18,12 @@ use super::messages::Message;
 use super::{MAX_MESSAGE_BYTES, damaged, too_large};
 use crate::domain::Invalid;
 
+/// Makes a layout of a schema that suits.
+type LayOut<L> = dyn Fn(&Schema) -> Result<L, Invalid> + Send;
+
 /// What the messages so far say of those to come; a layout is made of the schema.
 pub(in crate::http) struct Decoder<L> {
-    lay_out: Box<dyn Fn(&Schema) -> Result<L, Invalid> + Send>,
+    lay_out: Box<LayOut<L>>,
     schema: Option<(SchemaRef, Arc<L>)>,
     dictionaries: HashMap<i64, ArrayRef>,
     /// The bytes of the messages that each dictionary came in.

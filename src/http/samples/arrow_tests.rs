@@ -46,13 +46,14 @@ fn words<T: AsRef<str>>(texts: &[Option<T>]) -> ArrayRef {
 #[test]
 fn rows_are_the_samples_that_lines_of_json_are() {
     let n = 150;
-    let city = |i: usize| (i % 5 > 0).then(|| ["Ulm", "Köln"][i % 2].to_owned());
-    let age = |i: usize| (i % 7 > 0).then_some(i as f64 / 8.0);
+    let city = |i: usize| (!i.is_multiple_of(5)).then(|| ["Ulm", "Köln"][i % 2].to_owned());
+    let age = |i: usize| (!i.is_multiple_of(7)).then_some(i as f64 / 8.0);
     // Some have no label, or one that is too long, and some weigh nothing.
-    let label =
-        |i: usize| (i % 11 > 0).then(|| if i == 20 { "x".repeat(257) } else { "a".to_owned() });
-    let weight = |i: usize| (i % 3 > 0).then_some((i % 13) as u8);
-    let id = |i: usize| (i % 4 > 0).then(|| i.to_string());
+    let label = |i: usize| {
+        (!i.is_multiple_of(11)).then(|| if i == 20 { "x".repeat(257) } else { "a".to_owned() })
+    };
+    let weight = |i: usize| (!i.is_multiple_of(3)).then_some((i % 13) as u8);
+    let id = |i: usize| (!i.is_multiple_of(4)).then(|| i.to_string());
     let each = |of: &dyn Fn(usize) -> Option<String>| words(&(0..n).map(of).collect::<Vec<_>>());
     let rows = batch(&[
         ("subject", words(&vec![None::<String>; n])),
@@ -78,7 +79,7 @@ fn rows_are_the_samples_that_lines_of_json_are() {
 
 #[test]
 fn bad_rows_are_rejected_one_by_one_and_a_bad_schema_refuses_the_batch() {
-    let labels = words(&vec![Some("a"); 6]);
+    let labels = words(&[Some("a"); 6]);
     let inputs = words(&[Some("one"), None, Some(" "), Some("four"), Some(""), Some("six")]);
     let bytes = stream(&[batch(&[("text", inputs), ("label", labels)])]);
     let read_texts = read(&bytes, "label", &texts()).unwrap();
@@ -130,7 +131,7 @@ proptest! {
     fn no_damage_makes_samples_of_what_is_none(
         damage in prop::collection::vec(cases::damage(), 1..3),
     ) {
-        let labels = words(&vec![Some("a"); 3]);
+        let labels = words(&[Some("a"); 3]);
         let numbers: ArrayRef = Arc::new(Float64Array::from(vec![Some(0.5), None, Some(7.0)]));
         let cities = words(&[Some("Ulm"), Some("Köln"), None]);
         let rows = batch(&[("age", numbers), ("city", cities), ("label", labels)]);
