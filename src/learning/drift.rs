@@ -41,7 +41,7 @@ const MAX_LOOKED_AT: usize = 2_000;
 /// what they are it is about as often (on Elec2 0.70 at least), in a new style a tenth to a half as often.
 const LEAST_AT_HOME: f64 = 2.0 / 3.0;
 /// The newest that are asked of each other.
-const ASKED_OF_EACH_OTHER: usize = 500;
+const ASKED_OF_EACH_OTHER: usize = 100;
 /// Fewer samples than this teach a probe nothing.
 pub(super) const LEAST_TAUGHT: usize = 100;
 
