@@ -50,9 +50,11 @@ pub(super) enum Form {
 
 /// The form of a body that is a stream of inputs.
 pub(super) fn form_of(headers: &HeaderMap) -> Option<Form> {
-    match essence_of(headers).to_ascii_lowercase().as_str() {
-        ARROW_STREAM => Some(Form::Rows),
-        essence => JSON_LINES.contains(&essence).then_some(Form::Lines),
+    let essence = essence_of(headers);
+    let is = |name: &str| essence.eq_ignore_ascii_case(name);
+    match is(ARROW_STREAM) {
+        true => Some(Form::Rows),
+        false => JSON_LINES.iter().any(|name| is(name)).then_some(Form::Lines),
     }
 }
 

@@ -25,6 +25,7 @@ mod imports;
 mod instances;
 mod keys;
 mod limits;
+mod listeners;
 mod models;
 mod oip;
 mod operations;

@@ -30,6 +30,18 @@ async fn create(api: &Api, model: &str) -> Value {
     api.post("/v1/models", model).await.expect(201)
 }
 
+/// Sends sentences about these topics, and has them learnt.
+async fn learn(api: &Api, model: &str, topics: [usize; 2]) {
+    let samples: Vec<Value> = topics
+        .iter()
+        .flat_map(|&topic| sentences(topic, 120, 1))
+        .map(|(text, label)| json!({"input": text, "label": label}))
+        .collect();
+    let path = format!("/v1/models/{model}/batches");
+    api.post(&path, json!({"samples": samples})).await.expect(202);
+    assert_eq!(api.update(model).await["outcome"], "published");
+}
+
 async fn share_right(api: &Api, model: &str, topics: &[usize]) -> f64 {
     let unseen: Vec<_> = topics.iter().flat_map(|&topic| sentences(topic, 40, 9)).collect();
     let inputs: Vec<&str> = unseen.iter().map(|(text, _)| text.as_str()).collect();
@@ -120,14 +132,7 @@ async fn texts_are_learnt_in_closed_form_too_and_beside_a_network_with_few_exemp
         create(api, model).await;
         api.patch(&format!("/v1/models/{model}"), json!({"learning": learning})).await.expect(200);
         for topics in [[0, 1], [2, 3]] {
-            let samples: Vec<Value> = topics
-                .iter()
-                .flat_map(|&topic| sentences(topic, 120, 1))
-                .map(|(text, label)| json!({"input": text, "label": label}))
-                .collect();
-            let path = format!("/v1/models/{model}/batches");
-            api.post(&path, json!({"samples": samples})).await.expect(202);
-            assert_eq!(api.update(model).await["outcome"], "published");
+            learn(api, model, topics).await;
         }
         let right = share_right(api, model, &[0, 1, 2, 3]).await;
         assert!(right > 0.95, "{model}: {right}");
@@ -200,17 +205,7 @@ async fn how_texts_are_read_is_part_of_the_version_and_older_ones_see_what_they_
     let model = json!({"name": "news", "input": input,
         "network": {"kind": "text", "embedding": 32}, "schedule": {"paused": true}});
     assert_eq!(api.post("/v1/models", model).await.expect(201)["input"], input);
-    let learn = async |model: &str, topics: [usize; 2]| {
-        let samples: Vec<Value> = topics
-            .iter()
-            .flat_map(|&topic| sentences(topic, 120, 1))
-            .map(|(text, label)| json!({"input": text, "label": label}))
-            .collect();
-        let path = format!("/v1/models/{model}/batches");
-        api.post(&path, json!({"samples": samples})).await.expect(202);
-        assert_eq!(api.update(model).await["outcome"], "published");
-    };
-    learn("news", [0, 1]).await;
+    learn(api, "news", [0, 1]).await;
     let url = format!("{}/v1/models/news/versions/1/checkpoint", api.address);
     let file = reqwest::get(url).await.unwrap().bytes().await.unwrap();
     let (_, header) = SafeTensors::read_metadata(&file).unwrap();
@@ -237,7 +232,7 @@ async fn how_texts_are_read_is_part_of_the_version_and_older_ones_see_what_they_
     };
     let before = ask("news/versions/1").await;
     assert_eq!(before[0], before[1]);
-    learn("news", [2, 3]).await;
+    learn(api, "news", [2, 3]).await;
     assert!(share_right(api, "news", &[0, 1]).await > 0.95);
     assert!(share_right(api, "news", &[2, 3]).await > 0.95);
     assert_eq!(ask("news/versions/1").await, before);
@@ -251,7 +246,7 @@ async fn how_texts_are_read_is_part_of_the_version_and_older_ones_see_what_they_
     assert_eq!(made["input"], input);
     assert_eq!(ask("child").await, before);
     api.post("/v1/models", child("other", "replace")).await.expect(201);
-    learn("other", [2, 3]).await;
+    learn(api, "other", [2, 3]).await;
     let other = api.get("/v1/models/other/versions/1").await.expect(200);
     assert_eq!(other["labels"], json!(["cooking", "space"]));
     assert!(share_right(api, "other", &[2, 3]).await > 0.95);

@@ -47,9 +47,15 @@ impl<L> Decoder<L> {
         Self { lay_out: Box::new(lay_out), schema: None, dictionaries, dictionary_bytes }
     }
 
-    /// Whether the schema has come.
-    pub(in crate::http) fn has_begun(&self) -> bool {
-        self.schema.is_some()
+    /// Checks that a stream which ends here is one.
+    ///
+    /// # Errors
+    /// [`Invalid`] where no schema has come.
+    pub(in crate::http) fn finish(&self) -> Result<(), Invalid> {
+        match self.schema {
+            Some(_) => Ok(()),
+            None => Err(Invalid::new("the body is empty; it is to begin with a schema")),
+        }
     }
 
     /// Takes the next message in; the rows that it brings, where it does.

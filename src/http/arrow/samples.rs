@@ -40,10 +40,8 @@ pub(in crate::http) fn read_samples(
             some.layout.gather(&some.batch, &mut gatherer)?;
         }
     }
-    match decoder.has_begun() {
-        true => gatherer.finish(),
-        false => Err(Invalid::new("the body is empty; it is to begin with a schema").into()),
-    }
+    decoder.finish()?;
+    gatherer.finish()
 }
 
 /// What each column is.

@@ -8,7 +8,6 @@ use super::super::arrow::{Decoder, Layout, Messages, Rows};
 use super::super::error::Problem;
 use super::super::exchange::compute;
 use super::super::predictions::PredictQuery;
-use crate::domain::Invalid;
 use crate::domain::image::Budget;
 use crate::domain::input::{InputSchema, Inputs, MAX_CATEGORY_BYTES};
 use crate::domain::settings::ModelSettings;
@@ -73,12 +72,8 @@ impl Batches {
             self.decoder = Some(decoder);
             self.rows = rows?;
         }
-        match &self.decoder {
-            Some(decoder) if !decoder.has_begun() => {
-                Err(Invalid::new("the body is empty; it is to begin with a schema").into())
-            }
-            _ => Ok(None),
-        }
+        self.decoder.iter().try_for_each(Decoder::finish)?;
+        Ok(None)
     }
 }
 
