@@ -2,8 +2,13 @@
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
 use perennial::config::{Cli, Command};
 use perennial::{app, demo};
+
+/// A request takes and gives back some sixty pieces of memory, many of them on another thread.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     app::choose_cryptography();

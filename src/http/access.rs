@@ -49,7 +49,7 @@ pub(super) async fn admit<F: Future<Output = Response>>(
         // The message tells the model; whoever reads it asks then.
         (_, Some(key)) if is_message => may(key, scopes),
         (_, Some(key)) => match may(key, scopes) {
-            Ok(()) => opens_path(&state.context, key, &mut parts).await,
+            Ok(()) => Box::pin(opens_path(&state.context, key, &mut parts)).await,
             refused => refused,
         },
         (_, None) => state.origins.check(&parts),

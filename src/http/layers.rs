@@ -1,12 +1,13 @@
-//! What a request passes on its way in, and what bounds it: how long, how large; and what a panic becomes.
+//! What a request passes on its way in, how large it may be, and what a panic becomes.
 
 use std::any::Any;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{MatchedPath, RawPathParams, Request, State};
 use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -16,15 +17,33 @@ use tower::{ServiceExt, service_fn};
 use tower_http::decompression::RequestDecompression;
 
 use super::error::{Problem, ProblemCode};
+use super::foreign::model_of;
+use super::slots::Bounds;
 use super::stream::form_of;
 use super::{HttpState, access, instances};
 
-/// Lets a request in: who asks comes first, then what its body unpacks to, and how much that may be. One
-/// piece, since each of axum's middlewares copies, with every request, all that is behind it.
-pub async fn enter(State(state): State<HttpState>, request: Request, next: Next) -> Response {
-    let max_bytes = state.limits.max_body_bytes;
-    let unpacked = |request| unpack(request, max_bytes, next);
-    caught(access::admit(&state, request, unpacked)).await
+/// The way in to some of the routes.
+pub struct Way {
+    /// What the service is made of.
+    pub state: HttpState,
+    /// What bounds these routes.
+    pub bounds: Bounds,
+}
+
+/// Lets a request in: who asks comes first, then what its body unpacks to, and how much that may be, then
+/// whether there is room. One piece, since each of axum's middlewares copies, with every request, all that is
+/// behind it.
+pub async fn enter(
+    State(way): State<Arc<Way>>,
+    params: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let max_bytes = way.state.limits.max_body_bytes;
+    let model = params.as_ref().ok().and_then(model_of);
+    let bounded = |request| way.bounds.run(model, request, next.clone());
+    let unpacked = |request| unpack(request, max_bytes, bounded);
+    caught(access::admit(&way.state, request, unpacked)).await
 }
 
 /// The answer; a handler that panicked fails its own request and nothing else.
@@ -33,38 +52,36 @@ pub(super) async fn caught(answer: impl Future<Output = Response>) -> Response {
 }
 
 /// Unpacks a body that says it is packed.
-async fn unpack(request: Request, max_bytes: usize, next: Next) -> Response {
+async fn unpack<F: Future<Output = Response>>(
+    request: Request,
+    max_bytes: usize,
+    next: impl Fn(Request) -> F,
+) -> Response {
     if !request.headers().contains_key(header::CONTENT_ENCODING) {
         return pass(request, max_bytes, next).await;
     }
     let inner = service_fn(|request: Request<_>| {
-        pass(request.map(Body::new), max_bytes, next.clone()).map(Ok::<_, Infallible>)
+        pass(request.map(Body::new), max_bytes, &next).map(Ok::<_, Infallible>)
     });
-    match RequestDecompression::new(inner).oneshot(request).await {
+    match Box::pin(RequestDecompression::new(inner).oneshot(request)).await {
         Ok(answer) => answer.map(Body::new),
         Err(error) => Problem::internal(error).into_response(),
     }
 }
 
-/// Hands a request on to its handler, where its method and the size of its body let it pass.
-async fn pass(request: Request, max_bytes: usize, next: Next) -> Response {
+/// Hands a request on, where its method and the size of its body let it pass.
+async fn pass<F: Future<Output = Response>>(
+    request: Request,
+    max_bytes: usize,
+    next: impl Fn(Request) -> F,
+) -> Response {
     if let Some(refusal) = instances::refuse_method(&request) {
         return refusal;
     }
     match limit_body(request, max_bytes) {
-        Ok(request) => next.run(request).await,
+        Ok(request) => next(request).await,
         Err(problem) => problem.into_response(),
     }
-}
-
-/// Gives up on an answer that takes longer than this.
-pub async fn time_out(State(most): State<Duration>, request: Request, next: Next) -> Response {
-    tokio::time::timeout(most, next.run(request)).await.unwrap_or_else(|_| {
-        let detail = "the answer took too long; try again shortly";
-        Problem::new(ProblemCode::Unavailable, detail)
-            .caused_by(format_args!("no answer within {most:?}"))
-            .into_response()
-    })
 }
 
 /// Refuses a body that says it is over `max_bytes`, and breaks off one that turns out to be. Comes
@@ -95,7 +112,7 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 mod tests {
     use axum::Router;
     use axum::http::StatusCode;
-    use axum::middleware::{from_fn, from_fn_with_state};
+    use axum::middleware::from_fn;
     use axum::routing::post;
     use http_body_util::BodyExt;
     use tower::ServiceExt;
@@ -114,7 +131,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_over_the_limit_is_413_told_or_untold() {
-        let limit = async |request, next: Next| unpack(request, 10, next).await;
+        let limit = async |request, next: Next| {
+            unpack(request, 10, |request| next.clone().run(request)).await
+        };
         let router = Router::new().route("/", post(count)).layer(from_fn(limit));
         let status = async |body| router.clone().oneshot(post_of(body)).await.unwrap().status();
         let streamed = |text: &'static str| {
@@ -130,13 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_never_comes_is_503_and_a_panic_500() {
-        let never = || std::future::pending::<()>();
-        let limit = Duration::from_millis(1);
-        let router =
-            Router::new().route("/", post(never)).layer(from_fn_with_state(limit, time_out));
-        let response = router.oneshot(post_of(Body::empty())).await.unwrap();
-        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    async fn a_panic_is_500() {
         let panics = || async { panic!("a bug") as () };
         let catch = async |request, next: Next| caught(next.run(request)).await;
         let router = Router::new().route("/", post(panics)).layer(from_fn(catch));

@@ -55,6 +55,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::FromRef;
+use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
@@ -64,8 +65,9 @@ use utoipa_axum::routes;
 use self::access::origins::Origins;
 use self::access::rates::Rates;
 use self::health::LastLook;
-use self::observe::Wire;
-use self::slots::Slots;
+use self::layers::Way;
+use self::observe::{Observer, Wire};
+use self::slots::{Bounds, Slots};
 use crate::services::Context;
 
 /// What the handlers work with; a clone is a reference count.
@@ -145,16 +147,18 @@ impl Default for Limits {
 
 /// The whole service on the wire.
 pub fn router(state: HttpState) -> Router {
-    let router = Router::from(api(&state.limits, &state.requests, &state.predictions))
-        .merge(pages::routes())
-        // From the inside out: a request passes these from the last to the first.
-        .layer(from_fn_with_state(state.clone(), layers::enter));
+    // From the inside out: a request passes these from the last to the first.
+    let within = |routes: OpenApiRouter<HttpState>, bounds: Bounds| {
+        let way = Way { state: state.clone(), bounds };
+        routes.layer(from_fn_with_state(Arc::new(way), layers::enter))
+    };
+    let router = Router::from(api(&state.limits, [&state.requests, &state.predictions], within));
     let router = match state.origins.layer() {
         // A browser asks without a key what its page may ask.
         Some(cors) => router.layer(cors),
         None => router,
     };
-    router.layer(from_fn_with_state(Wire::Http, observe::observe)).with_state(state)
+    router.layer(from_fn_with_state(Observer::new(Wire::Http), observe::observe)).with_state(state)
 }
 
 pub use self::oip::grpc::router as grpc_router;
@@ -162,17 +166,17 @@ pub use self::oip::grpc::router as grpc_router;
 /// The document that `openapi.yaml` holds and the service serves.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let nobody = Slots::new(0, Duration::ZERO);
-    openapi::finish(api(&Limits::default(), &nobody, &nobody).into_openapi())
+    openapi::finish(api(&Limits::default(), [&nobody; 2], |routes, _| routes).into_openapi())
 }
 
+/// All routes, each `within` what bounds it.
 fn api(
     limits: &Limits,
-    requests: &Arc<Slots>,
-    predictions: &Arc<Slots>,
+    [requests, predictions]: [&Arc<Slots>; 2],
+    within: impl Fn(OpenApiRouter<HttpState>, Bounds) -> OpenApiRouter<HttpState>,
 ) -> OpenApiRouter<HttpState> {
     let patience = limits.request_timeout * 2;
-    let time_out = |most: Duration| from_fn_with_state(most, layers::time_out);
-    let shed = |slots: &Arc<Slots>| from_fn_with_state(Arc::clone(slots), slots::shed);
+    let bounds = |slots: Option<&Arc<Slots>>, most| Bounds { slots: slots.cloned(), most };
 
     let operations = OpenApiRouter::new()
         .routes(routes!(health::healthz))
@@ -180,7 +184,9 @@ fn api(
         .routes(routes!(health::metrics))
         .merge(oip::health_routes())
         .routes(routes!(openapi::yaml))
-        .routes(routes!(openapi::json));
+        .routes(routes!(openapi::json))
+        .merge(pages::routes().into())
+        .fallback(async || StatusCode::NOT_FOUND);
     let records = OpenApiRouter::new()
         .routes(routes!(models::create, models::list))
         .routes(routes!(models::get, models::patch, models::delete))
@@ -201,11 +207,8 @@ fn api(
         .routes(routes!(versions::list_aliases))
         .routes(routes!(versions::put_alias, versions::delete_alias))
         .merge(oip::metadata_routes())
-        .routes(routes!(audit::list))
-        .layer(time_out(patience));
-    let waiting = OpenApiRouter::new()
-        .routes(routes!(updates::get))
-        .layer(time_out(patience + updates::MAX_WAIT));
+        .routes(routes!(audit::list));
+    let waiting = OpenApiRouter::new().routes(routes!(updates::get));
     // A batch takes as long as its client sends, no slower than at a least rate, by the handler itself.
     let uploads = OpenApiRouter::new().routes(routes!(batches::create));
     // Apart from the rest, so that whatever else goes on leaves room for them.
@@ -214,17 +217,16 @@ fn api(
         .routes(routes!(predictions::version))
         .routes(routes!(predictions::alias))
         .merge(oip::infer_routes())
-        .merge(instances::routes())
-        .layer(time_out(patience))
-        .layer(shed(predictions));
-
+        .merge(instances::routes());
     // Open for as long as their clients listen, and bounded apart from all that is answered: only the
     // beginning of a stream has to come in time.
-    let streams = OpenApiRouter::new()
-        .routes(routes!(events::of_update))
-        .routes(routes!(events::of_all))
-        .layer(time_out(patience));
+    let streams =
+        OpenApiRouter::new().routes(routes!(events::of_update)).routes(routes!(events::of_all));
 
-    let bounded = records.merge(waiting).merge(uploads).layer(shed(requests));
-    operations.merge(bounded).merge(predicting).merge(streams)
+    within(operations, Bounds::default())
+        .merge(within(records, bounds(Some(requests), Some(patience))))
+        .merge(within(waiting, bounds(Some(requests), Some(patience + updates::MAX_WAIT))))
+        .merge(within(uploads, bounds(Some(requests), None)))
+        .merge(within(predicting, bounds(Some(predictions), Some(patience))))
+        .merge(within(streams, bounds(None, Some(patience))))
 }

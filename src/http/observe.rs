@@ -4,7 +4,8 @@
 //! Invariant: every refusal leaves as `application/problem+json`, also one that a library made; where
 //! another protocol is spoken, as that one has it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -12,6 +13,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use metrics::{Counter, Histogram};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -56,8 +58,25 @@ impl RequestId {
     }
 }
 
+/// What looks at every request.
+pub struct Observer {
+    wire: Wire,
+    meters: Meters,
+}
+
+impl Observer {
+    /// One of requests on this wire.
+    pub fn new(wire: Wire) -> Arc<Self> {
+        Arc::new(Self { wire, meters: Meters::default() })
+    }
+}
+
 /// The middleware around everything else.
-pub async fn observe(State(wire): State<Wire>, mut request: Request, next: Next) -> Response {
+pub async fn observe(
+    State(observer): State<Arc<Observer>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started_at = Instant::now();
     let id = request_id(request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
@@ -75,12 +94,12 @@ pub async fn observe(State(wire): State<Wire>, mut request: Request, next: Next)
     );
     async move {
         let response = next.run(request).await;
-        let (mut response, status) = match wire {
+        let (mut response, status) = match observer.wire {
             Wire::Http => with_problem_body(response, &path, id.to_str().unwrap_or_default()),
             Wire::Grpc => grpc::refuse(response),
         };
         response.headers_mut().insert(X_REQUEST_ID, id);
-        seen.record(status, started_at.elapsed());
+        seen.record(&observer.meters, status, started_at.elapsed());
         response
     }
     .instrument(span)
@@ -113,6 +132,46 @@ fn method_word(method: &Method) -> &'static str {
     }
 }
 
+/// Where requests are measured, by route; of each by method and status: found once, since to file a
+/// measurement under its labels takes longer than to take it.
+#[derive(Default)]
+struct Meters(RwLock<HashMap<String, Vec<(&'static str, u16, Meter)>>>);
+
+/// Where requests to one route, of one method and one status, are measured.
+#[derive(Clone)]
+struct Meter {
+    requests: Counter,
+    duration: Histogram,
+}
+
+impl Meters {
+    fn of(&self, route: &str, method: &'static str, code: u16) -> Meter {
+        let find = |of_route: &Vec<(&'static str, u16, Meter)>| {
+            let found = of_route.iter().find(|of| (of.0, of.1) == (method, code));
+            found.map(|(_, _, meter)| meter.clone())
+        };
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(route).and_then(find);
+        known.unwrap_or_else(|| {
+            let meter = Meter {
+                requests: metrics::counter!("perennial_http_requests_total",
+                    "method" => method, "route" => route.to_owned(), "status" => code.to_string()),
+                duration: metrics::histogram!("perennial_http_request_duration_seconds",
+                    "method" => method, "route" => route.to_owned()),
+            };
+            let mut routes = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            routes.entry(route.to_owned()).or_default().push((method, code, meter.clone()));
+            meter
+        })
+    }
+}
+
+impl Meter {
+    fn measure(&self, duration: Duration) {
+        self.requests.increment(1);
+        self.duration.record(duration.as_secs_f64());
+    }
+}
+
 /// What a measurement is filed under.
 struct Seen {
     method: &'static str,
@@ -121,16 +180,11 @@ struct Seen {
 }
 
 impl Seen {
-    fn record(&self, status: StatusCode, duration: Duration) {
+    fn record(&self, meters: &Meters, status: StatusCode, duration: Duration) {
         let route = self.route.as_ref().map_or("unmatched", MatchedPath::as_str);
         let Self { method, is_prediction, .. } = *self;
         let code = status.as_u16();
-        metrics::counter!("perennial_http_requests_total",
-            "method" => method, "route" => route.to_owned(), "status" => code.to_string())
-        .increment(1);
-        metrics::histogram!("perennial_http_request_duration_seconds",
-            "method" => method, "route" => route.to_owned())
-        .record(duration.as_secs_f64());
+        meters.of(route, method, code).measure(duration);
         let duration_ms = duration.as_secs_f64() * 1e3;
         // Those that come by the thousand say nothing while all is well: measurements count them.
         if status.is_success() && (is_prediction || PROBES.contains(&route)) {
@@ -206,7 +260,7 @@ mod tests {
         let router = Router::new()
             .route("/busy", get(busy))
             .route("/ok", get(|| async { "fine" }))
-            .layer(axum::middleware::from_fn_with_state(Wire::Http, observe));
+            .layer(axum::middleware::from_fn_with_state(Observer::new(Wire::Http), observe));
         let request = Request::builder().method(method).uri(path).header(X_REQUEST_ID, id);
         let mut response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         let body = std::mem::take(response.body_mut()).collect().await.unwrap().to_bytes();

@@ -1,4 +1,4 @@
-//! How many requests are answered at once, and how many of these about one model.
+//! How many requests are answered at once, and how many of these about one model; and for how long.
 //!
 //! Invariant: a slot is held until its answer is taken, where taking it may last: of a stream, and of a
 //! large file. Whoever goes away gives the slot back, and so does who takes nothing (`taking.rs`).
@@ -8,15 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::HttpBody;
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{RawPathParams, Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::error::{Problem, ProblemCode};
-use super::foreign::model_of;
 use super::taking::{GivenUp, until_given_up};
 
 /// Answers of so many bytes at most are as good as taken once they are made.
@@ -99,18 +98,39 @@ impl Drop for Share {
     }
 }
 
-/// Answers a request when there is a slot for it, and refuses it at once when there is none.
-pub async fn shed(
-    State(slots): State<Arc<Slots>>,
-    params: Result<RawPathParams, RawPathParamsRejection>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let connection = request.extensions().get::<GivenUp>().cloned();
-    match slots.take(params.as_ref().ok().and_then(model_of)) {
-        Ok(slot) => until_taken(next.run(request).await, slot, slots.patience, connection),
-        Err(problem) => problem.into_response(),
+/// What bounds some of the routes: how many of them are answered at once, and for how long.
+#[derive(Debug, Clone, Default)]
+pub struct Bounds {
+    /// One of these is taken for each request, which is refused at once where there is none.
+    pub slots: Option<Arc<Slots>>,
+    /// An answer that takes longer is given up.
+    pub most: Option<Duration>,
+}
+
+impl Bounds {
+    /// Answers a request about `model`, where its path tells one, within these bounds.
+    pub(super) async fn run(&self, model: Option<&str>, request: Request, next: Next) -> Response {
+        let connection = request.extensions().get::<GivenUp>().cloned();
+        let slot = match self.slots.as_ref().map(|slots| slots.take(model)).transpose() {
+            Ok(slot) => slot,
+            Err(problem) => return problem.into_response(),
+        };
+        let answer = next.run(request);
+        let answer = match self.most {
+            Some(most) => timeout(most, answer).await.unwrap_or_else(|_| too_long(most)),
+            None => answer.await,
+        };
+        match (slot, &self.slots) {
+            (Some(slot), Some(slots)) => until_taken(answer, slot, slots.patience, connection),
+            _ => answer,
+        }
     }
+}
+
+fn too_long(most: Duration) -> Response {
+    Problem::new(ProblemCode::Unavailable, "the answer took too long; try again shortly")
+        .caused_by(format_args!("no answer within {most:?}"))
+        .into_response()
 }
 
 /// The answer, which holds `slot` until it is taken where it is not short.
@@ -142,7 +162,7 @@ mod tests {
     use axum::Router;
     use axum::body::Body;
     use axum::http::StatusCode;
-    use axum::middleware::from_fn_with_state;
+    use axum::middleware::from_fn;
     use axum::routing::get;
     use futures_util::stream;
     use http_body_util::BodyExt;
@@ -155,12 +175,19 @@ mod tests {
     /// One slot, and routes that answer shortly, at length and without end.
     fn one_slot() -> (Arc<Slots>, Router) {
         let slots = Slots::new(1, LONG);
+        let bounds =
+            Bounds { slots: Some(Arc::clone(&slots)), most: Some(Duration::from_millis(100)) };
+        let within = from_fn(move |request, next| {
+            let bounds = bounds.clone();
+            async move { bounds.run(None, request, next).await }
+        });
         let endless = || stream::repeat_with(|| Ok::<_, Infallible>("x"));
         let router = Router::new()
             .route("/", get(async || "short"))
             .route("/long", get(async || vec![b'x'; 1 << 20]))
             .route("/endless", get(async move || Body::from_stream(endless())))
-            .layer(from_fn_with_state(Arc::clone(&slots), shed));
+            .route("/never", get(std::future::pending::<()>))
+            .layer(within);
         (slots, router)
     }
 
@@ -192,6 +219,13 @@ mod tests {
         let long = ask(&router, "/long").await;
         assert_eq!(long.headers()[header::CONTENT_LENGTH], "1048576");
         assert_eq!(long.into_body().collect().await.unwrap().to_bytes().len(), 1 << 20);
+        assert!(slots.take(None).is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_never_comes_is_503_and_its_slot_free() {
+        let (slots, router) = one_slot();
+        assert_eq!(ask(&router, "/never").await.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(slots.take(None).is_ok());
     }
 

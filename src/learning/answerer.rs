@@ -43,6 +43,11 @@ impl Answerer {
         }
     }
 
+    /// Whether every row goes through every weight.
+    pub(super) fn is_dense(&self) -> bool {
+        matches!(self, Self::Layers(None, _))
+    }
+
     /// What it says of `rows` before the softmax, `[n, labels]` row-major.
     pub(super) fn logits(&self, rows: Rows) -> Vec<f32> {
         match (self, rows) {

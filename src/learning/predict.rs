@@ -110,13 +110,43 @@ impl Predictor {
         inputs: &Inputs,
         is_wanted: impl Fn() -> bool,
     ) -> Result<Vec<f32>, PredictError> {
-        let mut probabilities = self.logits(inputs, is_wanted)?;
-        for row in probabilities.chunks_exact_mut(self.labels.len()) {
+        let logits = self.logits(inputs, is_wanted)?;
+        self.probabilities(logits)
+    }
+
+    /// The same of several requests' inputs, each by itself: as [`Self::predict`] says it, to the bit.
+    pub fn predict_each(&self, requests: &[Inputs]) -> Vec<Result<Vec<f32>, PredictError>> {
+        let mut rows = self.featurizer.no_rows();
+        for inputs in requests.iter().filter(|inputs| self.featurizer.fits(inputs)) {
+            (0..inputs.len()).for_each(|index| self.featurizer.append(inputs, index, &mut rows));
+        }
+        let logits = self.network.logits(rows);
+        let mut rest = &logits[..];
+        let answer = |inputs: &Inputs| {
+            self.check(inputs)?;
+            let (own, others) = rest.split_at(inputs.len() * self.labels.len());
+            rest = others;
+            self.probabilities(own.to_vec())
+        };
+        requests.iter().map(answer).collect()
+    }
+
+    /// Whether requests are answered faster together: each of them reads all weights, which are more than
+    /// stay near at hand meanwhile.
+    pub fn gains_together(&self) -> bool {
+        const NEAR_BYTES: usize = 64 << 10;
+        let by_network = self.closed_form.is_none() || self.answered_by == AnsweredBy::Network;
+        by_network && self.network.is_dense() && self.size_bytes > NEAR_BYTES
+    }
+
+    /// Probabilities of logits, `[n, labels]` row-major.
+    fn probabilities(&self, mut logits: Vec<f32>) -> Result<Vec<f32>, PredictError> {
+        for row in logits.chunks_exact_mut(self.labels.len()) {
             row.iter_mut().for_each(|logit| *logit /= self.temperature);
             softmax(row);
         }
-        match probabilities.iter().all(|probability| probability.is_finite()) {
-            true => Ok(probabilities),
+        match logits.iter().all(|probability| probability.is_finite()) {
+            true => Ok(logits),
             false => Err(PredictError::NotFinite),
         }
     }
@@ -145,10 +175,7 @@ impl Predictor {
         inputs: &Inputs,
         is_wanted: impl Fn() -> bool,
     ) -> Result<Vec<f32>, PredictError> {
-        if !self.featurizer.fits(inputs) {
-            let (n_numeric, n_categorical) = (inputs.n_numeric(), inputs.n_categorical());
-            return Err(PredictError::Shape { n_numeric, n_categorical });
-        }
+        self.check(inputs)?;
         let mut logits = Vec::with_capacity(inputs.len() * self.labels.len());
         for start in (0..inputs.len()).step_by(CHUNK) {
             if !is_wanted() {
@@ -165,6 +192,14 @@ impl Predictor {
             parts.iter().for_each(|part| logits.extend_from_slice(part));
         }
         Ok(logits)
+    }
+
+    fn check(&self, inputs: &Inputs) -> Result<(), PredictError> {
+        if self.featurizer.fits(inputs) {
+            return Ok(());
+        }
+        let (n_numeric, n_categorical) = (inputs.n_numeric(), inputs.n_categorical());
+        Err(PredictError::Shape { n_numeric, n_categorical })
     }
 
     /// The same for inputs whose shape was checked: there is none to be wrong.
@@ -262,6 +297,38 @@ mod tests {
             sums: Sums::none(width, 3),
             weights: vec![0.0; width * 3],
         }
+    }
+
+    #[test]
+    fn together_each_is_told_what_it_is_told_alone() {
+        let plain = InputSchema::Tabular(TabularSchema { dim: Some(90), features: None });
+        let network = NetworkSettings::Mlp(MlpSettings { hidden: vec![120, 70] });
+        let predictor = Predictor::new(&state(plain.clone(), network), Device::Flex);
+        assert!(predictor.gains_together());
+        let few = NetworkSettings::Mlp(MlpSettings { hidden: vec![12] });
+        assert!(!Predictor::new(&state(plain, few), Device::Flex).gains_together());
+        let request = |width: usize, numbers: &[f32]| {
+            let mut inputs = Inputs::with_shape(width, 0);
+            numbers.iter().for_each(|&number| inputs.push(&vec![number; width], &[]));
+            inputs
+        };
+        let requests = [
+            request(90, &[0.5, -2.0]),
+            request(3, &[0.5]),
+            request(90, &[f32::MAX]),
+            request(90, &[f32::NAN]),
+            request(90, &[1.5; 9]),
+        ];
+        let together = predictor.predict_each(&requests);
+        let of = |told: &Result<Vec<f32>, PredictError>| match told {
+            Ok(told) => Ok(told.clone()),
+            Err(error) => Err(error.to_string()),
+        };
+        for (request, told) in requests.iter().zip(&together) {
+            assert_eq!(of(told), of(&predictor.predict(request)));
+        }
+        let is_told = |told: &Result<_, _>| told.is_ok();
+        assert_eq!(together.iter().map(is_told).filter(|told| *told).count(), 3);
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod canary;
 mod chosen;
 mod shadow;
 mod statistics;
+mod together;
 
 pub use ahead::{refresh_all, warm_all};
 pub use chosen::{Answered, Chosen, choose};
@@ -38,6 +39,7 @@ pub use shadow::Agreement;
 use shadow::Shadows;
 use statistics::Statistics;
 pub use statistics::{Begun, Figures, Spans, Tally};
+use together::Together;
 
 /// Which version is to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub struct Route {
 #[derive(Clone)]
 struct Loaded {
     predictor: Arc<Predictor>,
+    /// Where small requests are answered faster together.
+    together: Option<Arc<Together>>,
     labels: Arc<[String]>,
 }
 
@@ -133,7 +137,8 @@ impl Serving {
     ) -> Result<Arc<Route>, ServiceError> {
         match self.known_route(name) {
             Some(route) => Ok(route),
-            None => self.read_route(context, name).await,
+            // Apart, here and below, so that what is seldom done is no part of what each request moves about.
+            None => Box::pin(self.read_route(context, name)).await,
         }
     }
 
@@ -298,6 +303,9 @@ impl Serving {
         version: i32,
     ) -> Result<Loaded, ServiceError> {
         let key = (model.id, version);
+        if let Some(loaded) = self.loaded.get(&key) {
+            return Ok(loaded);
+        }
         let build = async {
             let built = Loaded::read(context, model, version).await;
             match &built {
@@ -309,7 +317,7 @@ impl Serving {
             }
             built
         };
-        self.loaded.get_or_insert_async(&key, build).await
+        Box::pin(self.loaded.get_or_insert_async(&key, build)).await
     }
 }
 
@@ -368,7 +376,9 @@ impl Loaded {
     fn build(version: i32, file: &[u8], device: Device) -> Result<Self, ServiceError> {
         let state = checkpoint::decode(file).map_err(|error| damaged(version, error))?;
         let labels = state.labels().iter().map(|label| label.as_str().to_owned()).collect();
-        Ok(Self { predictor: Arc::new(Predictor::new(&state, device)), labels })
+        let predictor = Arc::new(Predictor::new(&state, device));
+        let together = predictor.gains_together().then(Arc::default);
+        Ok(Self { predictor, together, labels })
     }
 }
 

@@ -90,7 +90,7 @@ impl Origins {
             let origin = Uri::try_from(origin.as_bytes()).ok();
             let origin = origin.filter(|origin| origin.scheme().is_some());
             let (from, to) = (origin.as_ref().and_then(Uri::host), hosts(request).next());
-            !matches!((from, to), (Some(from), Some(Host::Named(to))) if to.eq_ignore_ascii_case(from))
+            !matches!((from, to), (Some(from), Some(Host::Named(to))) if to.host().eq_ignore_ascii_case(from))
         });
         let site = request.headers.get(SEC_FETCH_SITE);
         is_other || site.is_some_and(|site| site == "cross-site")
@@ -105,9 +105,9 @@ fn refusal(why: &str) -> Problem {
     Problem::new(ProblemCode::Forbidden, detail)
 }
 
-/// The name that a request was sent to, without its port.
+/// The name that a request was sent to.
 enum Host {
-    Named(String),
+    Named(Authority),
     Unreadable,
 }
 
@@ -117,7 +117,7 @@ fn hosts(request: &Parts) -> impl Iterator<Item = Host> {
     let headers = request.headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes);
     let said = target.into_iter().chain(headers).filter(|said| !said.is_empty());
     said.map(|said| match Authority::try_from(said) {
-        Ok(said) => Host::Named(said.host().to_owned()),
+        Ok(said) => Host::Named(said),
         Err(_) => Host::Unreadable,
     })
 }
@@ -125,10 +125,11 @@ fn hosts(request: &Parts) -> impl Iterator<Item = Host> {
 /// Whether nobody elsewhere can have given this name to this machine: an address, a name without a dot, or
 /// one that always means the machine itself.
 fn is_of_this_machine(host: Host) -> bool {
-    let Host::Named(host) = host else { return false };
-    let host = host.strip_suffix('.').unwrap_or(&host).to_ascii_lowercase();
+    let Host::Named(said) = host else { return false };
+    let host = said.host().strip_suffix('.').unwrap_or(said.host());
     let is_address = host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok();
-    is_address || !host.contains('.') || host.ends_with(".localhost")
+    let above = host.rsplit_once('.').map(|(_, above)| above);
+    is_address || above.is_none_or(|above| above.eq_ignore_ascii_case("localhost"))
 }
 
 #[cfg(test)]

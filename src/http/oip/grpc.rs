@@ -30,9 +30,9 @@ use super::super::HttpState;
 use super::super::access::{self, Admitted};
 use super::super::error::{Problem, ProblemCode};
 use super::super::exchange::live_version;
-use super::super::layers;
-use super::super::observe::{self, Wire};
-use super::super::slots::{self, Slots};
+use super::super::layers::{self, Way};
+use super::super::observe::{self, Observer, Wire};
+use super::super::slots::{Bounds, Slots};
 use super::super::taking;
 use crate::domain::name::ModelName;
 use crate::services::serving::Target;
@@ -43,7 +43,10 @@ use crate::services::serving::Target;
 /// When what clients are told of the calls cannot be read.
 pub fn router(state: HttpState) -> Result<Router, tonic_reflection::server::Error> {
     let patience = state.limits.request_timeout * 2;
-    let shed = |slots: &Arc<Slots>| from_fn_with_state(Arc::clone(slots), slots::shed);
+    let within = |calls: Router, slots: Option<&Arc<Slots>>| {
+        let bounds = Bounds { slots: slots.cloned(), most: Some(patience) };
+        calls.layer(from_fn_with_state(Arc::new(Way { state: state.clone(), bounds }), admit))
+    };
     let service = GrpcInferenceServiceServer::new(Calls(state.clone()))
         .max_decoding_message_size(state.limits.max_body_bytes)
         .accept_compressed(CompressionEncoding::Gzip)
@@ -59,20 +62,19 @@ pub fn router(state: HttpState) -> Result<Router, tonic_reflection::server::Erro
     let records = calls(&["ModelReady", "ModelMetadata", "ModelStatistics", "RepositoryIndex"]);
     let predictions = calls(&["ModelInfer"]);
     // Each of its requests takes a slot by itself.
-    let streams = calls(&["ModelStreamInfer"]);
-    Ok(operations
-        .merge(operations::routes(&state)?)
-        .merge(records.layer(shed(&state.requests)))
-        .merge(predictions.layer(shed(&state.predictions)))
-        .merge(streams.layer(from_fn_with_state(state.limits.idle_timeout, taking::bound)))
-        .layer(from_fn_with_state(patience, layers::time_out))
-        .fallback(unknown)
-        .layer(from_fn_with_state(state, admit))
-        .layer(from_fn_with_state(Wire::Grpc, observe::observe)))
+    let streams = calls(&["ModelStreamInfer"])
+        .layer(from_fn_with_state(state.limits.idle_timeout, taking::bound));
+    let operations = operations.merge(operations::routes(&state)?).fallback(unknown);
+    let calls = within(operations, None)
+        .merge(within(records, Some(&state.requests)))
+        .merge(within(predictions, Some(&state.predictions)))
+        .merge(within(streams, None));
+    Ok(calls.layer(from_fn_with_state(Observer::new(Wire::Grpc), observe::observe)))
 }
 
-async fn admit(State(state): State<HttpState>, request: Request, next: Next) -> Response {
-    layers::caught(access::admit(&state, request, |request| next.run(request))).await
+async fn admit(State(way): State<Arc<Way>>, request: Request, next: Next) -> Response {
+    let bounded = |request| way.bounds.run(None, request, next);
+    layers::caught(access::admit(&way.state, request, bounded)).await
 }
 
 async fn unknown() -> Problem {

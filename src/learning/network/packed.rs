@@ -7,16 +7,17 @@
 //! multiplied with in one panel side by side, and behind that what the row's next number meets. A sum goes
 //! over a row's numbers in their order, so a row says the same, to the bit, in any company.
 
+use std::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 
 use super::Dense;
 
 /// Registers across a panel.
 const REGISTERS: usize = 2;
-/// Rows that go through one panel together, and panels that one row goes through side by side: as many
-/// sums as there are registers, and enough that none waits for another.
+/// Rows that go through one panel together: as many sums as there are registers. Fewer go through several
+/// panels side by side, so that no sum waits for another.
 const ROWS: usize = 6;
-const PANELS: usize = 4;
 
 /// The second factor of products.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +69,10 @@ impl Packed {
                 self.numbers[start..start + outputs.len()].copy_from_slice(outputs);
             }
         }
+    }
+
+    fn n_panels(&self) -> usize {
+        self.n_out.div_ceil(self.width)
     }
 
     /// Adds the product of `rows` with this to `sums`, `[n, n_out]` row-major.
@@ -126,43 +131,70 @@ impl WithSimd for Product<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { rows, factor, sums } = self;
-        let &Packed { n_in, n_out, width, .. } = factor;
-        let n = sums.len() / n_out;
-        let n_panels = n_out.div_ceil(width);
+        let n = sums.len() / factor.n_out;
         let n_together = n / ROWS * ROWS;
-        let (of_together, of_alone) = sums.split_at_mut(n_together * n_out);
-        for panel in 0..n_panels {
-            for (group, sums) in of_together.chunks_exact_mut(ROWS * n_out).enumerate() {
-                let first = group * ROWS;
-                match rows {
-                    Rows::Whole(rows) => {
-                        let rows: [&[f32]; ROWS] =
-                            std::array::from_fn(|row| &rows[(first + row) * n_in..][..n_in]);
-                        let at = |input: usize| rows.map(|row| row[input]);
-                        tile::<S, ROWS, 1>(simd, factor, panel, at, sums);
-                    }
-                    Rows::Transposed(columns) => {
-                        let at = |input: usize| {
-                            let column = &columns[input * n + first..][..ROWS];
-                            std::array::from_fn(|row| column[row])
-                        };
-                        tile::<S, ROWS, 1>(simd, factor, panel, at, sums);
-                    }
-                }
+        let (of_together, rest) = sums.split_at_mut(n_together * factor.n_out);
+        for panel in 0..factor.n_panels() {
+            for (group, sums) in of_together.chunks_exact_mut(ROWS * factor.n_out).enumerate() {
+                rows.through::<S, ROWS, 1>(simd, group * ROWS..n, factor, panel, sums);
             }
         }
-        for (row, sums) in (n_together..n).zip(of_alone.chunks_exact_mut(n_out)) {
-            let (numbers, from, step) = match rows {
-                Rows::Whole(rows) => (rows, row * n_in, 1),
-                Rows::Transposed(columns) => (columns, row, n),
-            };
-            let at = |input: usize| [numbers[from + input * step]];
-            let n_grouped = n_panels / PANELS * PANELS;
-            for group in (0..n_grouped).step_by(PANELS) {
-                tile::<S, 1, PANELS>(simd, factor, group, at, sums);
+        let rest_of_rows = n_together..n;
+        match rest_of_rows.len() {
+            0 => {}
+            1 => rows.through_all::<S, 1, 4>(simd, rest_of_rows, factor, rest),
+            2 => rows.through_all::<S, 2, 2>(simd, rest_of_rows, factor, rest),
+            3 => rows.through_all::<S, 3, 2>(simd, rest_of_rows, factor, rest),
+            4 => rows.through_all::<S, 4, 1>(simd, rest_of_rows, factor, rest),
+            _ => rows.through_all::<S, 5, 1>(simd, rest_of_rows, factor, rest),
+        }
+    }
+}
+
+impl Rows<'_> {
+    /// Adds to `sums`, `[R, n_out]`, the products of the `R` rows of `place`, from its start on to the end of
+    /// all rows, with all panels of `factor`, `P` side by side.
+    #[inline(always)]
+    fn through_all<S: Simd, const R: usize, const P: usize>(
+        self,
+        simd: S,
+        place: Range<usize>,
+        factor: &Packed,
+        sums: &mut [f32],
+    ) {
+        let n_grouped = factor.n_panels() / P * P;
+        for group in (0..n_grouped).step_by(P) {
+            self.through::<S, R, P>(simd, place.clone(), factor, group, sums);
+        }
+        for panel in n_grouped..factor.n_panels() {
+            self.through::<S, R, 1>(simd, place.clone(), factor, panel, sums);
+        }
+    }
+
+    /// The same with `P` panels from `panel` on.
+    #[inline(always)]
+    fn through<S: Simd, const R: usize, const P: usize>(
+        self,
+        simd: S,
+        place: Range<usize>,
+        factor: &Packed,
+        panel: usize,
+        sums: &mut [f32],
+    ) {
+        let (first, n, n_in) = (place.start, place.end, factor.n_in);
+        match self {
+            Self::Whole(rows) => {
+                let rows: [&[f32]; R] =
+                    std::array::from_fn(|row| &rows[(first + row) * n_in..][..n_in]);
+                let at = |input: usize| rows.map(|row| row[input]);
+                tile::<S, R, P>(simd, factor, panel, at, sums);
             }
-            for panel in n_grouped..n_panels {
-                tile::<S, 1, 1>(simd, factor, panel, at, sums);
+            Self::Transposed(columns) => {
+                let at = |input: usize| {
+                    let column = &columns[input * n + first..][..R];
+                    std::array::from_fn(|row| column[row])
+                };
+                tile::<S, R, P>(simd, factor, panel, at, sums);
             }
         }
     }
@@ -211,13 +243,13 @@ mod tests {
 
     #[test]
     fn a_product_is_the_same_function_of_a_row_in_any_company() {
-        const N: usize = 14;
         let draws = &mut stream(1, Draw::Layers);
         let mut packed = Packed::default();
-        for (n_in, n_out) in [(1, 1), (3, 7), (17, 16), (64, 33), (130, 257), (130, 257)] {
+        let sizes = [(1, 1), (3, 7), (17, 16), (64, 33), (130, 257), (130, 257), (20, 90)];
+        for (n, (n_in, n_out)) in (6..).zip(sizes) {
             let mut draw =
                 |n: usize| -> Vec<f32> { (0..n).map(|_| draws.gen_range(-1.0..1.0)).collect() };
-            let (factor, rows, before) = (draw(n_in * n_out), draw(N * n_in), draw(N * n_out));
+            let (factor, rows, before) = (draw(n_in * n_out), draw(n * n_in), draw(n * n_out));
             packed.fill(&factor, n_out);
             assert_eq!((packed.n_in, packed.n_out), (n_in, n_out));
             let mut together = before.clone();

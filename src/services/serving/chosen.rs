@@ -1,11 +1,13 @@
 //! The version that answers one request: chosen once, kept to the end.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
 use super::statistics::{Begun, Counters};
+use super::together::{LIGHT, Said, Together};
 use super::{Loaded, Route, Target};
 use crate::domain::input::Inputs;
 use crate::learning::Predictor;
@@ -60,6 +62,8 @@ pub struct Chosen {
     /// The version that is asked the same.
     pub(super) shadow: Option<i32>,
     predictor: Arc<Predictor>,
+    /// By which it answers small requests, where that is faster.
+    together: Option<Arc<Together>>,
     counters: Arc<Counters>,
 }
 
@@ -77,9 +81,10 @@ pub async fn choose(
 ) -> Result<Chosen, ServiceError> {
     let serving = &context.serving;
     let (version, shadow) = route.resolve(target, client)?;
-    let Loaded { predictor, labels } = serving.load(context, &route.model, version).await?;
+    let Loaded { predictor, together, labels } =
+        serving.load(context, &route.model, version).await?;
     let counters = serving.statistics.counters(&(route.model.id, version));
-    Ok(Chosen { version, labels, route: Arc::clone(route), shadow, predictor, counters })
+    Ok(Chosen { version, labels, route: Arc::clone(route), shadow, predictor, together, counters })
 }
 
 impl Chosen {
@@ -111,34 +116,42 @@ impl Chosen {
     }
 
     async fn predict(&self, context: &Context, inputs: Inputs) -> Result<Answered, ServiceError> {
-        /// Multiply-adds that are done where the request is: a fraction of a millisecond.
-        const LIGHT: usize = 4_000_000;
-        let version = self.version;
-        let broken = |why: String| ServiceError::Broken(format!("version {version}: {why}"));
-        let is_light = self.predictor.work(&inputs) <= LIGHT;
+        let work = self.predictor.work(&inputs);
         let asked_at = Instant::now();
-        let (probabilities, began_at) = if is_light {
-            (self.predictor.predict(&inputs), asked_at)
-        } else {
-            let turn = context.serving.heavy.take(&self.route.model.name).await?;
-            let (predictor, began_at) = (Arc::clone(&self.predictor), Instant::now());
-            // Gone once whoever asked has gone.
-            let waiting = Arc::new(());
-            let wanted = Arc::downgrade(&waiting);
-            let predicting = tokio::task::spawn_blocking(move || {
-                // Until the work is over, also where nobody waits for it any more.
-                let _turn = turn;
-                predictor.predict_while(&inputs, || wanted.strong_count() > 0)
-            });
-            let probabilities = predicting.await.map_err(|error| broken(error.to_string()))?;
-            drop(waiting);
-            (probabilities, began_at)
+        let (probabilities, began_at) = match &self.together {
+            Some(together) if work <= LIGHT / 2 => {
+                let said = together.ask(&self.predictor, inputs, work).await;
+                said.ok_or_else(|| self.broken("the computation broke off"))?
+            }
+            _ if work <= LIGHT => (self.predictor.predict(&inputs), asked_at),
+            _ => Box::pin(self.predict_apart(context, inputs)).await?,
         };
-        let probabilities = probabilities.map_err(|error| broken(error.to_string()))?;
+        let probabilities = probabilities.map_err(|error| self.broken(error))?;
         Ok(Answered {
             waited: began_at - asked_at,
             took: began_at.elapsed(),
-            ..Answered::new(version, Arc::clone(&self.labels), probabilities)
+            ..Answered::new(self.version, Arc::clone(&self.labels), probabilities)
         })
+    }
+
+    /// What takes long is computed on a thread of its own, once it is the model's turn.
+    async fn predict_apart(&self, context: &Context, inputs: Inputs) -> Result<Said, ServiceError> {
+        let turn = context.serving.heavy.take(&self.route.model.name).await?;
+        let (predictor, began_at) = (Arc::clone(&self.predictor), Instant::now());
+        // Gone once whoever asked has gone.
+        let waiting = Arc::new(());
+        let wanted = Arc::downgrade(&waiting);
+        let predicting = tokio::task::spawn_blocking(move || {
+            // Until the work is over, also where nobody waits for it any more.
+            let _turn = turn;
+            predictor.predict_while(&inputs, || wanted.strong_count() > 0)
+        });
+        let probabilities = predicting.await.map_err(|error| self.broken(error))?;
+        drop(waiting);
+        Ok((probabilities, began_at))
+    }
+
+    fn broken(&self, why: impl Display) -> ServiceError {
+        ServiceError::Broken(format!("version {}: {why}", self.version))
     }
 }

@@ -150,7 +150,8 @@ async fn ask(
     let broken = |why: String| ServiceError::Broken(format!("version {shadow}: {why}"));
     let turn = context.serving.shadows.turn.acquire().await;
     let _turn = turn.map_err(|error| broken(error.to_string()))?;
-    let Loaded { predictor, labels } = context.serving.load(context, &route.model, shadow).await?;
+    let Loaded { predictor, labels, .. } =
+        context.serving.load(context, &route.model, shadow).await?;
     let predicting = tokio::task::spawn_blocking(move || predictor.predict(&inputs));
     let probabilities = predicting.await.map_err(|error| broken(error.to_string()))?;
     let probabilities = probabilities.map_err(|error| broken(error.to_string()))?;
