@@ -30,9 +30,14 @@ mod support;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use mimalloc::MiMalloc;
 use support::process::{Process, free_address, perennial, ready};
 use support::{Api, Database, readable_dir};
 use tempfile::TempDir;
+
+/// The constant handler has the service's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Numbers of a vector.
 const DIM: usize = 784;

@@ -70,16 +70,19 @@ impl Scale {
     /// Appends `numbers` to `rows`, normalised.
     pub(super) fn append(&self, numbers: &[f32], rows: &mut Vec<f32>) {
         for numbers in numbers.chunks_exact(self.mean.len().max(1)) {
-            rows.extend(numbers.iter().enumerate().map(|(j, &number)| self.apply(j, number)));
+            let scaled = numbers.iter().zip(&self.mean).zip(&self.deviation);
+            rows.extend(
+                scaled.map(|((&number, mean), deviation)| apply(number, *mean, *deviation)),
+            );
         }
     }
+}
 
-    /// Normalises feature `j`: clipped at ±10; a missing number becomes the mean, that is 0.
-    #[inline]
-    fn apply(&self, j: usize, number: f32) -> f32 {
-        let normalized = ((f64::from(number) - self.mean[j]) / self.deviation[j]) as f32;
-        if normalized.is_nan() { 0.0 } else { normalized.clamp(-CLIP as f32, CLIP as f32) }
-    }
+/// Normalises one number: clipped at ±10; a missing one becomes the mean, that is 0.
+#[inline]
+fn apply(number: f32, mean: f64, deviation: f64) -> f32 {
+    let normalized = ((f64::from(number) - mean) / deviation) as f32;
+    if normalized.is_nan() { 0.0 } else { normalized.clamp(-CLIP as f32, CLIP as f32) }
 }
 
 /// Changes `first`, the layer that reads the features, of which the first `n_rows` are numbers of the

@@ -191,10 +191,12 @@ impl<'a> Tensor<'a> {
             Values::Json(json) => self.read_numbers(json, meaning),
             Values::Binary(bytes) | Values::Whole(bytes) => {
                 let numbers = binary::numbers(self.datatype, bytes, self.shape.iter().product())?;
-                match numbers.iter().position(|&number| !meaning.fits(number)) {
-                    None => Ok(numbers),
-                    Some(index) => Err(complain(index, &refuse(numbers[index], meaning))),
+                // All are looked at, which is faster than to look whether to go on.
+                if numbers.iter().fold(true, |all, &number| all & meaning.fits(number)) {
+                    return Ok(numbers);
                 }
+                let bad = numbers.iter().position(|&number| !meaning.fits(number)).unwrap_or(0);
+                Err(complain(bad, &refuse(numbers[bad], meaning)))
             }
         }
     }
