@@ -207,6 +207,11 @@ impl LearnerState {
     /// Gives a mixture one more expert, unless there are as many as there may be: a copy of one that is
     /// drawn, as the gate sees it, too (Komatsuzaki et al. 2023). Where one expert answers each input,
     /// nothing is said otherwise by that: which of the two it is makes no difference before they learn.
+    ///
+    /// Where several answer, an input whose last expert came after the copied one is led to the copy in
+    /// its place. The gate is linear: to keep the new expert behind all that are chosen, whatever the
+    /// input, takes a bias so low that the loss of an uneven load, all that leads inputs to it then, has
+    /// no gradient left.
     pub(super) fn grow_experts(&mut self, seed: u64) {
         let depth = self.shape.hidden.len();
         let Some(experts) = self.shape.experts.as_mut().filter(|experts| experts.n < MAX_EXPERTS)
