@@ -140,25 +140,25 @@ impl LearnerState {
     /// Checks that updates by `strategy` go on from what this knows, of which no sample is at hand.
     ///
     /// # Errors
-    /// [`Invalid`] where the first of them would lose all of it.
+    /// [`Invalid`] where the next of them would lose it.
     pub fn check_goes_on(&self, strategy: Strategy) -> Result<(), Invalid> {
         let lost = match strategy {
             Strategy::Analytic if self.keeps_sums() => return Ok(()),
             Strategy::Analytic => {
-                "learning.strategy analytic answers by sums of samples, and what the model would begin with \
-                 has none"
+                "learning.strategy analytic answers by sums of samples, and what the model begins with has \
+                 none"
             }
             Strategy::Retrain => {
-                "learning.strategy retrain begins anew from samples, and what the model would begin with \
-                 brings none"
+                "learning.strategy retrain begins anew from samples, and what the model begins with brings \
+                 none"
             }
             _ if self.has_trained() => return Ok(()),
             _ => {
-                "what the model would begin with answers by sums alone, from which only learning.strategy \
+                "what the model begins with answers by sums alone, from which only learning.strategy \
                  analytic goes on"
             }
         };
-        Err(Invalid::new(format!("{lost}: the first update would lose what is known")))
+        Err(Invalid::new(format!("{lost}: the next update would lose what is known")))
     }
 
     /// The state whose closed form never learnt `samples`, which it did, each with the weight given:
