@@ -125,7 +125,8 @@ pub async fn get(
 
 /// Change a model's settings.
 ///
-/// They hold from the next update on; a running one keeps those that it began with.
+/// They hold from the next update on; a running one keeps those that it began with. A strategy by which
+/// the next one would lose labels that the model began with, and has no samples of, is refused.
 #[utoipa::path(patch, path = "/v1/models/{model}", operation_id = "patchModel", tag = "models",
     params(ModelPath), request_body = ModelPatch,
     responses((status = 200, description = "The model as it is now.", body = Model)))]

@@ -134,7 +134,17 @@ mod tests {
     }
 
     #[test]
-    fn an_expert_more_changes_nothing_that_a_mixture_says() {
+    fn a_copied_expert_takes_the_place_of_the_last_where_it_is_not_the_last_itself() {
+        let copied_first = [0.5, 0.3, 0.2, 0.3, 0.5, 0.2, 0.1, 0.5, 0.4];
+        let routes = |n: usize, gated: &[f32]| Routes::of(Experts { n, top_k: 2 }, gated).of_expert;
+        assert_eq!(routes(3, &copied_first), [vec![0, 1], vec![0, 1, 2], vec![2]]);
+        let grown: Vec<f32> =
+            copied_first.chunks(3).flat_map(|row| [row, &row[..1]].concat()).collect();
+        assert_eq!(routes(4, &grown), [vec![0, 1], vec![1, 2], vec![2], vec![0]]);
+    }
+
+    #[test]
+    fn an_expert_more_changes_nothing_that_a_mixture_of_one_answer_says() {
         let input = InputSchema::Tabular(TabularSchema { dim: Some(2), features: None });
         let moe = MoeSettings { hidden: vec![8, 4], experts: 3, top_k: 1, grow: true };
         let network = NetworkSettings::Moe(moe);

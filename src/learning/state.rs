@@ -140,25 +140,25 @@ impl LearnerState {
     /// Checks that updates by `strategy` go on from what this knows, of which no sample is at hand.
     ///
     /// # Errors
-    /// [`Invalid`] where the first of them would lose all of it.
+    /// [`Invalid`] where the next of them would lose it.
     pub fn check_goes_on(&self, strategy: Strategy) -> Result<(), Invalid> {
         let lost = match strategy {
             Strategy::Analytic if self.keeps_sums() => return Ok(()),
             Strategy::Analytic => {
-                "learning.strategy analytic answers by sums of samples, and what the model would begin with \
-                 has none"
+                "learning.strategy analytic answers by sums of samples, and what the model begins with has \
+                 none"
             }
             Strategy::Retrain => {
-                "learning.strategy retrain begins anew from samples, and what the model would begin with \
-                 brings none"
+                "learning.strategy retrain begins anew from samples, and what the model begins with brings \
+                 none"
             }
             _ if self.has_trained() => return Ok(()),
             _ => {
-                "what the model would begin with answers by sums alone, from which only learning.strategy \
+                "what the model begins with answers by sums alone, from which only learning.strategy \
                  analytic goes on"
             }
         };
-        Err(Invalid::new(format!("{lost}: the first update would lose what is known")))
+        Err(Invalid::new(format!("{lost}: the next update would lose what is known")))
     }
 
     /// The state whose closed form never learnt `samples`, which it did, each with the weight given:
@@ -207,6 +207,11 @@ impl LearnerState {
     /// Gives a mixture one more expert, unless there are as many as there may be: a copy of one that is
     /// drawn, as the gate sees it, too (Komatsuzaki et al. 2023). Where one expert answers each input,
     /// nothing is said otherwise by that: which of the two it is makes no difference before they learn.
+    ///
+    /// Where several answer, an input whose last expert came after the copied one is led to the copy in
+    /// its place. The gate is linear: to keep the new expert behind all that are chosen, whatever the
+    /// input, takes a bias so low that the loss of an uneven load, all that leads inputs to it then, has
+    /// no gradient left.
     pub(super) fn grow_experts(&mut self, seed: u64) {
         let depth = self.shape.hidden.len();
         let Some(experts) = self.shape.experts.as_mut().filter(|experts| experts.n < MAX_EXPERTS)

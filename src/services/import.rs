@@ -5,9 +5,9 @@
 
 use bytes::Bytes;
 use serde_json::json;
-use sqlx::PgTransaction;
+use sqlx::{PgConnection, PgTransaction};
 
-use super::{Context, ServiceError, audit, changes, registry};
+use super::{Context, ServiceError, audit, changes, registry, update};
 use crate::domain::Invalid;
 use crate::domain::audit::Action;
 use crate::domain::evaluation::{Evaluation, GateDecision};
@@ -106,9 +106,7 @@ pub(super) async fn copy(
     model: &Model,
     base: Found,
 ) -> Result<(), ServiceError> {
-    let state = checkpoint::decode(&base.file).map_err(|error| {
-        StorageError::damaged(format!("a version of model {}", base.model.name), error)
-    })?;
+    let state = decoded(&base.file, &base.model.name)?;
     match base.head {
         Head::Grow => {
             state
@@ -122,6 +120,49 @@ pub(super) async fn copy(
         }
     }
     Ok(())
+}
+
+/// Checks that `model`, whose strategy has just been chosen, keeps the labels that it began with.
+///
+/// # Errors
+/// [`ServiceError::Invalid`] where its next update would lose some, of which there is no sample; when the live
+/// version is damaged.
+pub(super) async fn check_goes_on(
+    context: &Context,
+    db: &mut PgConnection,
+    model: &Model,
+) -> Result<(), ServiceError> {
+    let Some(live) = update::live_version(db, model.id).await? else { return Ok(()) };
+    let unseen = versions::labels_without_samples(db, model.id, live).await?;
+    if unseen.is_empty() {
+        return Ok(());
+    }
+    let version = registry::find_version(db, model, live).await?;
+    let file = context.checkpoints.read(&version.checkpoint).await?;
+    decoded(&file, &model.name)?.check_goes_on(model.settings.learning.strategy).map_err(|error| {
+        let detail = format!(
+            "{}; there are no samples to train on of {}: send some of each first, or leave \
+             learning.strategy as it is",
+            error.detail,
+            listed(&unseen)
+        );
+        Invalid::at("/learning/strategy", detail).into()
+    })
+}
+
+/// The first of `labels`, and how many more there are.
+fn listed(labels: &[String]) -> String {
+    let (first, others) = labels.split_at(labels.len().min(5));
+    match others.len() {
+        0 => first.join(", "),
+        n => format!("{} and {n} more", first.join(", ")),
+    }
+}
+
+/// The state in the checkpoint of a version of `model`.
+fn decoded(file: &[u8], model: &ModelName) -> Result<learning::LearnerState, StorageError> {
+    checkpoint::decode(file)
+        .map_err(|error| StorageError::damaged(format!("a version of model {model}"), error))
 }
 
 fn encoded(state: &learning::LearnerState) -> (Vec<u8>, Vec<Label>) {

@@ -168,7 +168,8 @@ async fn views(db: &mut PgConnection, models: Vec<Model>) -> Result<Vec<ModelVie
 /// Changes a model's settings.
 ///
 /// # Errors
-/// [`ServiceError::Invalid`] when `change` refuses or leaves a setting out of range.
+/// [`ServiceError::Invalid`] when `change` refuses, leaves a setting out of range, or chooses a strategy by
+/// which the next update would lose what the model began with.
 pub async fn patch(
     context: &Context,
     name: &ModelName,
@@ -182,6 +183,9 @@ pub async fn patch(
     let before = model.settings.clone();
     change(&mut model.settings)?;
     model.settings.check()?;
+    if model.settings.learning.strategy != before.learning.strategy {
+        import::check_goes_on(context, &mut tx, &model).await?;
+    }
     models::set_settings(&mut tx, model.id, &model.settings).await?;
     let detail = changed(&before, &model.settings);
     audit::record(&mut tx, Action::ModelPatched, name, detail).await?;

@@ -274,7 +274,10 @@ async fn write_checkpoint(
     })
 }
 
-async fn live_version(db: &mut PgConnection, id: ModelId) -> Result<Option<i32>, StorageError> {
+pub(super) async fn live_version(
+    db: &mut PgConnection,
+    id: ModelId,
+) -> Result<Option<i32>, StorageError> {
     let aliases = aliases::list(db, id).await?;
     Ok(aliases.iter().find(|alias| alias.alias.is_live()).map(|alias| alias.pointing.version))
 }

@@ -227,6 +227,33 @@ pub async fn last_before(
     .await?)
 }
 
+/// Labels of a version of which there is no sample to train on, where the model began with another's version or
+/// with imported weights.
+pub async fn labels_without_samples(
+    db: &mut PgConnection,
+    model: ModelId,
+    number: i32,
+) -> Result<Vec<String>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        // Pending samples, which no index has by label, are walked once, not once a label.
+        "SELECT l.name FROM versions v
+         CROSS JOIN unnest(v.labels) AS known (name)
+         JOIN labels l ON l.model_id = $1 AND l.name = known.name
+         WHERE v.model_id = $1 AND v.version = $2
+           AND EXISTS (SELECT FROM versions WHERE model_id = $1 AND origin <> 'update')
+           AND NOT EXISTS (SELECT FROM samples s
+                           WHERE s.model_id = $1 AND s.label = l.label AND s.version IS NOT NULL
+                                 AND NOT s.held_out AND NOT s.withheld)
+           AND l.label NOT IN (SELECT DISTINCT label FROM samples
+                               WHERE model_id = $1 AND version IS NULL AND NOT held_out)
+         ORDER BY l.label",
+        model.0,
+        number,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
 /// Holds a version until the transaction ends, so that it is not removed meanwhile; false when there is
 /// none of this number.
 pub async fn hold(

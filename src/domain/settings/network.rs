@@ -48,6 +48,8 @@ pub struct MoeSettings {
     /// How many answer each input: 1 to `experts`.
     pub top_k: usize,
     /// Whether an update that brings new labels brings an expert more, up to 64: a copy of one of them.
+    /// With a `top_k` of 1 training begins with the answers of before; with more, an input whose last
+    /// expert comes after the copied one is led to both copies instead, and is answered otherwise.
     pub grow: bool,
 }
 

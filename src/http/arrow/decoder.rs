@@ -2,6 +2,7 @@
 //!
 //! Invariant: what a message says of its lengths is compared with its body before it is decoded, and arrays
 //! are validated as they are made. Buffers may not overlap, so that a batch takes no more than its message.
+//! What is copied to add to dictionaries is in proportion to what has come.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,6 +19,10 @@ use super::messages::Message;
 use super::{MAX_MESSAGE_BYTES, damaged, too_large};
 use crate::domain::Invalid;
 
+/// Bytes of dictionaries that may be copied for each byte that comes, and for each of a message ahead of all:
+/// a delta is put behind its dictionary by a copy of both.
+const COPIES: usize = 64;
+
 /// Makes a layout of a schema that suits.
 type LayOut<L> = dyn Fn(&Schema) -> Result<L, Invalid> + Send;
 
@@ -28,6 +33,8 @@ pub(in crate::http) struct Decoder<L> {
     dictionaries: HashMap<i64, ArrayRef>,
     /// The bytes of the messages that each dictionary came in.
     dictionary_bytes: HashMap<i64, usize>,
+    /// How many bytes deltas may still have copied.
+    copies_left: usize,
 }
 
 /// Some rows of a stream.
@@ -43,8 +50,13 @@ impl<L> Decoder<L> {
     pub(in crate::http) fn new(
         lay_out: impl Fn(&Schema) -> Result<L, Invalid> + Send + 'static,
     ) -> Self {
-        let (dictionaries, dictionary_bytes) = (HashMap::new(), HashMap::new());
-        Self { lay_out: Box::new(lay_out), schema: None, dictionaries, dictionary_bytes }
+        Self {
+            lay_out: Box::new(lay_out),
+            schema: None,
+            dictionaries: HashMap::new(),
+            dictionary_bytes: HashMap::new(),
+            copies_left: COPIES * MAX_MESSAGE_BYTES,
+        }
     }
 
     /// Checks that a stream which ends here is one.
@@ -62,7 +74,7 @@ impl<L> Decoder<L> {
     ///
     /// # Errors
     /// 400 where it is damaged, 415 where it is compressed, 422 where the schema does not suit, 413 where
-    /// dictionaries grow beyond the bound.
+    /// dictionaries grow beyond the bound, or by too many small steps.
     pub(in crate::http) fn decode(
         &mut self,
         message: &Message,
@@ -73,6 +85,7 @@ impl<L> Decoder<L> {
     }
 
     fn take(&mut self, message: &Message) -> Result<Option<Rows<L>>, Problem> {
+        self.copies_left = self.copies_left.saturating_add(COPIES * message.size_bytes());
         let head = message.head()?;
         match (head.header_type(), &self.schema) {
             (MessageHeader::Schema, None) => {
@@ -122,7 +135,9 @@ impl<L> Decoder<L> {
         let batch = dictionary.data().ok_or_else(|| damaged("a dictionary is missing"))?;
         check_lengths(batch, message.body.len())?;
         let n_bytes = self.dictionary_bytes.entry(dictionary.id()).or_default();
-        *n_bytes = message.size_bytes() + if dictionary.isDelta() { *n_bytes } else { 0 };
+        let copied = if dictionary.isDelta() { *n_bytes } else { 0 };
+        self.copies_left = self.copies_left.checked_sub(copied).ok_or_else(too_many_deltas)?;
+        *n_bytes = message.size_bytes() + copied;
         if self.dictionary_bytes.values().sum::<usize>() > MAX_MESSAGE_BYTES {
             return Err(too_large("the dictionaries are all together"));
         }
@@ -154,6 +169,12 @@ fn check_lengths(batch: arrow_ipc::RecordBatch<'_>, body_bytes: usize) -> Result
         true => Ok(()),
         false => Err(damaged("more rows are announced than its bytes can hold")),
     }
+}
+
+fn too_many_deltas() -> Problem {
+    let detail = "large dictionaries grow by too many small deltas; add more entries in each, or write more rows a \
+                  batch";
+    Problem::new(ProblemCode::PayloadTooLarge, detail)
 }
 
 fn unsupported(what: &str) -> Problem {

@@ -310,6 +310,30 @@ async fn dictionaries_grow_and_are_replaced_up_to_a_bound() {
 }
 
 #[tokio::test]
+async fn dictionaries_grow_by_many_deltas_unless_much_is_copied_for_little() {
+    let options = || IpcWriteOptions::default().with_dictionary_handling(DictionaryHandling::Delta);
+    let first_of = |texts: &[&str]| {
+        let (place, texts) = (Int32Array::from(vec![0]), StringArray::from(texts.to_vec()));
+        batch(&[("text", column(DictionaryArray::new(place, Arc::new(texts))))])
+    };
+    // Behind two texts `n` deltas of a third, each with a row.
+    let grown = |second: &str, n: usize| {
+        let begun = first_of(&["a", second]);
+        let n_begun = stream(std::slice::from_ref(&begun), options()).len() - 8;
+        let bytes = stream(&[begun, first_of(&["a", second, "c"])], options());
+        [&bytes[..n_begun], &bytes[n_begun..bytes.len() - 8].repeat(n)].concat()
+    };
+    let (inputs, _) = read(Body::from(grown("b", 1_000)), &settings(TEXT)).await.unwrap();
+    assert_eq!(inputs.len(), 1_001);
+    let long = "b".repeat(12 << 20);
+    let (inputs, _) = read(Body::from(grown(&long, 50)), &settings(TEXT)).await.unwrap();
+    assert_eq!(inputs.len(), 51);
+    let problem = problem_of(grown(&long, 500), TEXT).await;
+    assert_eq!(problem.code(), ProblemCode::PayloadTooLarge, "{problem}");
+    assert!(problem.detail().contains("small deltas"), "{problem}");
+}
+
+#[tokio::test]
 async fn what_is_compressed_or_out_of_order_is_refused() {
     let numbers = [
         ("a", column(Float64Array::from(vec![0.5; 9]))),

@@ -118,7 +118,10 @@ pub struct NetworkView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, minimum = 1, maximum = 64, default = json!(1))]
     top_k: Option<usize>,
-    /// `moe` only: whether an update that brings new labels brings an expert more, up to 64.
+    /// `moe` only: whether an update that brings new labels brings an expert more, up to 64: a copy of
+    /// one of them. With a `top_k` of 1 training begins with the answers of before; with more, an input
+    /// whose last expert comes after the copied one is led to both copies instead, and is answered
+    /// otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, default = json!(false))]
     grow: Option<bool>,
