@@ -54,9 +54,11 @@ impl From<&Problem> for Refusal {
 /// Refuses a body that says it is something else than JSON. Clients of these protocols often say
 /// nothing, and curl, unless it is told what to say, that it is a form.
 pub(super) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
-    match essence_of(headers) {
-        "" | "application/x-www-form-urlencoded" => Ok(()),
-        _ => extract::expect_json(headers),
+    let essence = essence_of(headers);
+    let as_good_as_json = ["", "application/x-www-form-urlencoded"];
+    match as_good_as_json.iter().any(|said| essence.eq_ignore_ascii_case(said)) {
+        true => Ok(()),
+        false => extract::expect_json(headers),
     }
 }
 
