@@ -19,7 +19,7 @@ use uuid::Uuid;
 use self::rates::{Asker, Counted, Rates};
 use super::HttpState;
 use super::error::{Problem, ProblemCode};
-use super::foreign::{PREDICT, has_verb, model_of};
+use super::foreign::model_of;
 use crate::domain::key::{Key, Scope};
 use crate::services::access::{Access, Caller, Stranger};
 use crate::services::{Context, requests};
@@ -70,10 +70,7 @@ pub(super) async fn admit<F: Future<Output = Response>>(
 
 /// The route by which [`scopes`] are needed; empty where there is none.
 pub(super) fn route_of(request: &Request) -> &str {
-    match has_verb(request.method(), request.uri().path()) {
-        true => PREDICT,
-        false => request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str),
-    }
+    request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str)
 }
 
 /// The key that a request brings: `Authorization: Bearer KEY`.

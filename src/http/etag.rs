@@ -9,9 +9,12 @@ use super::error::Problem;
 
 /// The answer to who has what `sha256` is the digest of, if `headers` say so.
 pub(super) fn unless_known(headers: &HeaderMap, sha256: &str) -> Option<Response> {
-    let known = headers.get(header::IF_NONE_MATCH)?.to_str().ok()?;
-    let mut tags = known.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
-    let is_known = tags.any(|known| known == "*" || known == tag(sha256));
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+    let mut tags = known.flat_map(|tags| tags.split(','));
+    let is_known = tags.any(|known| {
+        let known = known.trim().trim_start_matches("W/");
+        known == "*" || known == tag(sha256)
+    });
     is_known.then(|| (StatusCode::NOT_MODIFIED, [(header::ETAG, tag(sha256))]).into_response())
 }
 
@@ -50,6 +53,11 @@ mod tests {
         for other in ["\"abcd\"", "abc", "", "\"x\""] {
             assert!(!is_known(other), "{other}");
         }
-        assert!(unless_known(&HeaderMap::new(), "abc").is_none());
+        let mut lines = HeaderMap::new();
+        assert!(unless_known(&lines, "abc").is_none());
+        for tags in ["\"x\"", "\"y\", W/\"abc\""] {
+            lines.append(header::IF_NONE_MATCH, HeaderValue::from_static(tags));
+        }
+        assert!(unless_known(&lines, "abc").is_some());
     }
 }

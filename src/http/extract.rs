@@ -190,7 +190,7 @@ pub fn parse_part<T: DeserializeOwned>(part: serde_json::Value) -> Result<T, Inv
 /// # Errors
 /// 415 when the content type is another one, or none.
 pub fn expect_type(headers: &HeaderMap, essence: &str) -> Result<(), Problem> {
-    match essence_of(headers) == essence {
+    match essence_of(headers).eq_ignore_ascii_case(essence) {
         true => Ok(()),
         false => {
             let detail = format!("send the body as {essence}, and say so in Content-Type");

@@ -2,7 +2,7 @@
 //! only statuses that its clients know.
 
 use axum::extract::RawPathParams;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -18,12 +18,6 @@ pub(super) fn is_foreign(path: &str) -> bool {
     path == "/v2"
         || path.starts_with("/v2/")
         || (path.starts_with("/v1/models/") && path.ends_with(PREDICT))
-}
-
-/// Whether a request asks for a prediction by the verb behind a name, which is no part of its route
-/// (instances.rs).
-pub(super) fn has_verb(method: &Method, path: &str) -> bool {
-    *method == Method::POST && path.ends_with(PREDICT)
 }
 
 /// The model that a path names, without a verb behind it.
@@ -54,9 +48,11 @@ impl From<&Problem> for Refusal {
 /// Refuses a body that says it is something else than JSON. Clients of these protocols often say
 /// nothing, and curl, unless it is told what to say, that it is a form.
 pub(super) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
-    match essence_of(headers) {
-        "" | "application/x-www-form-urlencoded" => Ok(()),
-        _ => extract::expect_json(headers),
+    let essence = essence_of(headers);
+    let as_good_as_json = ["", "application/x-www-form-urlencoded"];
+    match as_good_as_json.iter().any(|said| essence.eq_ignore_ascii_case(said)) {
+        true => Ok(()),
+        false => extract::expect_json(headers),
     }
 }
 

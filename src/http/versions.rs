@@ -260,22 +260,22 @@ pub async fn checkpoint(
     Path(VersionPath { model, n }): Path<VersionPath>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    // Another model may take this name one day, with versions of the same numbers.
+    let ask_again = [(header::CACHE_CONTROL, "no-cache")];
     // A client that has a copy costs no read of the file.
     if headers.contains_key(header::IF_NONE_MATCH) {
         let version = registry::get_version(&context, &model, n).await?.version;
         if let Some(same) = etag::unless_known(&headers, &version.checkpoint.sha256) {
-            return Ok(same);
+            return Ok((ask_again, same).into_response());
         }
     }
     let (checkpoint, file) = registry::checkpoint(&context, &model, n).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::ETAG, etag::tag(&checkpoint.sha256)),
-        // Another model may take this name one day, with versions of the same numbers.
-        (header::CACHE_CONTROL, "no-cache".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{model}-v{n}.safetensors\"")),
     ];
-    Ok((headers, file).into_response())
+    Ok((ask_again, headers, file).into_response())
 }
 
 /// List a model's aliases, by name.

@@ -1,4 +1,4 @@
-//! Clients that nobody here wrote ask the service in their own words: Triton's and Arrow's, from PyPI.
+//! Clients that nobody here wrote ask the service in their own words: Triton's, MLServer's and Arrow's, from PyPI.
 //!
 //! They live in a virtual environment below `target/`, made once. Where there is no Python with
 //! `venv`, or no way to PyPI, the test says so and looks at nothing.
@@ -10,8 +10,9 @@ use std::process::{Command, Output};
 use crate::oip::teach_all;
 use crate::support::TestService;
 
-const SCRIPTS: [&str; 2] = [
+const SCRIPTS: [&str; 3] = [
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/triton.py"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/mlserver_client.py"),
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/arrow.py"),
 ];
 const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/requirements.txt");
@@ -20,11 +21,7 @@ const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/r
 async fn clients_from_pypi_work_unchanged() {
     let python = match tokio::task::spawn_blocking(environment).await.unwrap() {
         Ok(python) => python,
-        Err(why) => {
-            // Past the harness, which shows only what failing tests print.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: clients from PyPI: {why}");
-            return;
-        }
+        Err(why) => return say(&format!("SKIPPED: clients from PyPI: {why}\n")),
     };
     let service = TestService::start_with(&["--grpc-listen", "127.0.0.1:0"]).await;
     teach_all(&service.api).await;
@@ -35,8 +32,15 @@ async fn clients_from_pypi_work_unchanged() {
         let run = move || Command::new(python).args([script, &host, &grpc]).output().unwrap();
         let output = tokio::task::spawn_blocking(run).await.unwrap();
         assert!(output.status.success(), "{script}: {}", words(&output));
+        // A script says nothing but that it looks at nothing.
+        say(&String::from_utf8_lossy(&output.stdout));
     }
     service.stop().await;
+}
+
+/// Past the harness, which shows only what failing tests print.
+fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// The Python of an environment that has the clients; the reason why there is none.

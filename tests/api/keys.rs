@@ -138,6 +138,26 @@ async fn every_operation_asks_for_its_scope() {
 }
 
 #[tokio::test]
+async fn a_verb_asks_for_its_scope_however_it_is_written() {
+    let service = TestService::start().await;
+    let [writes, predicts] =
+        ["write", "predict"].map(|scope| create(&service.database, &["--scope", scope]));
+    until(&service.api, "/v1/models", 401).await;
+    until(&service.api.with_key(&predicts), "/v2/models/none", 404).await;
+    for path in [
+        "/v1/models/none:predict",
+        "/v1/models/none%3Apredict",
+        "/v1/models/none/versions/1%3apredict",
+        "/v1/models/none/labels/live:predic%74",
+    ] {
+        for (key, status) in [(&writes, 403), (&predicts, 404)] {
+            let answer = service.api.with_key(key).post(path, json!({"instances": [[0]]})).await;
+            assert_eq!(answer.status, status, "{path} {}", answer.body);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_service_is_open_until_its_first_key_and_closed_even_without_a_good_one() {
     let service = TestService::start().await;
     service.api.get("/v1/models").await.expect(200);

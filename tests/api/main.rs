@@ -33,6 +33,7 @@ mod predictions;
 mod readme;
 mod refusals;
 mod retention;
+mod rollbacks;
 mod secrets;
 mod selection;
 mod slow_clients;

@@ -2,16 +2,15 @@
 
 import json
 import queue
-import struct
 import sys
 import urllib.request
-import zlib
 from pathlib import Path
 
 import numpy as np
 import tritonclient.grpc
 import tritonclient.http
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from picture import png
 from tritonclient.utils import InferenceServerException
 
 HOST, GRPC_HOST = sys.argv[1:]
@@ -117,17 +116,6 @@ def refused(ask, status, words):
         assert words in error.message(), error
         return
     raise AssertionError(f"not refused: {words}")
-
-
-def png(pixels):
-    height, width, _ = pixels.shape
-    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
-    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(
-        ">I", zlib.crc32(kind + data)
-    )
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + data
 
 
 ROWS = np.arange(16).reshape(2, 8)

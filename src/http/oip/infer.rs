@@ -21,7 +21,7 @@ use crate::services::serving::{Answered, Chosen, Target};
 ///
 /// Tensors may come as bytes behind the JSON: `Inference-Header-Content-Length` says how many bytes
 /// are JSON, and `binary_data_size` of each tensor how many are its own. Where the header is 0, the
-/// body is one input: a text, an image file, or numbers as FP32.
+/// body is one input: a text, an image file, or numbers as FP32; all outputs then come as bytes.
 #[utoipa::path(post, path = "/v2/models/{model}/infer", operation_id = "infer", tag = "inference",
     params(ModelPath, ("Inference-Header-Content-Length" = Option<u64>, Header,
         description = "Bytes of JSON, where tensors follow as bytes.")),

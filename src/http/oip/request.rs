@@ -105,9 +105,10 @@ pub struct OutputParameters {
 
 /// Refuses a body of another type.
 pub(super) fn expect_content_type(headers: &HeaderMap) -> Result<(), Problem> {
-    match (essence_of(headers), headers.contains_key(HEADER_LENGTH)) {
-        ("application/octet-stream", true) => Ok(()),
-        ("application/octet-stream", false) => Err(Problem::new(
+    let is_bytes = essence_of(headers).eq_ignore_ascii_case("application/octet-stream");
+    match (is_bytes, headers.contains_key(HEADER_LENGTH)) {
+        (true, true) => Ok(()),
+        (true, false) => Err(Problem::new(
             ProblemCode::UnsupportedMediaType,
             "bytes come with Inference-Header-Content-Length, which says how many of them are JSON",
         )),
@@ -124,7 +125,7 @@ pub(super) fn read(
 ) -> Result<Asked<Plan>, Problem> {
     let (inputs, plan) = match take_apart(headers, body)? {
         Parts::Raw(bytes) => {
-            let outputs = Wanted::all(false);
+            let outputs = Wanted::all(true);
             (inputs::gather_raw(bytes, settings)?, Plan { id: None, outputs })
         }
         Parts::Json(json, bytes) => {

@@ -6,9 +6,10 @@ use utoipa::ToSchema;
 
 use super::super::error::Problem;
 use super::super::extract::{ModelPath, Path, VersionPath};
+use super::metadata::make_ready;
 use crate::domain::name::ModelName;
 use crate::services::Context;
-use crate::services::serving::{self, Figures, Route, Tally, Target};
+use crate::services::serving::{Figures, Route, Tally, Target};
 
 /// What versions have answered.
 #[derive(Debug, Serialize, ToSchema)]
@@ -110,7 +111,7 @@ pub(super) async fn of(
 ) -> Result<Vec<VersionStatistics>, Problem> {
     let route = context.serving.route(context, model).await?;
     let Some(n) = version else { return Ok(of_route(context, &route)) };
-    serving::choose(context, &route, &Target::Version(n), None).await?;
+    make_ready(context, model, &Target::Version(n)).await?;
     Ok(vec![render(model, n, context.serving.figures_of(&route, n))])
 }
 

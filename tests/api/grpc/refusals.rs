@@ -44,6 +44,9 @@ async fn refusals_say_what_is_wrong_and_where() {
             parameters: parameters.into_iter().collect(),
         }
     }
+    fn one() -> InferTensorContents {
+        InferTensorContents { fp32_contents: vec![1.0], ..Default::default() }
+    }
     fn shared(request: &mut ModelInferRequest) {
         let there =
             InferParameter { parameter_choice: Some(ParameterChoice::StringParam("r".to_owned())) };
@@ -78,7 +81,7 @@ async fn refusals_say_what_is_wrong_and_where() {
             "2 are given for 1 tensors",
         ),
         (
-            with(|it| it.inputs[0].contents = Some(InferTensorContents::default())),
+            with(|it| it.inputs[0].contents = Some(one())),
             Code::InvalidArgument,
             "both contents and raw_input_contents",
         ),
@@ -136,8 +139,9 @@ async fn refusals_say_what_is_wrong_and_where() {
     let path = "/inference.GRPCInferenceService/ModelConfig".parse().unwrap();
     let status = unknown.unary(Request::new(ServerLiveRequest {}), path, codec).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented, "{status}");
-    // All the same the connection goes on.
+    // All the same the connection goes on. A field that is left empty, as MLServer's client does, is none.
     let mut classes = zeros("m");
+    classes.inputs[0].contents = Some(InferTensorContents::default());
     classes.outputs = vec![output("probabilities", Some(1))];
     let answer = client.model_infer(classes).await.unwrap().into_inner();
     assert_eq!(

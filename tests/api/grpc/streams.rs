@@ -77,6 +77,9 @@ async fn health_and_reflection_are_told_in_grpcs_own_words() {
         assert_eq!(said.status(), ServingStatus::Serving);
     }
     assert_eq!(health.check(ask("none")).await.unwrap_err().code(), Code::NotFound);
+    let mut watched = health.watch(ask("none")).await.unwrap().into_inner();
+    let said = watched.message().await.unwrap().unwrap();
+    assert_eq!(said.status(), ServingStatus::ServiceUnknown);
 
     let question =
         |asked| ServerReflectionRequest { host: String::new(), message_request: Some(asked) };

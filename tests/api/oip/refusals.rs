@@ -42,6 +42,7 @@ async fn refusals_are_those_of_the_protocol() {
     for (content_type, status) in [
         ("application/json", 200),
         ("application/x-www-form-urlencoded", 200),
+        ("Application/X-WWW-Form-Urlencoded", 200),
         ("text/plain", 415),
         ("application/octet-stream", 415),
     ] {

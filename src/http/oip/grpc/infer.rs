@@ -19,7 +19,7 @@ use super::super::tensor::{Datatype, Tensor, Values};
 use super::proto::infer_parameter::ParameterChoice;
 use super::proto::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use super::proto::model_infer_response::InferOutputTensor;
-use super::proto::{ModelInferRequest, ModelInferResponse};
+use super::proto::{InferTensorContents, ModelInferRequest, ModelInferResponse};
 use super::{contents, target};
 use crate::domain::Invalid;
 use crate::domain::name::ModelName;
@@ -91,7 +91,11 @@ impl<'a> Given<'a> {
         let datatype = word(datatype).map_err(|invalid| invalid.within("/datatype"))?;
         let shape = shape.iter().map(|&side| usize::try_from(side)).collect::<Result<Vec<_>, _>>();
         let shape = shape.map_err(|_| Invalid::at("/shape", "a dimension is not below 0"))?;
-        let bytes = match (raw, contents) {
+        // There are clients that leave it there, with nothing in it.
+        let is_left = |contents: &&InferTensorContents| {
+            raw.is_some() && **contents == InferTensorContents::default()
+        };
+        let bytes = match (raw, contents.as_ref().filter(|contents| !is_left(contents))) {
             (Some(raw), None) => Cow::Borrowed(&raw[..]),
             (None, Some(contents)) => contents::pack(contents, datatype, &shape)?.into(),
             (Some(_), Some(_)) => {

@@ -63,23 +63,26 @@ impl Health for Readiness {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        expect_known(request.get_ref())?;
-        Ok(Response::new(response(serving(&self.0).await)))
+        match is_known(request.get_ref()) {
+            true => Ok(Response::new(response(serving(&self.0).await))),
+            false => Err(Problem::not_found("service of this name").into()),
+        }
     }
 
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Watched>, Status> {
-        expect_known(request.get_ref())?;
+        let is_known = is_known(request.get_ref());
         let Ok(place) = WATCHERS.try_acquire() else {
             return Err(Problem::new(ProblemCode::Overloaded, "too many watch; ask instead").into());
         };
         let watching = (self.0.clone(), None, place);
-        Ok(Response::new(Box::pin(stream::unfold(watching, |(state, last, place)| async move {
-            let now = change(&state, last).await?;
+        let next = move |(state, last, place)| async move {
+            let now = change(&state, is_known, last).await?;
             Some((Ok(response(now)), (state, Some(now), place)))
-        }))))
+        };
+        Ok(Response::new(Box::pin(stream::unfold(watching, next))))
     }
 }
 
@@ -87,11 +90,8 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
     HealthCheckResponse { status: status.into() }
 }
 
-fn expect_known(request: &HealthCheckRequest) -> Result<(), Problem> {
-    match ["", SERVICE_NAME].contains(&request.service.as_str()) {
-        true => Ok(()),
-        false => Err(Problem::not_found("service of this name")),
-    }
+fn is_known(request: &HealthCheckRequest) -> bool {
+    ["", SERVICE_NAME].contains(&request.service.as_str())
 }
 
 async fn serving(state: &HttpState) -> ServingStatus {
@@ -101,12 +101,20 @@ async fn serving(state: &HttpState) -> ServingStatus {
     }
 }
 
-/// What it is once that is no longer `last`; none when the service ends.
-async fn change(state: &HttpState, last: Option<ServingStatus>) -> Option<ServingStatus> {
+/// What it is once that is no longer `last`; none when the service ends. Who watches what is not known is told so, and
+/// kept: gRPC has it that it might become known.
+async fn change(
+    state: &HttpState,
+    is_known: bool,
+    last: Option<ServingStatus>,
+) -> Option<ServingStatus> {
     loop {
         // Looked at first: what ends meanwhile is still to be told.
         let ends = state.shutdown.is_cancelled();
-        let now = serving(state).await;
+        let now = match is_known {
+            true => serving(state).await,
+            false => ServingStatus::ServiceUnknown,
+        };
         if last != Some(now) {
             return Some(now);
         }

@@ -118,6 +118,9 @@ fn vectors_are_read_from_bytes() {
     let inputs = read_binary(&vector(), json!([2, 2]), "UINT8", &[1, 2, 3, 4]).unwrap();
     assert_eq!(inputs.all_numbers(), [1.0, 2.0, 3.0, 4.0]);
     assert_eq!(raw(&vector(), &floats).unwrap().all_numbers(), [1.5, -2.0]);
+    let headers = HeaderMap::from_iter([(HEADER_LENGTH, HeaderValue::from(0))]);
+    let plan = read(&headers, &floats, &vector(), 3).unwrap().plan;
+    assert_eq!((plan.id, plan.outputs), (None, Wanted::all(true)), "as the extension says");
     assert_eq!(raw(&vector(), &floats[1..]), Err(422));
     assert_eq!(raw(&vector(), b""), Err(422));
 }
