@@ -123,7 +123,7 @@ pub struct Lesson<'a> {
     pub recent: Samples,
     /// Whether the experience was learnt before: nothing of it is counted a second time.
     pub relearns: bool,
-    /// The last arrival of those of the experience that the gate has refused to this parent before, if any.
+    /// The last arrival of those of the experience that came before the gate refused some to this parent, if any.
     pub refused_until: Option<u64>,
     /// Held-out samples, a set an experience in order, which may be empty; the last belongs to
     /// this experience. [`held_out_per_label`] of each label are evaluated on, those with the

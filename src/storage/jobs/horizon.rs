@@ -1,5 +1,6 @@
 //! How far a job looks: every run of it takes pending samples up to the same block, so that one run
-//! can go on where another was interrupted.
+//! can go on where another was interrupted. Where the gate refused what came of it: the last block that there
+//! was when its run began, so that what comes after is told from what had come.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
