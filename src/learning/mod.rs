@@ -78,6 +78,7 @@ use subset::Subset;
 use train::Material;
 
 pub use cluster::{Member, cluster};
+pub use drift::MAX_LOOKED_AT;
 pub use evaluate::{CALIBRATION_BINS, MOST_HELD_OUT, calibration_error, held_out_per_label};
 pub use import::import;
 pub use predict::{PredictError, Predictor};

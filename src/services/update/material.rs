@@ -15,7 +15,6 @@ use crate::domain::label::Label;
 use crate::domain::matrix::{span_of, widened};
 use crate::domain::sample::{ContentHash, Samples};
 use crate::domain::settings::Strategy;
-use crate::domain::version::VersionStatus;
 use crate::learning::{self, LearnerState, Lesson, checkpoint};
 use crate::storage::StorageError;
 use crate::storage::checkpoints::CheckpointRef;
@@ -97,7 +96,9 @@ impl Material {
         let typical_bytes = settings.input.sample_bytes();
         let limit = (most_bytes / typical_bytes).max(1);
         let last = horizon.unwrap_or(i64::MAX);
-        let refused = refused(&mut db, id, parent.as_ref()).await?.unwrap_or(0).min(last);
+        let version = parent.as_ref().map(|parent| parent.version);
+        let refused = horizon::refused(&mut db, id, version, learning::MAX_LOOKED_AT).await?;
+        let refused = refused.unwrap_or(0).min(last);
         // What was refused takes half of the room at most: else what came after it would never be seen.
         let mut pending = samples::pending(&mut db, id, 0..=refused, limit / 2).await?;
         let read =
@@ -200,23 +201,6 @@ fn n_labels(labels: &HashMap<i32, Label>, pending: &[SampleRow], parent: Option<
     let known: HashSet<&Label> = known.iter().collect();
     let counts = |number, label| of_pending.contains(number) || known.contains(label);
     labels.iter().filter(|&(number, label)| counts(number, label)).count()
-}
-
-/// The last block that there was when the gate refused samples, where the newest version is one that it refused,
-/// and was trained from `parent` as this update is.
-async fn refused(
-    db: &mut PgConnection,
-    model: ModelId,
-    parent: Option<&Parent>,
-) -> Result<Option<i64>, StorageError> {
-    let newest = versions::list(db, model, None, 1).await?.pop();
-    let parent = parent.map(|parent| parent.version);
-    let refused =
-        newest.filter(|newest| newest.status == VersionStatus::Rejected && newest.parent == parent);
-    match refused.and_then(|refused| refused.update_id) {
-        Some(update) => horizon::find(db, update).await,
-        None => Ok(None),
-    }
 }
 
 /// The state in a checkpoint, which is that of `what`.
