@@ -197,8 +197,9 @@ pub struct Settings {
     #[arg(long, env = "PERENNIAL_TRAINING_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub training_threads: Option<u16>,
     /// Memory that one update may take. A sixteenth of it is filled with new samples at most, further
-    /// ones wait for the next update; a network that does not fit fails with that reason. The
-    /// default is enough for about 60 million weights.
+    /// ones wait for the next update; a network that does not fit fails with that reason. Where fewer than
+    /// 2,300 samples fit, labels that turn at once may be refused for good. The default is enough for about
+    /// 60 million weights.
     #[arg(long, env = "PERENNIAL_UPDATE_BYTES", default_value_t = 4 << 30, value_name = "BYTES", value_parser = clap::value_parser!(u64).range((64 << 20)..))]
     pub update_bytes: u64,
     /// Seconds after which the update of a worker that gave no sign of life is taken over.

@@ -35,8 +35,8 @@ const ENDS: f64 = 0.0;
 const LEAST_ANSWERED: f64 = 1_000.0;
 /// Nearest that are asked.
 const NEAREST: usize = 15;
-/// Most samples that are looked at, of the new, the newest and the history each.
-const MAX_LOOKED_AT: usize = 2_000;
+/// Most samples that are looked at for meanings that move, of the new, the newest and the history each.
+pub const MAX_LOOKED_AT: usize = 2_000;
 /// How often the newest must be right of new samples, to how often they are of each other: where inputs stay
 /// what they are it is about as often (on Elec2 0.70 at least), in a new style a tenth to a half as often.
 const LEAST_AT_HOME: f64 = 2.0 / 3.0;

@@ -78,6 +78,7 @@ use subset::Subset;
 use train::Material;
 
 pub use cluster::{Member, cluster};
+pub use drift::MAX_LOOKED_AT;
 pub use evaluate::{CALIBRATION_BINS, MOST_HELD_OUT, calibration_error, held_out_per_label};
 pub use import::import;
 pub use predict::{PredictError, Predictor};
@@ -123,7 +124,7 @@ pub struct Lesson<'a> {
     pub recent: Samples,
     /// Whether the experience was learnt before: nothing of it is counted a second time.
     pub relearns: bool,
-    /// The last arrival of those of the experience that the gate has refused to this parent before, if any.
+    /// The last arrival of those of the experience that came before the gate refused some to this parent, if any.
     pub refused_until: Option<u64>,
     /// Held-out samples, a set an experience in order, which may be empty; the last belongs to
     /// this experience. [`held_out_per_label`] of each label are evaluated on, those with the

@@ -139,12 +139,15 @@ mod tests {
         ];
         let scale = of(&rows).scale(&plain(4));
         assert!(scale.deviation.iter().all(|deviation| deviation.is_finite() && *deviation > 0.0));
+        let normalized = |row: &[f32]| {
+            let mut normalized = Vec::new();
+            scale.append(row, &mut normalized);
+            normalized
+        };
         for row in rows {
-            for (j, &number) in row.iter().enumerate() {
-                assert!(scale.apply(j, number).abs() <= 10.0, "{number}");
-            }
+            assert!(normalized(row).iter().all(|number| number.abs() <= 10.0), "{row:?}");
         }
-        assert_eq!((scale.apply(1, 5.0), scale.apply(3, f32::NAN)), (0.0, 0.0));
+        assert_eq!(normalized(&[1.0, 5.0, 1.0, f32::NAN])[1..], [0.0, 10.0, 0.0]);
         assert_eq!(scale.varies, [true, false, false, false]);
     }
 
@@ -170,7 +173,8 @@ mod tests {
         let after =
             Scale { mean: vec![1.5, -12.0], deviation: vec![3.0, 4.0], varies: vec![true; 2] };
         let answer = |layer: &Dense, scale: &Scale, raw: [f32; 2]| -> Vec<f32> {
-            let row = [scale.apply(0, raw[0]), scale.apply(1, raw[1])];
+            let mut row = Vec::new();
+            scale.append(&raw, &mut row);
             (0..3)
                 .map(|o| layer.bias[o] + row[0] * layer.weight[o] + row[1] * layer.weight[3 + o])
                 .collect()

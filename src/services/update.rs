@@ -234,6 +234,12 @@ async fn publish(
             let that_count = decided::that_count(&decided);
             let superseded = samples::supersede(&mut tx, id, number, &that_count).await?;
             report.samples.superseded = superseded as usize;
+            samples::offer_again(&mut tx, id).await?;
+        } else if let Some(last) = material.last_block {
+            // What had come by then is no witness of what is refused, nor worth another try by itself. The
+            // version's own horizon stays what it has learnt from.
+            horizon::set(&mut tx, claim, Some(last)).await?;
+            samples::pass_over(&mut tx, id, last).await?;
         }
         version = Some(number);
     }

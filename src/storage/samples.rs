@@ -1,7 +1,10 @@
 //! Samples: one narrow row each, and the blocks that hold their inputs.
 
 mod forget;
+mod fresh;
 mod load;
+
+use std::ops::RangeInclusive;
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -14,6 +17,7 @@ use crate::domain::label::MAX_LABELS;
 use crate::domain::sample::ContentHash;
 
 pub use forget::{Deleted, Which, blank, blocks_of, delete_empty_blocks, delete_rows, unlearn};
+pub use fresh::{count_fresh, fresh_by_model, mark_offered, offer_again, pass_over};
 pub use load::load;
 
 /// A sample's row, without its input.
@@ -93,6 +97,15 @@ pub async fn insert_block(
     .await?)
 }
 
+/// The block that was stored last.
+pub async fn last_block(
+    db: &mut PgConnection,
+    model: ModelId,
+) -> Result<Option<i64>, StorageError> {
+    let last = sqlx::query_scalar!("SELECT max(id) FROM blocks WHERE model_id = $1", model.0);
+    Ok(last.fetch_one(db).await?)
+}
+
 /// Stores the rows of a block's samples, in the order of its inputs.
 pub async fn insert_rows(
     db: &mut PgConnection,
@@ -161,16 +174,6 @@ pub async fn known_client_ids(
     Ok(known)
 }
 
-/// How many samples wait that no update has been offered yet.
-pub async fn count_fresh(db: &mut PgConnection, model: ModelId) -> Result<i64, StorageError> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM samples WHERE model_id = $1 AND fresh"#,
-        model.0,
-    )
-    .fetch_one(db)
-    .await?)
-}
-
 /// How many samples no version has learnt.
 pub async fn count_pending(db: &mut PgConnection, model: ModelId) -> Result<i64, StorageError> {
     Ok(sqlx::query_scalar!(
@@ -181,20 +184,21 @@ pub async fn count_pending(db: &mut PgConnection, model: ModelId) -> Result<i64,
     .await?)
 }
 
-/// Samples that no version has learnt, oldest first; up to block `horizon`, where there is one.
+/// Samples of `blocks` that no version has learnt, oldest first.
 pub async fn pending(
     db: &mut PgConnection,
     model: ModelId,
-    horizon: Option<i64>,
-    limit: i64,
+    blocks: RangeInclusive<i64>,
+    limit: usize,
 ) -> Result<Vec<SampleRow>, StorageError> {
     let rows = sqlx::query!(
         "SELECT block_id, position, label, weight, held_out, hash, client_id FROM samples
-         WHERE model_id = $1 AND version IS NULL AND block_id <= coalesce($2, block_id)
-         ORDER BY block_id, position LIMIT $3",
+         WHERE model_id = $1 AND version IS NULL AND block_id BETWEEN $2 AND $3
+         ORDER BY block_id, position LIMIT $4",
         model.0,
-        horizon,
-        limit,
+        blocks.start(),
+        blocks.end(),
+        limit as i64,
     )
     .fetch_all(db)
     .await?;
@@ -349,40 +353,4 @@ pub async fn supersede(
     .execute(db)
     .await?;
     Ok(superseded.rows_affected())
-}
-
-/// Records that an update has taken these samples up: until it publishes they stay pending, but
-/// the schedule waits for newer ones.
-pub async fn mark_offered(
-    db: &mut PgConnection,
-    model: ModelId,
-    hashes: &[Vec<u8>],
-) -> Result<(), StorageError> {
-    sqlx::query!(
-        "UPDATE samples SET fresh = false FROM unnest($2::bytea[]) AS offered (hash)
-         WHERE samples.model_id = $1 AND samples.hash = offered.hash",
-        model.0,
-        hashes,
-    )
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// Models with samples that no update has been offered yet: how many, and for how many seconds
-/// the oldest has waited; fewer than 0 where the clock was set back since.
-pub async fn fresh_by_model(
-    db: &mut PgConnection,
-) -> Result<Vec<(ModelId, i64, f64)>, StorageError> {
-    let rows = sqlx::query!(
-        r#"SELECT fresh.model_id AS "model_id!", fresh.count AS "count!",
-                  extract(epoch FROM now() - batches.created_at)::float8 AS "waited_s!"
-           FROM (SELECT model_id, count(*) AS count, min(block_id) AS block_id
-                 FROM samples WHERE fresh GROUP BY model_id) fresh
-           JOIN blocks ON blocks.id = fresh.block_id
-           JOIN batches ON batches.id = blocks.batch_id"#
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(rows.into_iter().map(|row| (ModelId(row.model_id), row.count, row.waited_s)).collect())
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sqlx::PgPool;
 
 use crate::support::{Api, Database, TestService, blobs, readable_dir, snapshots};
 
@@ -172,12 +173,7 @@ async fn a_version_that_the_gate_refuses_is_kept_and_never_live() {
     api.create_model("m", 8).await;
     api.send_samples("m", &blobs(&["a", "b"], 300, 8, 1)).await;
     assert_eq!(api.update("m").await["outcome"], "published");
-    // The same places, the other way round.
-    let poison: Vec<_> = blobs(&["a", "b"], 300, 8, 2)
-        .into_iter()
-        .map(|(input, label)| (input, if label == "a" { "b" } else { "a" }))
-        .collect();
-    let batch = api.send_samples("m", &poison).await;
+    let batch = api.send_samples("m", &turned(300, 8, 2)).await;
     api.patch("/v1/models/m", json!({"gate": {"min_accuracy": 0.9}})).await.expect(200);
     let refused = api.update("m").await;
     assert_eq!(
@@ -206,6 +202,12 @@ async fn a_version_that_the_gate_refuses_is_kept_and_never_live() {
     service.stop().await;
 }
 
+/// Points of the labels `a` and `b`, `n` of each, that are called by the other one.
+fn turned(n: usize, dim: usize, seed: u64) -> Vec<(Vec<f32>, &'static str)> {
+    let turn = |(input, label)| (input, if label == "a" { "b" } else { "a" });
+    blobs(&["a", "b"], n, dim, seed).into_iter().map(turn).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn labels_that_turn_at_once_are_learnt_once_samples_that_came_after_a_refusal_say_the_same() {
     let service = TestService::start().await;
@@ -215,20 +217,74 @@ async fn labels_that_turn_at_once_are_learnt_once_samples_that_came_after_a_refu
     api.patch("/v1/models/m", settings).await.expect(200);
     api.send_samples("m", &blobs(&["a", "b"], 300, 8, 1)).await;
     assert_eq!(api.update("m").await["outcome"], "published");
-    let turned = |n: usize, seed| -> Vec<_> {
-        let turn = |(input, label): (Vec<f32>, &str)| (input, if label == "a" { "b" } else { "a" });
-        blobs(&["a", "b"], n, 8, seed).into_iter().map(turn).collect()
-    };
-    api.send_samples("m", &turned(300, 2)).await;
+    api.send_samples("m", &turned(300, 8, 2)).await;
     assert_eq!(api.update("m").await["outcome"], "rejected", "they might be wrong labels");
     assert_eq!(api.update("m").await["outcome"], "rejected", "nobody else says so");
-    api.send_samples("m", &turned(600, 3)).await;
-    let update = api.update("m").await;
-    assert_eq!(update["outcome"], "published", "{update}");
-    let (inputs, labels): (Vec<Vec<f32>>, Vec<&str>) = turned(50, 4).into_iter().unzip();
+    // By and by, as a schedule takes them.
+    for (seed, outcome) in [(3, "rejected"), (4, "published")] {
+        api.send_samples("m", &turned(300, 8, seed)).await;
+        let update = api.update("m").await;
+        assert_eq!(update["outcome"], outcome, "{update}");
+    }
+    let (inputs, labels): (Vec<Vec<f32>>, Vec<&str>) = turned(50, 8, 5).into_iter().unzip();
     let answers = api.labels("m", &inputs).await;
     let right = answers.iter().zip(&labels).filter(|(answer, label)| answer == label).count();
     assert!(right > 90, "{right} of 100");
+    service.stop().await;
+}
+
+/// Samples that the schedule counts.
+async fn fresh(pool: &PgPool) -> i64 {
+    let fresh = "SELECT count(*) FROM samples WHERE fresh";
+    sqlx::query_scalar(fresh).fetch_one(pool).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_gate_refused_hides_nothing_that_came_after_it() {
+    // A sixteenth, 4 MiB, is for new samples: 4,096 of 240 numbers.
+    let service = TestService::start_with(&["--update-bytes", "67108864"]).await;
+    let (api, pool) = (&service.api, service.database.pool().await);
+    api.create_model("m", 240).await;
+    let learning = json!({"epochs": 15, "counterfactual": false});
+    let settings = json!({"learning": learning, "gate": {"min_accuracy": 0.9}});
+    api.patch("/v1/models/m", settings).await.expect(200);
+    let update = async |outcome: &str, taken: usize| {
+        let update = api.update("m").await;
+        assert_eq!(update["outcome"], outcome, "{update}");
+        assert_eq!(update["report"]["samples"]["pending"], taken, "{update}");
+    };
+    api.send_samples("m", &blobs(&["a", "b"], 1_500, 240, 1)).await;
+    update("published", 3_000).await;
+    api.send_samples("m", &turned(2_500, 240, 2)).await;
+    update("rejected", 4_096).await;
+    assert_eq!(fresh(&pool).await, 0, "the rest by itself is no reason to try again");
+    update("rejected", 2_048).await;
+    api.send_samples("m", &turned(1_200, 240, 3)).await;
+    update("published", 4_096).await;
+    let left = 5_000 + 2_400 - 4_096;
+    assert_eq!(api.get("/v1/models/m").await.expect(200)["pending_samples"], left);
+    assert_eq!(fresh(&pool).await, left, "the schedule learns what the gate let wait");
+    update("published", left as usize).await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schedule_goes_on_with_what_is_learnt_again_where_an_update_does_not_hold_it() {
+    let service = TestService::start_with(&["--update-bytes", "67108864"]).await;
+    let (api, pool) = (&service.api, service.database.pool().await);
+    api.create_model("m", 240).await;
+    let learning = json!({"learning": {"epochs": 1, "counterfactual": false}});
+    api.patch("/v1/models/m", learning).await.expect(200);
+    let first = api.send_samples("m", &blobs(&["a", "b"], 100, 240, 1)).await;
+    api.send_samples("m", &blobs(&["a", "b"], 2_200, 240, 2)).await;
+    for taken in [4_096, 504] {
+        assert_eq!(api.update("m").await["report"]["samples"]["pending"], taken);
+    }
+    let path = format!("/v1/models/m/batches/{}", first["batch"]["id"].as_str().unwrap());
+    let forgotten = api.delete(&format!("{path}?relearn=true")).await.expect(200);
+    let update = api.wait(forgotten["update"]["id"].as_str().unwrap()).await;
+    assert_eq!(update["report"]["samples"]["pending"], 4_096);
+    assert_eq!(fresh(&pool).await, 304);
     service.stop().await;
 }
 

@@ -15,7 +15,6 @@ use crate::domain::label::Label;
 use crate::domain::matrix::{span_of, widened};
 use crate::domain::sample::{ContentHash, Samples};
 use crate::domain::settings::Strategy;
-use crate::domain::version::VersionStatus;
 use crate::learning::{self, LearnerState, Lesson, checkpoint};
 use crate::storage::StorageError;
 use crate::storage::checkpoints::CheckpointRef;
@@ -32,8 +31,10 @@ pub(super) struct Material {
     pub(super) parent: Option<Parent>,
     /// What it begins with where it does not go on from the parent.
     body: Option<LearnerState>,
-    /// Rows that no version has learnt, held-out ones too.
+    /// Rows that no version has learnt, held-out ones too, in the order in which they arrived.
     pub(super) pending: Vec<SampleRow>,
+    /// The last block that there is, pending or not.
+    pub(super) last_block: Option<i64>,
     /// Rows drawn from the history.
     drawn: Vec<SampleRow>,
     seed: u64,
@@ -49,7 +50,7 @@ pub(super) struct Sets {
     held_out: Vec<Samples>,
     /// Whether the experience was drawn from the history.
     relearns: bool,
-    /// The last arrival of those of the experience that the gate has refused before.
+    /// The last arrival of those of the experience that came before the gate refused some.
     refused_until: Option<u64>,
 }
 
@@ -94,21 +95,29 @@ impl Material {
         let most_bytes = usize::try_from(most_bytes).unwrap_or(usize::MAX);
         let typical_bytes = settings.input.sample_bytes();
         let limit = (most_bytes / typical_bytes).max(1);
-        let mut pending = samples::pending(&mut db, id, horizon, limit as i64).await?;
+        let last = horizon.unwrap_or(i64::MAX);
+        let version = parent.as_ref().map(|parent| parent.version);
+        let refused = horizon::refused(&mut db, id, version, learning::MAX_LOOKED_AT).await?;
+        let refused = refused.unwrap_or(0).min(last);
+        // What was refused takes half of the room at most: else what came after it would never be seen.
+        let mut pending = samples::pending(&mut db, id, 0..=refused, limit / 2).await?;
         let read =
-            samples::load(&mut db, pending.clone(), &labels, empty.clone(), most_bytes).await?;
+            samples::load(&mut db, pending.clone(), &labels, empty.clone(), most_bytes / 2).await?;
         // Of long texts fewer fit: the others wait, too.
         pending.truncate(read.len());
+        let refused_until = read.arrived.last().copied();
+        let room = limit - pending.len();
+        let after = samples::pending(&mut db, id, refused + 1..=last, room).await?;
+        pending.extend_from_slice(&after);
+        let read = samples::load(&mut db, after, &labels, read, most_bytes).await?;
+        pending.truncate(read.len());
+        let last_block = samples::last_block(&mut db, id).await?;
         let sample_bytes = typical_bytes.max(read.inputs.size_bytes() / read.len().max(1));
         let fit = (most_bytes / sample_bytes).max(1);
         let places = |held_out: bool| -> Vec<usize> {
             (0..read.len()).filter(|&place| pending[place].held_out == held_out).collect()
         };
         let (own_held_out, new) = (read.select(&places(true)), read.select(&places(false)));
-        let refused = refused(&mut db, id, parent.as_ref()).await?;
-        let is_refused = |&(row, _): &(&SampleRow, u64)| Some(row.block_id) <= refused;
-        let arrivals = pending.iter().zip(read.arrived.iter().copied()).filter(is_refused);
-        let refused_until = arrivals.map(|(_, arrived)| arrived).max();
         drop(read);
 
         let n_labels = n_labels(&labels, &pending, parent.as_ref());
@@ -142,7 +151,7 @@ impl Material {
         held_out.push(own_held_out);
         let sets = Sets { experience, history, recent, held_out, relearns, refused_until };
         let drawn = [drawn, newest].concat();
-        Ok((Self { model, parent, body, pending, drawn, seed, snapshot: None }, sets))
+        Ok((Self { model, parent, body, pending, last_block, drawn, seed, snapshot: None }, sets))
     }
 
     /// What learning is given.
@@ -192,24 +201,6 @@ fn n_labels(labels: &HashMap<i32, Label>, pending: &[SampleRow], parent: Option<
     let known: HashSet<&Label> = known.iter().collect();
     let counts = |number, label| of_pending.contains(number) || known.contains(label);
     labels.iter().filter(|&(number, label)| counts(number, label)).count()
-}
-
-/// The last block of which the gate refused samples, where the newest version is one that it refused, and was
-/// trained from `parent` as this update is.
-async fn refused(
-    db: &mut PgConnection,
-    model: ModelId,
-    parent: Option<&Parent>,
-) -> Result<Option<i64>, StorageError> {
-    let Some(parent) = parent else { return Ok(None) };
-    let newest = versions::list(db, model, None, 1).await?.pop();
-    let refused = newest.filter(|newest| {
-        newest.status == VersionStatus::Rejected && newest.parent == Some(parent.version)
-    });
-    match refused.and_then(|refused| refused.update_id) {
-        Some(update) => horizon::find(db, update).await,
-        None => Ok(None),
-    }
 }
 
 /// The state in a checkpoint, which is that of `what`.

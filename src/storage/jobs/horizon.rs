@@ -1,11 +1,13 @@
 //! How far a job looks: every run of it takes pending samples up to the same block, so that one run
-//! can go on where another was interrupted.
+//! can go on where another was interrupted. Where the gate refused what came of it: the last block that there
+//! was when its run began, so that what comes after is told from what had come.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Claim;
 use crate::storage::StorageError;
+use crate::storage::models::ModelId;
 
 /// The last block whose samples the job takes; none before a run has set it.
 pub async fn find(db: &mut PgConnection, id: Uuid) -> Result<Option<i64>, StorageError> {
@@ -29,4 +31,33 @@ pub async fn set(
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Which pending samples came before the gate refused what was trained from `parent`: those up to this block. Others, after
+/// it, are witnesses of what was refused. Of several refusals it is the newest after which more than `witnesses` came
+/// that were refused, too; else the first.
+pub async fn refused(
+    db: &mut PgConnection,
+    model: ModelId,
+    parent: Option<i32>,
+    witnesses: usize,
+) -> Result<Option<i64>, StorageError> {
+    // What has come since the last refusal has no say: every run of a job is to answer the same.
+    let refused = sqlx::query_scalar!(
+        "WITH refusals AS (
+             SELECT u.horizon FROM versions v JOIN updates u ON u.id = v.update_id
+             WHERE v.model_id = $1 AND v.parent IS NOT DISTINCT FROM $2 AND v.status = 'rejected'
+         )
+         SELECT coalesce(max(horizon) FILTER (WHERE horizon < (
+                             SELECT block_id FROM samples
+                             WHERE model_id = $1 AND version IS NULL
+                                   AND block_id <= (SELECT max(horizon) FROM refusals)
+                             ORDER BY block_id DESC OFFSET $3 LIMIT 1)),
+                         min(horizon))
+         FROM refusals",
+        model.0,
+        parent,
+        witnesses as i64,
+    );
+    Ok(refused.fetch_one(db).await?)
 }
