@@ -19,6 +19,9 @@ const LEAST_STEPS: usize = 500;
 const LEAST_LATER_STEPS: usize = 300;
 /// and where much is known that may be forgotten, about this many at most.
 const MOST_STEPS: usize = 700;
+/// An update trains on this share of what learning all anew would go over, at most: with all that is done
+/// besides, it is to take half the time.
+const SHARE_OF_ANEW: f64 = 0.45;
 /// Much is known where the new samples are at most so many times as many as those that were learnt.
 const MUCH: f64 = 2.0;
 /// The most passes over exemplars: they are few, and always the same.
@@ -33,8 +36,8 @@ const NEW_SHARE: f32 = 0.5;
 /// Peak learning rate where the settings give none, of networks that look at images and where meanings move,
 /// which faster ones follow too far;
 const RATE: f32 = 1e-3;
-/// of texts, whose every bucket is read seldom: lower ones do not learn it;
-const TEXT_RATE: f32 = 3e-3;
+/// of texts, whose every bucket is read seldom: lower ones do not learn it in as few steps;
+const TEXT_RATE: f32 = 5e-3;
 /// of the others more, the fewer numbers they read: each weight is changed by about the rate, whatever its
 /// gradient (Adam), so few move the network less; this at so many,
 const WIDE_RATE: f32 = 2e-3;
@@ -205,10 +208,14 @@ impl Task {
         if self.exemplars {
             return (EXEMPLAR_PASSES * self.n_replayed / HALF).clamp(EXEMPLAR_STEPS, LEAST_STEPS);
         }
-        let anew = (PASSES * self.n_new / HALF).max(LEAST_STEPS);
+        let anew_of = |n: usize| (PASSES * n / HALF).max(LEAST_STEPS);
+        let n_known = self.n_learnt.unwrap_or_default() as usize;
+        let halves = if self.n_replayed > 0 { 2.0 } else { 1.0 };
+        let most = anew_of(self.n_new + n_known) as f64 * SHARE_OF_ANEW / halves;
+        let anew = anew_of(self.n_new);
         let fewest = if self.mixture { LEAST_STEPS } else { LEAST_LATER_STEPS };
-        let later =
-            (PASSES * (self.n_new + self.n_replayed) / (2 * HALF)).clamp(fewest, MOST_STEPS);
+        let fitting = PASSES * (self.n_new + self.n_replayed) / (2 * HALF);
+        let later = fitting.clamp(fewest, MOST_STEPS).min(most as usize);
         later + (anew.saturating_sub(later) as f64 * (1.0 - self.trust())) as usize
     }
 
@@ -245,12 +252,13 @@ mod tests {
 
     #[test]
     fn new_labels_take_as_many_steps_however_few_samples_bring_them() {
+        let much = |n_new, n_replayed| Task { n_learnt: Some(1e5), ..task(n_new, n_replayed) };
         for (n_new, n_replayed, expected) in
             [(1, 2_000, 300), (1_000, 2_000, 304), (10_800, 10_800, 676), (20_000, 20_000, 626)]
         {
-            assert_eq!(steps(task(n_new, n_replayed)), expected, "{n_new}");
+            assert_eq!(steps(much(n_new, n_replayed)), expected, "{n_new}");
         }
-        assert_eq!(steps(Task { mixture: true, ..task(1, 2_000) }), 500);
+        assert_eq!(steps(Task { mixture: true, ..much(1, 2_000) }), 500);
         let first = |n_new| Task { n_learnt: None, ..task(n_new, 0) };
         assert_eq!((steps(first(100)), steps(first(54_000))), (500, 4_220));
         // After a first version of 50 samples nearly as many as if there were none.
@@ -263,8 +271,17 @@ mod tests {
     }
 
     #[test]
+    fn an_update_is_shorter_than_to_learn_all_anew() {
+        // Which takes 500 steps of half as many samples, and 1,640.
+        for (n_learnt, expected) in [(500.0, 112), (20_000.0, 368)] {
+            let task = Task { n_learnt: Some(n_learnt), ..task(1_000, 1_000) };
+            assert_eq!(steps(task), expected, "{n_learnt}");
+        }
+    }
+
+    #[test]
     fn known_labels_take_a_few_passes() {
-        for (n_new, expected) in [(1, 30), (500, 40), (5_400, 425)] {
+        for (n_new, expected) in [(1, 30), (500, 40), (5_400, 255)] {
             assert_eq!(
                 steps(Task { new_labels: false, ..task(n_new, 6_000) }),
                 expected,
