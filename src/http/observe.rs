@@ -135,7 +135,9 @@ fn method_word(method: &Method) -> &'static str {
 /// Where requests are measured, by route; of each by method and status: found once, since to file a
 /// measurement under its labels takes longer than to take it.
 #[derive(Default)]
-struct Meters(RwLock<HashMap<String, Vec<(&'static str, u16, Meter)>>>);
+struct Meters(RwLock<HashMap<String, OfRoute>>);
+
+type OfRoute = Vec<(&'static str, u16, Meter)>;
 
 /// Where requests to one route, of one method and one status, are measured.
 #[derive(Clone)]
@@ -146,7 +148,7 @@ struct Meter {
 
 impl Meters {
     fn of(&self, route: &str, method: &'static str, code: u16) -> Meter {
-        let find = |of_route: &Vec<(&'static str, u16, Meter)>| {
+        let find = |of_route: &OfRoute| {
             let found = of_route.iter().find(|of| (of.0, of.1) == (method, code));
             found.map(|(_, _, meter)| meter.clone())
         };

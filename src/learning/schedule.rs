@@ -272,9 +272,9 @@ mod tests {
 
     #[test]
     fn an_update_is_shorter_than_to_learn_all_anew() {
-        // Which takes 500 steps of half as many samples, and 1,640.
-        for (n_learnt, expected) in [(500.0, 112), (20_000.0, 368)] {
-            let task = Task { n_learnt: Some(n_learnt), ..task(1_000, 1_000) };
+        // Which takes 500 steps of half as many samples, and 1,203.
+        for (n, n_learnt, expected) in [(1_000, 500.0, 112), (5_400, 10_000.0, 255)] {
+            let task = Task { n_learnt: Some(n_learnt), ..task(n, n) };
             assert_eq!(steps(task), expected, "{n_learnt}");
         }
     }

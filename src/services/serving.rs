@@ -9,8 +9,6 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use bytes::Bytes;
-use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::slots::Slots;
@@ -18,10 +16,7 @@ use super::{Context, ServiceError, registry};
 use crate::domain::name::{AliasName, ModelName};
 use crate::domain::update::Outcome;
 use crate::domain::version::Pointing;
-use crate::learning::{Device, Predictor, checkpoint};
-use crate::storage::StorageError;
 use crate::storage::aliases;
-use crate::storage::checkpoints::{CheckpointRef, Checkpoints};
 use crate::storage::jobs::Job;
 use crate::storage::models::{Model, ModelId};
 use crate::storage::versions;
@@ -29,17 +24,19 @@ use crate::storage::versions;
 mod ahead;
 mod canary;
 mod chosen;
+mod loaded;
 mod shadow;
 mod statistics;
 mod together;
 
 pub use ahead::{refresh_all, warm_all};
 pub use chosen::{Answered, Chosen, choose};
+pub(super) use loaded::read_checkpoint;
+use loaded::{BySize, Loaded};
 pub use shadow::Agreement;
 use shadow::Shadows;
 use statistics::Statistics;
 pub use statistics::{Begun, Figures, Spans, Tally};
-use together::Together;
 
 /// Which version is to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,25 +59,7 @@ pub struct Route {
     removed: Vec<i32>,
 }
 
-/// A version in memory.
-#[derive(Clone)]
-struct Loaded {
-    predictor: Arc<Predictor>,
-    /// Where small requests are answered faster together.
-    together: Option<Arc<Together>>,
-    labels: Arc<[String]>,
-}
-
 type VersionKey = (ModelId, i32);
-
-#[derive(Clone)]
-struct BySize;
-
-impl Weighter<VersionKey, Loaded> for BySize {
-    fn weight(&self, _key: &VersionKey, loaded: &Loaded) -> u64 {
-        loaded.predictor.size_bytes() as u64
-    }
-}
 
 /// A route, and which read of the database told it: a later one knows no less.
 struct Known {
@@ -359,44 +338,4 @@ impl Route {
             },
         }
     }
-}
-
-impl Loaded {
-    async fn read(context: &Context, model: &Model, version: i32) -> Result<Self, ServiceError> {
-        let mut db = context.pool.acquire().await?;
-        let found = registry::find_version(&mut db, model, version).await?;
-        drop(db);
-        let file = read_checkpoint(&context.checkpoints, version, &found.checkpoint).await?;
-        let device = context.device;
-        tokio::task::spawn_blocking(move || Self::build(version, &file, device))
-            .await
-            .map_err(|error| ServiceError::Broken(format!("loading version {version}: {error}")))?
-    }
-
-    fn build(version: i32, file: &[u8], device: Device) -> Result<Self, ServiceError> {
-        let state = checkpoint::decode(file).map_err(|error| damaged(version, error))?;
-        let labels = state.labels().iter().map(|label| label.as_str().to_owned()).collect();
-        let predictor = Arc::new(Predictor::new(&state, device));
-        let together = predictor.gains_together().then(Arc::default);
-        Ok(Self { predictor, together, labels })
-    }
-}
-
-/// Reads a version's checkpoint and checks its digest.
-///
-/// # Errors
-/// [`ServiceError::VersionDamaged`] when the file is missing or corrupt.
-pub(super) async fn read_checkpoint(
-    checkpoints: &Checkpoints,
-    version: i32,
-    checkpoint: &CheckpointRef,
-) -> Result<Bytes, ServiceError> {
-    match checkpoints.read(checkpoint).await {
-        Err(StorageError::Damaged { why, .. }) => Err(damaged(version, why)),
-        other => Ok(other?),
-    }
-}
-
-fn damaged(version: i32, why: impl std::fmt::Display) -> ServiceError {
-    ServiceError::VersionDamaged { version, why: why.to_string() }
 }

@@ -202,10 +202,12 @@ async fn a_version_that_the_gate_refuses_is_kept_and_never_live() {
     service.stop().await;
 }
 
-/// Points of the labels `a` and `b`, `n` of each, that are called by the other one.
+/// Points of the labels `a` and `b` in turn, `n` of each, that are called by the other one.
 fn turned(n: usize, dim: usize, seed: u64) -> Vec<(Vec<f32>, &'static str)> {
-    let turn = |(input, label)| (input, if label == "a" { "b" } else { "a" });
-    blobs(&["a", "b"], n, dim, seed).into_iter().map(turn).collect()
+    let points = blobs(&["a", "b"], n, dim, seed);
+    let (a, b) = points.split_at(n);
+    let both = a.iter().zip(b);
+    both.flat_map(|(a, b)| [(a.0.clone(), b.1), (b.0.clone(), a.1)]).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
