@@ -185,8 +185,7 @@ pub struct Learnt {
     pub state: Option<LearnerState>,
     /// All but the seconds.
     pub report: Report,
-    /// What became of each sample: of the experience, of those replayed, and of those held out of
-    /// this experience.
+    /// What became of each sample: of the experience, replayed beside it, or held out of it.
     pub decisions: Vec<SampleDecision>,
 }
 
