@@ -10,6 +10,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use mimalloc::MiMalloc;
 use perennial::domain::input::{
     ImageSchema, InputSchema, Inputs, Resize, TabularSchema, TextSchema,
 };
@@ -19,6 +20,10 @@ use perennial::domain::settings::{LearningSettings, ModelSettings, Strategy};
 use perennial::domain::update::Phase;
 use perennial::learning::{Event, Lesson, Points, TextReader, cluster, update};
 use rand::{Rng, SeedableRng};
+
+/// The service's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const SIDE: usize = 28;
 const SAMPLES: usize = 8_192;
