@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use futures_util::future::join_all;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
@@ -178,4 +179,24 @@ async fn probabilities(api: &Api, inputs: &[Vec<f32>]) -> Vec<f64> {
     let answer = api.post("/v1/models/m/predict", json!({"inputs": inputs})).await.expect(200);
     let probability = |prediction: &Value| prediction["probability"].as_f64().unwrap();
     answer["predictions"].as_array().unwrap().iter().map(probability).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_answered_together_with_others_is_told_what_it_is_told_alone() {
+    let service = TestService::start().await;
+    let api = &service.api;
+    api.create_model("m", 8).await;
+    let points = blobs(&["a", "b", "c"], 100, 8, 1);
+    api.send_samples("m", &points).await;
+    api.update("m").await;
+    let ask = async |input: &[f32]| {
+        let asked = json!({"inputs": [input], "top_k": 3});
+        api.post("/v1/models/m/predict", asked).await.expect(200)["predictions"].clone()
+    };
+    let asked: Vec<&[f32]> = points.iter().map(|(input, _)| &input[..]).collect();
+    let together = join_all(asked.iter().map(|input| ask(input))).await;
+    for (input, told) in asked.iter().zip(together) {
+        assert_eq!(told, ask(input).await);
+    }
+    service.stop().await;
 }
