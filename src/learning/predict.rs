@@ -307,18 +307,14 @@ mod tests {
         assert!(predictor.gains_together());
         let few = NetworkSettings::Mlp(MlpSettings { hidden: vec![12] });
         assert!(!Predictor::new(&state(plain, few), Device::Flex).gains_together());
-        let request = |width: usize, numbers: &[f32]| {
+        let request = |(width, numbers): (usize, &[f32])| {
             let mut inputs = Inputs::with_shape(width, 0);
             numbers.iter().for_each(|&number| inputs.push(&vec![number; width], &[]));
             inputs
         };
-        let requests = [
-            request(90, &[0.5, -2.0]),
-            request(3, &[0.5]),
-            request(90, &[f32::MAX]),
-            request(90, &[f32::NAN]),
-            request(90, &[1.5; 9]),
-        ];
+        let odd = [f32::MAX, f32::NAN];
+        let requests =
+            [(90, &[0.5, -2.0][..]), (3, &[0.5]), (90, &odd), (90, &[1.5; 9])].map(request);
         let together = predictor.predict_each(&requests);
         let of = |told: &Result<Vec<f32>, PredictError>| match told {
             Ok(told) => Ok(told.clone()),
@@ -327,7 +323,7 @@ mod tests {
         for (request, told) in requests.iter().zip(&together) {
             assert_eq!(of(told), of(&predictor.predict(request)));
         }
-        assert_eq!(together.iter().filter(|told| told.is_ok()).count(), 4);
+        assert_eq!(together.iter().filter(|told| told.is_ok()).count(), 3);
     }
 
     #[test]
