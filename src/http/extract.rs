@@ -137,6 +137,11 @@ pub(super) fn essence_of(headers: &HeaderMap) -> &str {
     said.unwrap_or_default().split(';').next().unwrap_or_default().trim()
 }
 
+/// Whether the content type is this one; the case of its letters tells nothing.
+pub(super) fn is_type(headers: &HeaderMap, essence: &str) -> bool {
+    essence_of(headers).eq_ignore_ascii_case(essence)
+}
+
 /// Refuses a body that does not say it is JSON.
 ///
 /// # Errors
@@ -190,7 +195,7 @@ pub fn parse_part<T: DeserializeOwned>(part: serde_json::Value) -> Result<T, Inv
 /// # Errors
 /// 415 when the content type is another one, or none.
 pub fn expect_type(headers: &HeaderMap, essence: &str) -> Result<(), Problem> {
-    match essence_of(headers).eq_ignore_ascii_case(essence) {
+    match is_type(headers, essence) {
         true => Ok(()),
         false => {
             let detail = format!("send the body as {essence}, and say so in Content-Type");

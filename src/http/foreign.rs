@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::Problem;
-use super::extract::{self, essence_of};
+use super::extract::{self, is_type};
 
 /// What follows a name in paths of TensorFlow Serving.
 pub(super) const PREDICT: &str = ":predict";
@@ -48,9 +48,8 @@ impl From<&Problem> for Refusal {
 /// Refuses a body that says it is something else than JSON. Clients of these protocols often say
 /// nothing, and curl, unless it is told what to say, that it is a form.
 pub(super) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let essence = essence_of(headers);
     let as_good_as_json = ["", "application/x-www-form-urlencoded"];
-    match as_good_as_json.iter().any(|said| essence.eq_ignore_ascii_case(said)) {
+    match as_good_as_json.iter().any(|essence| is_type(headers, essence)) {
         true => Ok(()),
         false => extract::expect_json(headers),
     }

@@ -31,6 +31,10 @@ use crate::services::serving::{Answered, Chosen, Target};
 /// Routes of names that a verb may stand behind, and that other methods have, too.
 const MODEL: &str = "/v1/models/{model}";
 const VERSION: &str = "/v1/models/{model}/versions/{n}";
+/// And one that no other has.
+const LABEL: &str = "/v1/models/{model}/labels/{alias}";
+/// All of them: however the verb is written, nothing else is POSTed there.
+pub(super) const ROUTES: [&str; 3] = [MODEL, VERSION, LABEL];
 
 /// Instances to be answered.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -84,7 +88,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::with_openapi(Documented::openapi())
         .route(MODEL, post(live))
         .route(VERSION, post(version))
-        .route("/v1/models/{model}/labels/{alias}", post(label))
+        .route(LABEL, post(label))
 }
 
 /// Predict with the live version, as TensorFlow Serving does.

@@ -41,7 +41,8 @@ pub async fn enter(
 ) -> Response {
     let max_bytes = way.state.limits.max_body_bytes;
     let model = params.as_ref().ok().and_then(model_of);
-    let bounded = |request| way.bounds.run(model, request, next.clone());
+    let bounds = &way.bounds;
+    let bounded = move |request| bounds.run(model, request, next);
     let unpacked = |request| unpack(request, max_bytes, bounded);
     caught(access::admit(&way.state, request, unpacked)).await
 }
@@ -55,13 +56,13 @@ pub(super) async fn caught(answer: impl Future<Output = Response>) -> Response {
 async fn unpack<F: Future<Output = Response>>(
     request: Request,
     max_bytes: usize,
-    next: impl Fn(Request) -> F,
+    next: impl FnOnce(Request) -> F + Clone,
 ) -> Response {
     if !request.headers().contains_key(header::CONTENT_ENCODING) {
         return pass(request, max_bytes, next).await;
     }
     let inner = service_fn(|request: Request<_>| {
-        pass(request.map(Body::new), max_bytes, &next).map(Ok::<_, Infallible>)
+        pass(request.map(Body::new), max_bytes, next.clone()).map(Ok::<_, Infallible>)
     });
     match Box::pin(RequestDecompression::new(inner).oneshot(request)).await {
         Ok(answer) => answer.map(Body::new),
@@ -73,7 +74,7 @@ async fn unpack<F: Future<Output = Response>>(
 async fn pass<F: Future<Output = Response>>(
     request: Request,
     max_bytes: usize,
-    next: impl Fn(Request) -> F,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     if let Some(refusal) = instances::refuse_method(&request) {
         return refusal;
@@ -131,9 +132,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_over_the_limit_is_413_told_or_untold() {
-        let limit = async |request, next: Next| {
-            unpack(request, 10, |request| next.clone().run(request)).await
-        };
+        let limit =
+            async |request, next: Next| unpack(request, 10, move |request| next.run(request)).await;
         let router = Router::new().route("/", post(count)).layer(from_fn(limit));
         let status = async |body| router.clone().oneshot(post_of(body)).await.unwrap().status();
         let streamed = |text: &'static str| {

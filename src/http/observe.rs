@@ -140,30 +140,29 @@ struct Meters(RwLock<HashMap<String, OfRoute>>);
 type OfRoute = Vec<(&'static str, u16, Meter)>;
 
 /// Where requests to one route, of one method and one status, are measured.
-#[derive(Clone)]
 struct Meter {
     requests: Counter,
     duration: Histogram,
 }
 
 impl Meters {
-    fn of(&self, route: &str, method: &'static str, code: u16) -> Meter {
-        let find = |of_route: &OfRoute| {
-            let found = of_route.iter().find(|of| (of.0, of.1) == (method, code));
-            found.map(|(_, _, meter)| meter.clone())
+    /// Takes the measure of a request to `route`.
+    fn measure(&self, route: &str, (method, code): (&'static str, u16), duration: Duration) {
+        let routes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut of_route = routes.get(route).into_iter().flatten();
+        if let Some((.., meter)) = of_route.find(|of| (of.0, of.1) == (method, code)) {
+            return meter.measure(duration);
+        }
+        drop(routes);
+        let meter = Meter {
+            requests: metrics::counter!("perennial_http_requests_total",
+                "method" => method, "route" => route.to_owned(), "status" => code.to_string()),
+            duration: metrics::histogram!("perennial_http_request_duration_seconds",
+                "method" => method, "route" => route.to_owned()),
         };
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(route).and_then(find);
-        known.unwrap_or_else(|| {
-            let meter = Meter {
-                requests: metrics::counter!("perennial_http_requests_total",
-                    "method" => method, "route" => route.to_owned(), "status" => code.to_string()),
-                duration: metrics::histogram!("perennial_http_request_duration_seconds",
-                    "method" => method, "route" => route.to_owned()),
-            };
-            let mut routes = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            routes.entry(route.to_owned()).or_default().push((method, code, meter.clone()));
-            meter
-        })
+        meter.measure(duration);
+        let mut routes = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        routes.entry(route.to_owned()).or_default().push((method, code, meter));
     }
 }
 
@@ -186,7 +185,7 @@ impl Seen {
         let route = self.route.as_ref().map_or("unmatched", MatchedPath::as_str);
         let Self { method, is_prediction, .. } = *self;
         let code = status.as_u16();
-        meters.of(route, method, code).measure(duration);
+        meters.measure(route, (method, code), duration);
         let duration_ms = duration.as_secs_f64() * 1e3;
         // Those that come by the thousand say nothing while all is well: measurements count them.
         if status.is_success() && (is_prediction || PROBES.contains(&route)) {

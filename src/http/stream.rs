@@ -27,7 +27,7 @@ use super::access::Admitted;
 use super::arrow::{ARROW_STREAM, Layout, Rows};
 use super::error::Problem;
 use super::exchange::{Ready, X_PERENNIAL_VERSION, client_of, read_in_turn, respond};
-use super::extract::essence_of;
+use super::extract::is_type;
 use super::format::JSON_LINES;
 use super::observe::RequestId;
 use super::predictions::PredictQuery;
@@ -50,8 +50,7 @@ pub(super) enum Form {
 
 /// The form of a body that is a stream of inputs.
 pub(super) fn form_of(headers: &HeaderMap) -> Option<Form> {
-    let essence = essence_of(headers);
-    let is = |name: &str| essence.eq_ignore_ascii_case(name);
+    let is = |name: &str| is_type(headers, name);
     match is(ARROW_STREAM) {
         true => Some(Form::Rows),
         false => JSON_LINES.iter().any(|name| is(name)).then_some(Form::Lines),

@@ -135,8 +135,7 @@ impl Predictor {
     /// stay near at hand meanwhile.
     pub fn gains_together(&self) -> bool {
         const NEAR_BYTES: usize = 64 << 10;
-        let by_network = self.closed_form.is_none() || self.answered_by == AnsweredBy::Network;
-        by_network && self.network.is_dense() && self.size_bytes > NEAR_BYTES
+        self.closed_form.is_none() && self.network.is_dense() && self.size_bytes > NEAR_BYTES
     }
 
     /// Probabilities of logits, `[n, labels]` row-major.

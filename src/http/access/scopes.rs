@@ -4,6 +4,7 @@
 use axum::http::Method;
 
 use crate::domain::key::Scope;
+use crate::http::instances;
 
 /// What the calls of the Open Inference Protocol over gRPC begin with.
 const INFERENCE: &str = "/inference.GRPCInferenceService/";
@@ -24,13 +25,9 @@ pub fn needed(method: &Method, route: &str) -> Option<&'static [Scope]> {
     let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     Some(match (route, last) {
         (_, "predict" | "infer") => &[Scope::Predict],
-        // A verb stands behind these names (instances.rs), however it is written: nothing else is POSTed to them.
-        (
-            "/v1/models/{model}"
-            | "/v1/models/{model}/versions/{n}"
-            | "/v1/models/{model}/labels/{alias}",
-            _,
-        ) if *method == Method::POST => &[Scope::Predict],
+        (route, _) if *method == Method::POST && instances::ROUTES.contains(&route) => {
+            &[Scope::Predict]
+        }
         ("/v1/audit", _) => &[Scope::Admin],
         ("/v1/models/{model}", _) if *method == Method::DELETE => &[Scope::Admin],
         // Clients of the protocol ask what a model is before they ask it anything.

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::super::error::{Problem, ProblemCode};
 use super::super::exchange::{Asked, check_pairs};
-use super::super::extract::{essence_of, parse_object};
+use super::super::extract::{is_type, parse_object};
 use super::super::foreign::expect_json;
 use super::answer::{OutputName, Plan, Wanted};
 use super::binary::{HEADER_LENGTH, Parts, take_apart};
@@ -105,7 +105,7 @@ pub struct OutputParameters {
 
 /// Refuses a body of another type.
 pub(super) fn expect_content_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let is_bytes = essence_of(headers).eq_ignore_ascii_case("application/octet-stream");
+    let is_bytes = is_type(headers, "application/octet-stream");
     match (is_bytes, headers.contains_key(HEADER_LENGTH)) {
         (true, true) => Ok(()),
         (true, false) => Err(Problem::new(

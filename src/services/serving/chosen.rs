@@ -1,11 +1,11 @@
 //! The version that answers one request: chosen once, kept to the end.
 
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::loaded::broken;
 use super::statistics::{Begun, Counters};
 use super::together::{LIGHT, Said, Together};
 use super::{Loaded, Route, Target};
@@ -120,13 +120,13 @@ impl Chosen {
         let asked_at = Instant::now();
         let (probabilities, began_at) = match &self.together {
             Some(together) if work <= LIGHT / 2 => {
-                let said = together.ask(&self.predictor, inputs, work).await;
-                said.ok_or_else(|| self.broken("the computation broke off"))?
+                let said = together.ask(inputs, work).await;
+                said.ok_or_else(|| broken(self.version, "the computation broke off"))?
             }
             _ if work <= LIGHT => (self.predictor.predict(&inputs), asked_at),
             _ => Box::pin(self.predict_apart(context, inputs)).await?,
         };
-        let probabilities = probabilities.map_err(|error| self.broken(error))?;
+        let probabilities = probabilities.map_err(|error| broken(self.version, error))?;
         Ok(Answered {
             waited: began_at - asked_at,
             took: began_at.elapsed(),
@@ -146,12 +146,8 @@ impl Chosen {
             let _turn = turn;
             predictor.predict_while(&inputs, || wanted.strong_count() > 0)
         });
-        let probabilities = predicting.await.map_err(|error| self.broken(error))?;
+        let probabilities = predicting.await.map_err(|error| broken(self.version, error))?;
         drop(waiting);
         Ok((probabilities, began_at))
-    }
-
-    fn broken(&self, why: impl Display) -> ServiceError {
-        ServiceError::Broken(format!("version {}: {why}", self.version))
     }
 }

@@ -47,14 +47,14 @@ impl Loaded {
         let device = context.device;
         tokio::task::spawn_blocking(move || Self::build(version, &file, device))
             .await
-            .map_err(|error| ServiceError::Broken(format!("loading version {version}: {error}")))?
+            .map_err(|error| broken(version, error))?
     }
 
     fn build(version: i32, file: &[u8], device: Device) -> Result<Self, ServiceError> {
         let state = checkpoint::decode(file).map_err(|error| damaged(version, error))?;
         let labels = state.labels().iter().map(|label| label.as_str().to_owned()).collect();
         let predictor = Arc::new(Predictor::new(&state, device));
-        let together = predictor.gains_together().then(Arc::default);
+        let together = predictor.gains_together().then(|| Together::new(Arc::clone(&predictor)));
         Ok(Self { predictor, together, labels })
     }
 }
@@ -76,4 +76,9 @@ pub(in crate::services) async fn read_checkpoint(
 
 fn damaged(version: i32, why: impl Display) -> ServiceError {
     ServiceError::VersionDamaged { version, why: why.to_string() }
+}
+
+/// A version that cannot be loaded, or cannot answer, through no fault of whoever asks.
+pub(super) fn broken(version: i32, why: impl Display) -> ServiceError {
+    ServiceError::Broken(format!("version {version}: {why}"))
 }

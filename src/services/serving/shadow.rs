@@ -12,6 +12,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
 use super::chosen::{Answered, Chosen};
+use super::loaded::broken;
 use super::{Loaded, Route};
 use crate::domain::input::Inputs;
 use crate::services::room::{Held, Room};
@@ -147,14 +148,13 @@ async fn ask(
     shadow: i32,
     inputs: Inputs,
 ) -> Result<Answered, ServiceError> {
-    let broken = |why: String| ServiceError::Broken(format!("version {shadow}: {why}"));
     let turn = context.serving.shadows.turn.acquire().await;
-    let _turn = turn.map_err(|error| broken(error.to_string()))?;
+    let _turn = turn.map_err(|error| broken(shadow, error))?;
     let Loaded { predictor, labels, .. } =
         context.serving.load(context, &route.model, shadow).await?;
     let predicting = tokio::task::spawn_blocking(move || predictor.predict(&inputs));
-    let probabilities = predicting.await.map_err(|error| broken(error.to_string()))?;
-    let probabilities = probabilities.map_err(|error| broken(error.to_string()))?;
+    let probabilities = predicting.await.map_err(|error| broken(shadow, error))?;
+    let probabilities = probabilities.map_err(|error| broken(shadow, error))?;
     Ok(Answered::new(shadow, labels, probabilities))
 }
 

@@ -4,7 +4,7 @@
 //! Nobody waits for what is yet to come. The first lets those go first that are ready to run, and then all that
 //! have asked meanwhile are answered. Invariant: each is told what it would be told alone, to the bit.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -18,9 +18,12 @@ pub(super) const LIGHT: usize = 4_000_000;
 /// What a version says of some inputs, and since when it was computed.
 pub(super) type Said = (Result<Vec<f32>, PredictError>, Instant);
 
-/// The requests that one version is to answer next.
-#[derive(Debug, Default)]
-pub(super) struct Together(Mutex<Asked>);
+/// One version, and the requests that it is to answer next.
+#[derive(Debug)]
+pub(super) struct Together {
+    predictor: Arc<Predictor>,
+    asked: Mutex<Asked>,
+}
 
 #[derive(Debug, Default)]
 struct Asked {
@@ -31,17 +34,16 @@ struct Asked {
 }
 
 impl Together {
-    /// What `predictor`, by which these are answered always, says of `inputs`, which take so much `work`; none
-    /// where it broke off.
-    pub(super) async fn ask(
-        self: &Arc<Self>,
-        predictor: &Arc<Predictor>,
-        inputs: Inputs,
-        work: usize,
-    ) -> Option<Said> {
+    /// Nobody has asked `predictor` yet.
+    pub(super) fn new(predictor: Arc<Predictor>) -> Arc<Self> {
+        Arc::new(Self { predictor, asked: Mutex::default() })
+    }
+
+    /// What the version says of `inputs`, which take so much `work`; none where it broke off.
+    pub(super) async fn ask(self: &Arc<Self>, inputs: Inputs, work: usize) -> Option<Said> {
         let (asker, said) = oneshot::channel();
         let (is_first, full) = {
-            let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut asked = self.asked();
             let full = (asked.work + work > LIGHT).then(|| std::mem::take(&mut *asked));
             asked.requests.push(inputs);
             asked.askers.push(asker);
@@ -49,21 +51,22 @@ impl Together {
             (asked.askers.len() == 1, full)
         };
         if let Some(full) = full {
-            full.answer(predictor);
+            full.answer(&self.predictor);
         }
         if is_first {
-            let (together, predictor) = (Arc::clone(self), Arc::clone(predictor));
+            let together = Arc::clone(self);
             // On its own, so that the others are answered whoever goes away.
             tokio::spawn(async move {
                 tokio::task::yield_now().await;
-                together.take().answer(&predictor);
+                let asked = std::mem::take(&mut *together.asked());
+                asked.answer(&together.predictor);
             });
         }
         said.await.ok()
     }
 
-    fn take(&self) -> Asked {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
