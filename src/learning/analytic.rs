@@ -22,6 +22,7 @@ use super::moments::Moments;
 use super::network::Dense;
 use super::network::packed::{Packed, Rows};
 use super::patches;
+use super::product::product;
 use super::ridge::Sums;
 use super::rows::SparseRows;
 use super::state::LearnerState;
@@ -158,7 +159,7 @@ impl Analytic {
                 continue;
             }
             let weights = ArrayView2::from_shape(shape, &self.weights).expect("a weight a sum");
-            let scores: Vec<f32> = features.dot(&weights).into_iter().collect();
+            let scores = product(features.view(), weights).into_raw_vec_and_offset().0;
             let n_right = judges.verdict(&scores, shape.1).n_right();
             if best.as_ref().is_none_or(|&(most, ..)| n_right > most) {
                 best = Some((n_right, ridge, self.weights.clone()));

@@ -9,6 +9,7 @@ use crate::domain::update::{AnsweredBy, AnsweringReport};
 
 use super::Lesson;
 use super::judges::{Judges, Verdict};
+use super::predict::added;
 use super::recipe::Recipe;
 use super::state::LearnerState;
 
@@ -23,9 +24,11 @@ pub(super) fn choose(
     if !candidates.contains(&state.answered_by) {
         state.answered_by = candidates[0];
     }
-    let verdict = |by| judges.judge(lesson, state, by);
+    let verdict = |(by, logits): (AnsweredBy, Vec<f32>)| {
+        (by, judges.verdict(&logits, state.labels.len()))
+    };
     let verdicts: Vec<(AnsweredBy, Verdict)> =
-        candidates.iter().map(|&by| (by, verdict(by))).collect();
+        heard(lesson, state, candidates, judges).into_iter().map(verdict).collect();
     let of = |by| verdicts.iter().find(|(of, _)| *of == by).map(|(_, verdict)| verdict);
     let incumbent = of(state.answered_by);
     let better = verdicts
@@ -42,6 +45,22 @@ pub(super) fn choose(
     };
     state.answered_by = report.by;
     report
+}
+
+/// What each of `candidates` says to `judges`; each of the two is asked once where there are both.
+fn heard(
+    lesson: &Lesson<'_>,
+    state: &LearnerState,
+    candidates: &[AnsweredBy],
+    judges: &Judges,
+) -> Vec<(AnsweredBy, Vec<f32>)> {
+    let hear = |by| (by, judges.hear(lesson, state, by));
+    let alone = candidates.iter().filter(|&&by| by != AnsweredBy::Both);
+    let mut heard: Vec<(AnsweredBy, Vec<f32>)> = alone.map(|&by| hear(by)).collect();
+    if let ([(_, one), (_, other)], true) = (&heard[..], candidates.contains(&AnsweredBy::Both)) {
+        heard.push((AnsweredBy::Both, added(one.clone(), other)));
+    }
+    heard
 }
 
 /// What may answer. While meanings move, held-out samples of the whole history would speak for the

@@ -53,7 +53,10 @@ pub(super) fn compensate(
         }
     };
     let shares = shares(&of_new, &of_old);
-    let verdict = |state: &LearnerState| judges.judge(lesson, state, AnsweredBy::Network);
+    let verdict = |state: &LearnerState| {
+        let logits = judges.hear(lesson, state, AnsweredBy::Network);
+        judges.verdict(&logits, state.labels.len())
+    };
     let trained = verdict(state);
     let mut best: Option<(f32, Verdict, Vec<Dense>)> = None;
     for step in STEPS {

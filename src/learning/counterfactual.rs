@@ -17,11 +17,13 @@ use super::subset::Subset;
 use super::train::{self, Material};
 use super::{Event, LearningError, Lesson, Watch, begin};
 
-/// One of its steps for so many of the update's, which are of twice as many samples: about an eighth
+/// One of its steps for so many of the update's, which are of twice as many samples: about a twelfth
 /// of the update's time;
-const SHARE: usize = 4;
-/// but as many as this, up to a third of the update's: what is forgotten is forgotten step by step.
+const SHARE: usize = 6;
+/// but as many as this: what is forgotten is forgotten step by step;
 const FEWEST_STEPS: usize = 125;
+/// and one for so many at most.
+const LEAST_SHARE: usize = 4;
 /// How much of the update is done meanwhile.
 const PROGRESS: f32 = 0.9;
 
@@ -42,7 +44,7 @@ pub(super) fn fine_tune(
     watch: &mut Watch<'_>,
 ) -> Result<Option<Naive>, LearningError> {
     let settings = &lesson.settings.learning;
-    let n_steps = (training.steps / SHARE).max(FEWEST_STEPS.min(training.steps / 3));
+    let n_steps = (training.steps / SHARE).max(FEWEST_STEPS.min(training.steps / LEAST_SHARE));
     let is_wanted = settings.counterfactual && training.strategy != Strategy::Naive && n_steps > 0;
     if !is_wanted || !lesson.parent.is_some_and(LearnerState::has_trained) {
         return Ok(None);

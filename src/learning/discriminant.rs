@@ -7,6 +7,7 @@
 
 use ndarray::{Array2, Axis, s};
 
+use super::product::add_product;
 use super::ridge::{Sums, solved};
 
 /// How far the covariance is shrunk.
@@ -34,7 +35,7 @@ pub(super) fn solve(sums: &Sums, constant: f64) -> Option<Array2<f64>> {
         weighted.column_mut(label).mapv_inplace(|sum| sum / total);
     }
     let mut covariance = sums.gram.slice(s![..n, ..n]).mapv(|sum| sum / total);
-    covariance -= &weighted.dot(&means.t());
+    add_product(&mut covariance.view_mut(), -1.0, weighted.view(), means.t());
     let least = LEAST_VARIANCE * sums.gram.diag().slice(s![..n]).mean().unwrap_or_default() / total;
     let mean = covariance.diag().mean().unwrap_or_default().max(least).max(f64::MIN_POSITIVE);
     covariance *= 1.0 - SHRINKAGE;

@@ -21,6 +21,7 @@ use crate::domain::label::Label;
 
 use super::Lesson;
 use super::predict::largest;
+use super::product::product;
 use super::space::{Points, describe};
 use super::state::LearnerState;
 use super::subset::Subset;
@@ -193,7 +194,7 @@ impl<'a> Taught<'a> {
         // |a − b|² less |a|², which is the same for all that are compared: a product of matrices,
         // and not a loop over pairs.
         let squares: Array1<f32> = self.points.map_axis(Axis(1), |point| point.dot(&point));
-        let products = points.dot(&self.points.t());
+        let products = product(points, self.points.t());
         let of_point = |products: ArrayView1<'_, f32>| {
             let all = products.into_iter().zip(&squares).zip(&self.labels);
             let known = all.filter_map(|((product, square), label)| {

@@ -51,15 +51,14 @@ impl Judges {
         Self { samples, labels }
     }
 
-    /// Which of them `by` answers rightly for `state`.
-    pub(super) fn judge(
+    /// What `by` says to them for `state`, `[judges, labels]` row-major.
+    pub(super) fn hear(
         &self,
         lesson: &Lesson<'_>,
         state: &LearnerState,
         by: AnsweredBy,
-    ) -> Verdict {
-        let predictor = Predictor::answered_by(state, by, lesson.device);
-        self.verdict(&predictor.logits_of_checked(&self.samples.inputs), state.labels.len())
+    ) -> Vec<f32> {
+        Predictor::answered_by(state, by, lesson.device).logits_of_checked(&self.samples.inputs)
     }
 
     /// Which of them `logits`, `[judges, n_labels]` row-major, answer rightly.

@@ -41,6 +41,7 @@ mod optimizer;
 mod outlier;
 mod patches;
 mod predict;
+mod product;
 mod recipe;
 mod report;
 mod ridge;
@@ -108,8 +109,7 @@ pub struct Lesson<'a> {
     pub device: Device,
     /// The state to go on from; none before version 1.
     pub parent: Option<&'a LearnerState>,
-    /// What an update that does not go on from a parent begins with, but for its head and its labels:
-    /// another model's state.
+    /// What an update without a parent begins with, but for head and labels: another model's state.
     pub body: Option<&'a LearnerState>,
     /// SHA-256 of the parent's checkpoint, hexadecimal: kept in the new state as its lineage.
     pub parent_digest: Option<&'a str>,

@@ -20,6 +20,7 @@ use super::cluster::squared;
 use super::features::Featurizer;
 use super::network::Dense;
 use super::network::packed::Layer;
+use super::product::product;
 use super::seed::{Draw, stream};
 use super::subset::Subset;
 
@@ -185,7 +186,7 @@ pub(super) fn learn(
     let mean = observed.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(n_read));
     let centred = observed - &mean;
     let whitening = whitening(&centred);
-    let whitened = centred.dot(&whitening);
+    let whitened = product(centred.view(), whitening.view());
     let centres = centres(whitened, n_directions, stream(seed, Draw::Features));
     // Where patches are so few or alike that there are fewer clusters, what is missing says nothing.
     let mut directions = Array2::<f32>::zeros((n_read, n_directions));
@@ -233,7 +234,8 @@ fn greatest_common_factor(a: usize, b: usize) -> usize {
 /// The matrix that makes `centred` rows uncorrelated and of equal spread, and changes them least.
 fn whitening(centred: &Array2<f32>) -> Array2<f32> {
     let (n, n_read) = centred.dim();
-    let covariance = centred.t().dot(centred).mapv(|sum| f64::from(sum) / n.max(1) as f64);
+    let sums = product(centred.t(), centred.view());
+    let covariance = sums.mapv(|sum| f64::from(sum) / n.max(1) as f64);
     let Ok((values, vectors)) = covariance.eigh_into() else {
         // Patches beyond the finite numbers: as they are, they say as little.
         return Array2::eye(n_read);

@@ -231,7 +231,7 @@ impl Predictor {
 
 /// The sum of the logits of both: what each holds for likely counts, as often as the other does. All
 /// labels of a row may count as much more or less: no probability, no temperature and no order sees it.
-fn added(mut one: Vec<f32>, other: &[f32]) -> Vec<f32> {
+pub(super) fn added(mut one: Vec<f32>, other: &[f32]) -> Vec<f32> {
     one.iter_mut().zip(other).for_each(|(one, other)| *one += other);
     one
 }

@@ -9,11 +9,16 @@ use linfa_linalg::cholesky::CholeskyInplace;
 use linfa_linalg::triangular::{SolveTriangularInplace, UPLO};
 use ndarray::{Array2, ArrayView2, Axis, LinalgScalar, s};
 
+use super::product::{add_product, product};
+
 /// Rows and columns of a block.
 const BLOCK: usize = 96;
 
 /// Rows of the Gram matrix computed at once, up to the diagonal.
 const STRIPE: usize = 256;
+
+/// Features whose sums by label are added to at once, which the cache holds.
+const FEW: usize = 16;
 
 /// Features that are whole numbers up to this are summed in 32 bits, which takes half the time and
 /// is exact for up to 1,024 samples at once.
@@ -69,13 +74,16 @@ impl Sums {
         for start in (0..n_features).step_by(STRIPE) {
             let end = n_features.min(start + STRIPE);
             let rows = weighted.slice(s![.., start..end]);
-            let products = rows.t().dot(&features.slice(s![.., ..end]));
+            let products = product(rows.t(), features.slice(s![.., ..end]));
             let mut sums = self.gram.slice_mut(s![start..end, ..end]);
             sums.zip_mut_with(&products, |sum, &product| *sum += product.into());
         }
-        for (row, &label) in weighted.rows().into_iter().zip(labels) {
-            let mut column = self.targets.column_mut(label);
-            column.zip_mut_with(&row, |sum, &feature| *sum += feature.into());
+        let (rows, sums) = (weighted.axis_chunks_iter(Axis(1), FEW), Axis(0));
+        for (rows, mut sums) in rows.zip(self.targets.axis_chunks_iter_mut(sums, FEW)) {
+            for (row, &label) in rows.rows().into_iter().zip(labels) {
+                let mut column = sums.column_mut(label);
+                column.zip_mut_with(&row, |sum, &feature| *sum += feature.into());
+            }
         }
     }
 
@@ -90,8 +98,8 @@ impl Sums {
 /// X of `matrix·X = values`, for a symmetric positive definite matrix of which only what is on and
 /// below the diagonal is read; none where numbers are not finite.
 pub(super) fn solved(mut matrix: Array2<f64>, mut values: Array2<f64>) -> Option<Array2<f64>> {
-    decompose(&mut matrix)?;
-    substitute(&matrix, &mut values)?;
+    let inverses = decompose(&mut matrix)?;
+    substitute(&matrix, &inverses, &mut values);
     values.iter().all(|value| value.is_finite()).then_some(values)
 }
 
@@ -106,54 +114,44 @@ fn sums_are_exact(features: ArrayView2<'_, f32>, weights: &[f32]) -> bool {
 }
 
 /// Turns a symmetric positive definite matrix into its lower Cholesky factor, block column by block
-/// column; what is above the diagonal is left as it was.
-fn decompose(matrix: &mut Array2<f64>) -> Option<()> {
+/// column; what is above the diagonal is left as it was. Of the factor's blocks on the diagonal the
+/// inverses are answered, by which the rest is nothing but products.
+fn decompose(matrix: &mut Array2<f64>) -> Option<Vec<Array2<f64>>> {
     let n = matrix.nrows();
-    for start in (0..n).step_by(BLOCK) {
+    let factor = |start: usize| {
         let end = n.min(start + BLOCK);
         let (done, mut column) = matrix.view_mut().split_at(Axis(1), start);
         let (done, mut column) =
             (done.slice(s![start.., ..]), column.slice_mut(s![start.., ..end - start]));
-        let known = done.dot(&done.slice(s![..end - start, ..]).t());
-        column -= &known;
+        add_product(&mut column, -1.0, done, done.slice(s![..end - start, ..]).t());
         let (mut diagonal, mut below) = column.split_at(Axis(0), end - start);
         diagonal.cholesky_inplace_dirty().ok()?;
-        if !below.is_empty() {
-            // X·Lᵀ = B is L·Xᵀ = Bᵀ.
-            let mut transposed = below.t().to_owned();
-            diagonal.solve_triangular_inplace(&mut transposed, UPLO::Lower).ok()?;
-            below.assign(&transposed.t());
-        }
-    }
-    Some(())
+        let mut inverse = Array2::eye(end - start);
+        diagonal.solve_triangular_inplace(&mut inverse, UPLO::Lower).ok()?;
+        // X·Lᵀ = B.
+        below.assign(&product(below.view(), inverse.t()));
+        Some(inverse)
+    };
+    (0..n).step_by(BLOCK).map(factor).collect()
 }
 
-/// Solves `L·Lᵀ·X = B` in place, for the factor that [`decompose`] leaves.
-fn substitute(factor: &Array2<f64>, values: &mut Array2<f64>) -> Option<()> {
-    let n = factor.nrows();
-    let starts: Vec<usize> = (0..n).step_by(BLOCK).collect();
-    for &start in &starts {
-        let end = n.min(start + BLOCK);
+/// Solves `L·Lᵀ·X = B` in place, for the factor and the `inverses` that [`decompose`] leaves.
+fn substitute(factor: &Array2<f64>, inverses: &[Array2<f64>], values: &mut Array2<f64>) {
+    let starts = (0..factor.nrows()).step_by(BLOCK).zip(inverses);
+    for (start, inverse) in starts.clone() {
+        let end = start + inverse.nrows();
         let (done, mut rest) = values.view_mut().split_at(Axis(0), start);
         let mut block = rest.slice_mut(s![..end - start, ..]);
-        block -= &factor.slice(s![start..end, ..start]).dot(&done);
-        factor
-            .slice(s![start..end, start..end])
-            .solve_triangular_inplace(&mut block, UPLO::Lower)
-            .ok()?;
+        add_product(&mut block, -1.0, factor.slice(s![start..end, ..start]), done.view());
+        block.assign(&product(inverse.view(), block.view()));
     }
-    for &start in starts.iter().rev() {
-        let end = n.min(start + BLOCK);
+    for (start, inverse) in starts.rev() {
+        let end = start + inverse.nrows();
         let (mut rest, done) = values.view_mut().split_at(Axis(0), end);
         let mut block = rest.slice_mut(s![start.., ..]);
-        block -= &factor.slice(s![end.., start..end]).t().dot(&done);
-        factor
-            .slice(s![start..end, start..end])
-            .t()
-            .solve_triangular_inplace(&mut block, UPLO::Upper)
-            .ok()?;
+        add_product(&mut block, -1.0, factor.slice(s![end.., start..end]).t(), done.view());
+        block.assign(&product(inverse.t(), block.view()));
     }
-    Some(())
 }
 
 #[cfg(test)]
