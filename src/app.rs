@@ -24,7 +24,7 @@ use crate::services::access::{self, Access};
 use crate::services::events::{self, Feed};
 use crate::services::remember::{self, Remembered};
 use crate::services::serving::{self, Serving};
-use crate::services::{Context, Parts, ServiceError};
+use crate::services::{Context, Parts, ServiceError, update};
 use crate::storage::checkpoints::Checkpoints;
 use crate::storage::{StorageError, database};
 use crate::telemetry;
@@ -295,7 +295,7 @@ fn context(
     let training_threads = rayon::ThreadPoolBuilder::new()
         .num_threads(settings.training_threads())
         .thread_name(|index| format!("training-{index}"))
-        .start_handler(give_way)
+        .start_handler(update::give_way)
         .build()
         .map_err(|error| AppError::Settings(format!("training threads: {error}")))?;
     Ok(Context::from(Parts {
@@ -311,16 +311,6 @@ fn context(
         device: settings.device(),
         update_bytes: settings.update_bytes,
     }))
-}
-
-/// Lets requests go first: a thread that trains takes what they leave, and a tenth where that is nothing.
-fn give_way(thread: usize) {
-    const NICE: i32 = 10;
-    // Elsewhere it would be the whole process's.
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        tracing::warn!(%error, thread, "training goes at the priority of requests");
-    }
 }
 
 /// Waits for the database, brings its schema up to date, and loads the live versions.

@@ -1,16 +1,19 @@
 //! The latency of predictions beside an update that trains.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::Served;
-use crate::client::{latencies, quantile, speed};
+use crate::client::{latencies, median, quantile, speed};
 use crate::models::{as_json, images, import};
+use crate::support::Api;
 
 /// Shares of the service's capacity that are asked for.
 const LOADS: [f64; 3] = [0.1, 0.4, 0.7];
 const TIME: Duration = Duration::from_secs(10);
+/// Of which the middle is told.
+const ROUNDS: usize = 3;
 
 /// Prints latencies at some loads, without an update and beside one.
 pub async fn measure() {
@@ -33,28 +36,79 @@ pub async fn measure() {
     let capacity = speed(&served.address, &questions).await;
     println!("training: capacity without an update {capacity:.0} requests/s");
     let at = async |load: f64| latencies(&served.address, &questions, load * capacity, TIME).await;
-    let mut idle = Vec::new();
-    for load in LOADS {
-        idle.push(at(load).await);
+    // A round is the loads without an update, then the same beside one.
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let mut idle = Vec::new();
+        for load in LOADS {
+            idle.push(at(load).await);
+        }
+        let update = Update::begin(api).await;
+        let alone = update.speed(tokio::time::sleep(TIME / 2)).await.0;
+        let mut busy = Vec::new();
+        for load in LOADS {
+            let (speed, latencies) = update.speed(at(load)).await;
+            busy.push((latencies, speed / alone));
+        }
+        update.cancel().await;
+        rounds.push(idle.into_iter().zip(busy));
     }
-    let update = api.post("/v1/models/busy/updates", json!({})).await.expect(202);
-    let path = format!("/v1/updates/{}", update["id"].as_str().unwrap());
-    while api.get(&path).await.expect(200)["phase"] != "train" {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    for (load, idle) in LOADS.into_iter().zip(idle) {
-        let busy = at(load).await;
-        let [a, b] = [&busy, &idle].map(|sorted| quantile(sorted, 0.99));
-        let [c, d] = [&busy, &idle].map(|sorted| quantile(sorted, 0.5));
+    let mut rounds: Vec<_> = rounds.into_iter().map(Iterator::collect::<Vec<_>>).collect();
+    for load in LOADS.into_iter().rev() {
+        let round: Vec<_> = rounds.iter_mut().filter_map(Vec::pop).collect();
+        let of = |figure: &dyn Fn(&[Duration], &[Duration], f64) -> f64| {
+            median(round.iter().map(|(idle, (busy, speed))| figure(idle, busy, *speed)).collect())
+        };
+        let [a, b] =
+            [of(&|_, busy, _| quantile(busy, 0.99)), of(&|idle, _, _| quantile(idle, 0.99))];
+        let [c, d] = [of(&|_, busy, _| quantile(busy, 0.5)), of(&|idle, _, _| quantile(idle, 0.5))];
+        let ratio = of(&|idle, busy, _| quantile(busy, 0.99) / quantile(idle, 0.99));
+        let speed = of(&|_, _, speed| speed);
         println!(
-            "training, at {:.0} % of capacity: p99 {a:.2} ms, {b:.2} ms without, ratio {:.2} (to stay \
-             under: 2); median {c:.2} ms, {d:.2} ms",
+            "training, at {:.0} % of capacity: p99 {a:.2} ms, {b:.2} ms without, ratio {ratio:.2} (to \
+             stay under: 2); median {c:.2} ms, {d:.2} ms; it trained at {speed:.2} of its speed alone",
             100.0 * load,
-            a / b
         );
     }
-    assert_eq!(api.get(&path).await.expect(200)["status"], "running", "it trained all the while");
-    api.post(&format!("{path}/cancel"), json!({})).await.expect(202);
     println!();
     served.stop();
+}
+
+/// An update that trains.
+struct Update<'a> {
+    api: &'a Api,
+    path: String,
+}
+
+impl<'a> Update<'a> {
+    async fn begin(api: &'a Api) -> Self {
+        let update = api.post("/v1/models/busy/updates", json!({})).await.expect(202);
+        let update = Self { api, path: format!("/v1/updates/{}", update["id"].as_str().unwrap()) };
+        while update.get().await["phase"] != "train" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        update
+    }
+
+    async fn get(&self) -> Value {
+        self.api.get(&self.path).await.expect(200)
+    }
+
+    /// Its epochs a second while `other` goes on, and what that comes to.
+    async fn speed<T>(&self, other: impl Future<Output = T>) -> (f64, T) {
+        let n_epochs = async || self.get().await["report"]["epochs"].as_array().unwrap().len();
+        let (began, before) = (Instant::now(), n_epochs().await);
+        let other = other.await;
+        let after = n_epochs().await;
+        assert_eq!(self.get().await["status"], "running", "it trained all the while");
+        ((after - before) as f64 / began.elapsed().as_secs_f64(), other)
+    }
+
+    async fn cancel(self) {
+        let cancel = format!("{}/cancel", self.path);
+        self.api.post(&cancel, json!({})).await.expect(202);
+        while self.get().await["status"] == "running" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
 }

@@ -24,9 +24,8 @@ pub(super) fn choose(
     if !candidates.contains(&state.answered_by) {
         state.answered_by = candidates[0];
     }
-    let verdict = |(by, logits): (AnsweredBy, Vec<f32>)| {
-        (by, judges.verdict(&logits, state.labels.len()))
-    };
+    let verdict =
+        |(by, logits): (AnsweredBy, Vec<f32>)| (by, judges.verdict(&logits, state.labels.len()));
     let verdicts: Vec<(AnsweredBy, Verdict)> =
         heard(lesson, state, candidates, judges).into_iter().map(verdict).collect();
     let of = |by| verdicts.iter().find(|(of, _)| *of == by).map(|(_, verdict)| verdict);

@@ -17,8 +17,7 @@ pub(super) fn add_product<F: LinalgScalar>(
 ) {
     let (m, k, n) = (a.nrows(), a.ncols(), b.ncols());
     assert!(b.nrows() == k && sums.dim() == (m, n), "{m} x {k} times {} x {n}", b.nrows());
-    let [sums_by, a_by, b_by] =
-        [sums.strides(), a.strides(), b.strides()].map(|by| (by[0], by[1]));
+    let [sums_by, a_by, b_by] = [sums.strides(), a.strides(), b.strides()].map(|by| (by[0], by[1]));
     #[expect(unsafe_code, reason = "gemm takes pointers")]
     // SAFETY: all three are views of as many rows and columns as are said, at their own strides; what is
     // written to is borrowed for this call alone, so it overlaps with nothing.

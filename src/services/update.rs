@@ -14,7 +14,7 @@ use crate::domain::evaluation::GateDecision;
 use crate::domain::update::{Outcome, Phase, Report, UpdateStatus};
 use crate::domain::version::{Origin, VersionStatus};
 use crate::fault::step;
-use crate::learning::{self, Event, LearnerState, LearningError, Learnt, checkpoint};
+use crate::learning::{self, LearnerState, LearningError, Learnt, checkpoint};
 use crate::storage::StorageError;
 use crate::storage::aliases;
 use crate::storage::decisions;
@@ -28,13 +28,16 @@ mod decided;
 mod held_out;
 mod history;
 mod material;
+mod pace;
 mod run;
 mod snapshots;
 
 use material::{Material, Sets};
+use pace::Pace;
 use snapshots::Keeper;
 
 pub(super) use history::{draw, start_of_draw};
+pub use pace::give_way;
 pub use run::{Run, Stop, Telling};
 pub use snapshots::forget_snapshot;
 
@@ -165,11 +168,14 @@ async fn compute(
     let context = context.clone();
     let work = move || {
         let lesson = material.lesson(sets, &context);
-        let observe = &mut |event: Event<'_>| {
-            keeper.take(&event);
-            observed.observe(event)
-        };
-        let learnt = pool.install(|| learning::update(&lesson, observe));
+        let learnt = pool.install(|| {
+            let mut pace = Pace::begin();
+            learning::update(&lesson, &mut |event| {
+                pace.rest();
+                keeper.take(&event);
+                observed.observe(event)
+            })
+        });
         // Nobody waits any more when the worker is going down.
         let _ = sender.send((material, learnt));
     };
