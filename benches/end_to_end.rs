@@ -47,11 +47,11 @@ fn main() {
     });
 }
 
-/// Images of which half the pixels are zero; another seed gives others.
-fn images(n: usize, seed: u64) -> Vec<Vec<f32>> {
+/// Images of `dim` numbers of which half are zero; another seed gives others.
+fn images(n: usize, dim: usize, seed: u64) -> Vec<Vec<f32>> {
     let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut pixel = || if random.gen_bool(0.5) { 0.0 } else { random.gen_range(0.0..1.0f32) };
-    (0..n).map(|_| (0..DIM).map(|_| pixel()).collect()).collect()
+    (0..n).map(|_| (0..dim).map(|_| pixel()).collect()).collect()
 }
 
 fn ndjson(images: &[Vec<f32>]) -> String {
@@ -66,21 +66,21 @@ fn ndjson(images: &[Vec<f32>]) -> String {
     text
 }
 
-async fn create(api: &Api, name: &str) {
-    let model = json!({"name": name, "input": {"kind": "tabular", "dim": DIM}, "schedule": {"paused": true}});
+async fn create(api: &Api, name: &str, dim: usize) {
+    let model = json!({"name": name, "input": {"kind": "tabular", "dim": dim}, "schedule": {"paused": true}});
     api.post("/v1/models", model).await.expect(201);
 }
 
 async fn ingest() {
     const ROWS: usize = 10_000;
     let service = TestService::start_with(&["--no-worker", "--max-body-bytes", "1000000000"]).await;
-    let images = images(ROWS, 7);
+    let images = images(ROWS, DIM, 7);
     let text = ndjson(&images);
     let pool = service.database.pool().await;
     let mut ratios = Vec::new();
     for round in 0..3 {
         let name = format!("m{round}");
-        create(&service.api, &name).await;
+        create(&service.api, &name, DIM).await;
         let began = Instant::now();
         let path = format!("/v1/models/{name}/batches");
         let answer =
@@ -162,7 +162,7 @@ async fn memory() {
     let on_database = ["--database-url", &database.url, "--data-dir", dir_name, "--no-worker"];
     let limit = ["--max-body-bytes", "2000000000"];
     let (process, api) = spawn(&[&on_database[..], &limit].concat()).await;
-    create(&api, "m").await;
+    create(&api, "m", DIM).await;
     let request = api
         .request(reqwest::Method::POST, "/v1/models/m/batches?update=never")
         .timeout(Duration::from_secs(3600))
@@ -184,7 +184,7 @@ async fn memory() {
 fn distinct_samples(n_bytes: usize) -> impl Iterator<Item = std::io::Result<String>> {
     let mut made = 0;
     (0..)
-        .map(|seed| ndjson(&images(100, seed)))
+        .map(|seed| ndjson(&images(100, DIM, seed)))
         .take_while(move |piece| {
             let goes_on = made < n_bytes;
             made += piece.len();
@@ -193,42 +193,48 @@ fn distinct_samples(n_bytes: usize) -> impl Iterator<Item = std::io::Result<Stri
         .map(Ok)
 }
 
-/// An update of as many new samples, with little behind it and with ten times as much.
+/// What an update of as many new samples costs after ten times the history, and again after ten times that.
 async fn history() {
     const NEW: usize = 1_000;
+    const WIDTH: usize = 64;
     let (database, dir) = (Database::create().await, readable_dir());
     let dir_name = dir.path().to_str().unwrap();
     let (process, api) = spawn(&["--database-url", &database.url, "--data-dir", dir_name]).await;
-    create(&api, "m").await;
+    create(&api, "m", WIDTH).await;
     let mut seed = 0;
     let mut learn = async |n: usize| {
         for _ in 0..n / NEW {
             seed += 1;
             let path = "/v1/models/m/batches";
-            let text = ndjson(&images(NEW, seed));
+            let text = ndjson(&images(NEW, WIDTH, seed));
             api.post_text(path, "application/x-ndjson", text).await.expect(202);
         }
         // From here on the peak is that of this update.
         std::fs::write(format!("/proc/{}/clear_refs", process.id()), "5").unwrap();
         let update = api.update("m").await;
         assert_eq!(update["outcome"], "published");
-        println!("{}", update["report"]["seconds"]);
         let seconds = update["report"]["seconds"].as_object().unwrap().values();
         let seconds: f64 = seconds.map(|phase| phase.as_f64().unwrap()).sum();
         (seconds, memory_of(&process, "VmHWM:") / 1024.0)
     };
-    learn(5 * NEW).await;
-    let (short, little) = learn(NEW).await;
-    learn(54 * NEW).await;
-    let (long, much) = learn(NEW).await;
-    println!(
-        "history: an update of {NEW} after {} samples {short:.2} s, peak {little:.0} MB; after {} \
-         {long:.2} s, {much:.0} MB; ratios {:.2} (to stay under: 1.2) and {:.2} (1.1)\n",
-        5 * NEW,
-        60 * NEW,
-        long / short,
-        much / little
-    );
+    let (mut n_before, mut before) = (0, None);
+    for (parts, n_part) in [(1, 5), (1, 44), (9, 50)] {
+        for _ in 0..parts {
+            learn(n_part * NEW).await;
+        }
+        n_before += parts * n_part * NEW;
+        let (seconds, megabytes) = learn(NEW).await;
+        print!(
+            "history: an update of {NEW} after {n_before} samples {seconds:.2} s, peak {megabytes:.0} MB"
+        );
+        if let Some((less, little)) = before.replace((seconds, megabytes)) {
+            let (time, memory) = (seconds / less, megabytes / little);
+            print!("; {time:.2} (to stay under: 1.2) and {memory:.2} (1.1) times those of before");
+        }
+        println!();
+        n_before += NEW;
+    }
+    println!();
     process.stop();
 }
 

@@ -152,7 +152,7 @@ impl Service {
         let scheme = ports.as_ref().map_or("http", Ports::scheme);
         let checkpoints = checkpoint_store(settings)?;
         let (options, private_postgres) = database(settings).await?;
-        let context = context(settings, options.clone(), checkpoints)?;
+        let context = context(settings, options.clone(), checkpoints, listens)?;
         let shutdown = CancellationToken::new();
 
         let mut tasks = Vec::new();
@@ -290,12 +290,13 @@ fn context(
     settings: &Settings,
     options: PgConnectOptions,
     checkpoints: Checkpoints,
+    listens: bool,
 ) -> Result<Context, AppError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let training_threads = rayon::ThreadPoolBuilder::new()
         .num_threads(settings.training_threads())
         .thread_name(|index| format!("training-{index}"))
-        .start_handler(update::give_way)
+        .start_handler(move |_| update::give_way(listens))
         .build()
         .map_err(|error| AppError::Settings(format!("training threads: {error}")))?;
     Ok(Context::from(Parts {
