@@ -1,8 +1,8 @@
 //! What answers: the network, the closed form beside it, or both together.
 //!
 //! Neither is better everywhere: sums forget nothing, however few samples may be kept; a network
-//! learns features that no random draw has. Both together answer at first; what answered so far goes on
-//! answering unless another does better beyond noise.
+//! learns features that no random draw has. Both together answer unless one alone does better beyond noise,
+//! at this update: to stay with the one that once did would be to trust what was seen of fewer labels.
 
 use crate::domain::settings::Strategy;
 use crate::domain::update::{AnsweredBy, AnsweringReport};
@@ -21,29 +21,24 @@ pub(super) fn choose(
     judges: &Judges,
 ) -> AnsweringReport {
     let candidates = candidates(recipe, state);
-    if !candidates.contains(&state.answered_by) {
-        state.answered_by = candidates[0];
-    }
     let verdict =
         |(by, logits): (AnsweredBy, Vec<f32>)| (by, judges.verdict(&logits, state.labels.len()));
     let verdicts: Vec<(AnsweredBy, Verdict)> =
         heard(lesson, state, candidates, judges).into_iter().map(verdict).collect();
     let of = |by| verdicts.iter().find(|(of, _)| *of == by).map(|(_, verdict)| verdict);
-    let incumbent = of(state.answered_by);
-    let better = verdicts
-        .iter()
-        .filter(|(_, verdict)| incumbent.is_some_and(|so_far| verdict.beats(so_far)));
+    let usual = of(candidates[0]);
+    let better =
+        verdicts.iter().filter(|(_, verdict)| usual.is_some_and(|usual| verdict.beats(usual)));
     let best = better.max_by_key(|(_, verdict)| verdict.n_right()).map(|&(by, _)| by);
     let share = |by| of(by).and_then(Verdict::accuracy);
-    let report = AnsweringReport {
-        by: best.unwrap_or(state.answered_by),
+    state.answered_by = best.unwrap_or(candidates[0]);
+    AnsweringReport {
+        by: state.answered_by,
         network: share(AnsweredBy::Network),
         analytic: share(AnsweredBy::Analytic),
         both: share(AnsweredBy::Both),
         judges: judges.samples.len(),
-    };
-    state.answered_by = report.by;
-    report
+    }
 }
 
 /// What each of `candidates` says to `judges`; each of the two is asked once where there are both.
@@ -62,7 +57,7 @@ fn heard(
     heard
 }
 
-/// What may answer. While meanings move, held-out samples of the whole history would speak for the
+/// What may answer, first what usually does. While meanings move, held-out samples of the whole history would speak for the
 /// sums of the whole history, so they are not asked; nor are sums that are not kept, or not yet.
 fn candidates(recipe: &Recipe, state: &LearnerState) -> &'static [AnsweredBy] {
     match recipe.strategy {

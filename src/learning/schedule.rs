@@ -23,13 +23,13 @@ const MOST_STEPS: usize = 700;
 const MOST_IMAGE_STEPS: usize = 350;
 /// An update trains on this share of what learning all anew would go over, at most: with all that is done
 /// besides, it is to take half the time.
-const SHARE_OF_ANEW: f64 = 0.45;
+const SHARE_OF_ANEW: f64 = 0.4;
 /// Much is known where the new samples are at most so many times as many as those that were learnt.
 const MUCH: f64 = 2.0;
 /// The most passes over exemplars: they are few, and always the same;
 const EXEMPLAR_PASSES: usize = 30;
 /// of texts, which are learnt fast.
-const TEXT_PASSES: usize = 18;
+const TEXT_PASSES: usize = 22;
 /// The fewest steps beside exemplars.
 const EXEMPLAR_STEPS: usize = 150;
 /// The fewest steps over new samples of known labels, of which there are else no more than as many
