@@ -51,6 +51,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sqlx", &["storage", "app.rs", "app", "services", "worker.rs", "worker"]),
     ("object_store", &["storage", "app"]),
     ("burn", &["learning"]),
+    ("gemm", &["learning"]),
     ("linfa", &["learning"]),
     ("linfa_clustering", &["learning"]),
     ("clap", &["config.rs", "config"]),
@@ -58,7 +59,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper_util", &["app"]),
     ("tokio_rustls", &["app"]),
     ("nix", &["postgres", "postgres.rs", "app"]),
-    ("rustix", &["app.rs"]),
+    ("rustix", &["services"]),
+    ("thread_priority", &["services"]),
     ("reqwest", &["app", "demo"]),
     ("indicatif", &["demo"]),
 ];
