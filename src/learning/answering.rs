@@ -1,8 +1,8 @@
 //! What answers: the network, the closed form beside it, or both together.
 //!
 //! Neither is better everywhere: sums forget nothing, however few samples may be kept; a network
-//! learns features that no random draw has. Both together answer unless one alone does better beyond noise,
-//! at this update: to stay with the one that once did would be to trust what was seen of fewer labels.
+//! learns features that no random draw has. Both together answer at first; what answered so far goes on
+//! answering unless another does better beyond noise.
 
 use crate::domain::settings::Strategy;
 use crate::domain::update::{AnsweredBy, AnsweringReport};
@@ -26,12 +26,16 @@ pub(super) fn choose(
     let verdicts: Vec<(AnsweredBy, Verdict)> =
         heard(lesson, state, candidates, judges).into_iter().map(verdict).collect();
     let of = |by| verdicts.iter().find(|(of, _)| *of == by).map(|(_, verdict)| verdict);
-    let usual = of(candidates[0]);
-    let better =
-        verdicts.iter().filter(|(_, verdict)| usual.is_some_and(|usual| verdict.beats(usual)));
+    let first = || candidates[0];
+    let so_far =
+        candidates.iter().copied().find(|&by| by == state.answered_by).unwrap_or_else(first);
+    let incumbent = of(so_far);
+    let better = verdicts
+        .iter()
+        .filter(|(_, verdict)| incumbent.is_some_and(|so_far| verdict.beats(so_far)));
     let best = better.max_by_key(|(_, verdict)| verdict.n_right()).map(|&(by, _)| by);
     let share = |by| of(by).and_then(Verdict::accuracy);
-    state.answered_by = best.unwrap_or(candidates[0]);
+    state.answered_by = best.unwrap_or(so_far);
     AnsweringReport {
         by: state.answered_by,
         network: share(AnsweredBy::Network),
@@ -57,8 +61,9 @@ fn heard(
     heard
 }
 
-/// What may answer, first what usually does. While meanings move, held-out samples of the whole history would speak for the
-/// sums of the whole history, so they are not asked; nor are sums that are not kept, or not yet.
+/// What may answer, first what does at first. While meanings move, held-out samples of the whole
+/// history would speak for the sums of the whole history, so they are not asked; nor are sums that are
+/// not kept, or not yet.
 fn candidates(recipe: &Recipe, state: &LearnerState) -> &'static [AnsweredBy] {
     match recipe.strategy {
         Strategy::Analytic => &[AnsweredBy::Analytic],

@@ -13,13 +13,10 @@ use crate::domain::update::AnsweredBy;
 use super::Lesson;
 use super::held_out::HeldOut;
 use super::minibatch::places;
-use super::noise::{Drop, quantile};
+use super::noise::{Drop, LEVEL, quantile};
 use super::predict::{Predictor, largest};
 use super::state::LearnerState;
 
-/// How often at most a candidate that is no better beats another by chance: several are tried at every update,
-/// and by the same samples.
-const LEVEL: f64 = 0.01;
 /// The most of them.
 const MAX_JUDGES: usize = 2_000;
 

@@ -286,6 +286,7 @@ impl LearnerState {
             Some(learner) if recipe.keeps_sums && given.was_learnt => Some(learner),
             Some(learner) if recipe.keeps_sums => Some(learner.learnt(self, &[new], judges)),
             None if recipe.keeps_sums && begins => {
+                self.answered_by = AnsweredBy::Both;
                 let learner = Analytic::begin(self, recipe.strategy, new, lesson.seed);
                 Some(learner.learnt(self, &[new, history], judges))
             }
