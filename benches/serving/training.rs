@@ -15,6 +15,9 @@ const TIME: Duration = Duration::from_secs(10);
 /// Of which the middle is told.
 const ROUNDS: usize = 3;
 
+/// Latencies without an update, and beside one that trained at a share of its speed alone.
+type Round = (Vec<Duration>, (Vec<Duration>, f64));
+
 /// Prints latencies at some loads, without an update and beside one.
 pub async fn measure() {
     let served = Served::start().await;
@@ -55,15 +58,14 @@ pub async fn measure() {
     }
     let mut rounds: Vec<_> = rounds.into_iter().map(Iterator::collect::<Vec<_>>).collect();
     for load in LOADS.into_iter().rev() {
-        let round: Vec<_> = rounds.iter_mut().filter_map(Vec::pop).collect();
-        let of = |figure: &dyn Fn(&[Duration], &[Duration], f64) -> f64| {
-            median(round.iter().map(|(idle, (busy, speed))| figure(idle, busy, *speed)).collect())
-        };
+        let round: Vec<Round> = rounds.iter_mut().filter_map(Vec::pop).collect();
+        let of = |figure: &dyn Fn(&Round) -> f64| median(round.iter().map(figure).collect());
         let [a, b] =
-            [of(&|_, busy, _| quantile(busy, 0.99)), of(&|idle, _, _| quantile(idle, 0.99))];
-        let [c, d] = [of(&|_, busy, _| quantile(busy, 0.5)), of(&|idle, _, _| quantile(idle, 0.5))];
-        let ratio = of(&|idle, busy, _| quantile(busy, 0.99) / quantile(idle, 0.99));
-        let speed = of(&|_, _, speed| speed);
+            [of(&|(_, (busy, _))| quantile(busy, 0.99)), of(&|(idle, _)| quantile(idle, 0.99))];
+        let [c, d] =
+            [of(&|(_, (busy, _))| quantile(busy, 0.5)), of(&|(idle, _)| quantile(idle, 0.5))];
+        let ratio = of(&|(idle, (busy, _))| quantile(busy, 0.99) / quantile(idle, 0.99));
+        let speed = of(&|(_, (_, speed))| *speed);
         println!(
             "training, at {:.0} % of capacity: p99 {a:.2} ms, {b:.2} ms without, ratio {ratio:.2} (to \
              stay under: 2); median {c:.2} ms, {d:.2} ms; it trained at {speed:.2} of its speed alone",
