@@ -194,7 +194,7 @@ pub struct Settings {
     #[arg(long, env = "PERENNIAL_WORKERS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
     /// Cores that training may use, shared by all running updates. Default: half of them. Beside requests it
-    /// takes what these leave; a worker of its own (`perennial worker`) takes a tenth at least.
+    /// takes what these leave, which may be nothing; in a worker of its own (`perennial worker`) it is only nicer.
     #[arg(long, env = "PERENNIAL_TRAINING_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub training_threads: Option<u16>,
     /// Memory that one update may take. A sixteenth of it is filled with new samples at most, further

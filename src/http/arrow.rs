@@ -38,6 +38,8 @@ fn too_large(what: &str) -> Problem {
     Problem::new(ProblemCode::PayloadTooLarge, detail)
 }
 #[cfg(test)]
+mod answer_tests;
+#[cfg(test)]
 mod format_tests;
 #[cfg(test)]
 mod fuzz_tests;

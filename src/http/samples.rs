@@ -264,8 +264,14 @@ pub(super) fn parse_weight(text: &str) -> Result<f32, Invalid> {
 #[cfg(test)]
 mod arrow_tests;
 #[cfg(test)]
+mod csv_tests;
+#[cfg(test)]
+mod file_damage_tests;
+#[cfg(test)]
 mod file_tests;
 #[cfg(test)]
 mod format_tests;
 #[cfg(test)]
 mod fuzz_tests;
+#[cfg(test)]
+mod json_tests;

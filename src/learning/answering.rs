@@ -26,9 +26,8 @@ pub(super) fn choose(
     let verdicts: Vec<(AnsweredBy, Verdict)> =
         heard(lesson, state, candidates, judges).into_iter().map(verdict).collect();
     let of = |by| verdicts.iter().find(|(of, _)| *of == by).map(|(_, verdict)| verdict);
-    let first = || candidates[0];
-    let so_far =
-        candidates.iter().copied().find(|&by| by == state.answered_by).unwrap_or_else(first);
+    let goes_on = candidates.contains(&state.answered_by);
+    let so_far = if goes_on { state.answered_by } else { candidates[0] };
     let incumbent = of(so_far);
     let better = verdicts
         .iter()

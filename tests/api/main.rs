@@ -39,6 +39,7 @@ mod selection;
 mod slow_clients;
 mod stalls;
 mod story;
+mod strategies;
 mod streams;
 mod texts;
 mod updates;

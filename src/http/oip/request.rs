@@ -225,4 +225,6 @@ pub(super) fn wanted(
 #[cfg(test)]
 mod fuzz_tests;
 #[cfg(test)]
+mod output_tests;
+#[cfg(test)]
 mod tensor_tests;

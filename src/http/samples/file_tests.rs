@@ -6,18 +6,16 @@ use std::io::{Cursor, Read, Write};
 use ::image::{GrayImage, ImageFormat, Luma};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use proptest::prelude::*;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::format_tests::{Batch, gather};
 use super::{Expected, Unreadable};
-use crate::domain::cases;
 use crate::domain::image::{Budget, MAX_FILE_BYTES};
 use crate::domain::settings::Missing;
 use crate::http::{archives, json, multipart};
 
-const BOUNDARY: &str = "----a.boundary";
+pub(super) const BOUNDARY: &str = "----a.boundary";
 
 fn images() -> Expected {
     let schema = serde_json::json!({"kind": "image", "width": 8, "height": 8, "channels": 1});
@@ -25,7 +23,7 @@ fn images() -> Expected {
 }
 
 /// An even grey.
-fn png(level: u8) -> Vec<u8> {
+pub(super) fn png(level: u8) -> Vec<u8> {
     let mut png = Vec::new();
     let image = GrayImage::from_pixel(8, 8, Luma([level]));
     image.write_to(&mut Cursor::new(&mut png), ImageFormat::Png).unwrap();
@@ -33,7 +31,7 @@ fn png(level: u8) -> Vec<u8> {
 }
 
 /// A part as curl sends it.
-fn part(label: &str, name: &str, file: &[u8]) -> Vec<u8> {
+pub(super) fn part(label: &str, name: &str, file: &[u8]) -> Vec<u8> {
     let head = format!(
         "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{label}\"; filename=\"{name}\"\r\n\
          Content-Type: image/png\r\n\r\n"
@@ -41,15 +39,15 @@ fn part(label: &str, name: &str, file: &[u8]) -> Vec<u8> {
     [head.as_bytes(), file, b"\r\n"].concat()
 }
 
-fn end() -> Vec<u8> {
+pub(super) fn end() -> Vec<u8> {
     format!("--{BOUNDARY}--\r\n").into_bytes()
 }
 
-fn parts(body: &[u8]) -> Result<Batch, Unreadable> {
+pub(super) fn parts(body: &[u8]) -> Result<Batch, Unreadable> {
     gather(&images(), |gatherer| multipart::read_parts(body, BOUNDARY, gatherer))
 }
 
-fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(super) fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, file) in files {
         let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
@@ -63,11 +61,11 @@ fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// What unpacks to 40 MiB at most.
-fn unzipped(body: &[u8]) -> Result<Batch, Unreadable> {
+pub(super) fn unzipped(body: &[u8]) -> Result<Batch, Unreadable> {
     gather(&images(), |gatherer| archives::read_zip(Cursor::new(body), 40 << 20, gatherer))
 }
 
-fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(super) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, file) in files {
         let mut header = header(file.len());
@@ -94,7 +92,7 @@ fn header(size: usize) -> tar::Header {
     header
 }
 
-fn untarred(body: &[u8]) -> Result<Batch, Unreadable> {
+pub(super) fn untarred(body: &[u8]) -> Result<Batch, Unreadable> {
     gather(&images(), |gatherer| archives::read_tar(body, gatherer))
 }
 
@@ -111,7 +109,7 @@ fn reasons(batch: &Batch) -> Vec<(u64, &str)> {
     batch.rejections.iter().map(|(index, reason)| (*index, reason.as_str())).collect()
 }
 
-fn malformed(read: Result<Batch, Unreadable>) -> String {
+pub(super) fn malformed(read: Result<Batch, Unreadable>) -> String {
     match read {
         Err(Unreadable::Malformed(why)) => why,
         other => panic!("{other:?}"),
@@ -366,76 +364,4 @@ fn parts_are_not_taken_in_before_their_time() {
     let taken = taken.into_inner();
     let needed = part("cat", "", b"x").len() * 1000;
     assert!(taken < needed + (128 << 10), "{taken} bytes were read for {needed}");
-}
-
-#[test]
-fn a_body_that_is_none_is_told() {
-    let one = part("cat", "1.png", &png(1));
-    let cut_off =
-        "the multipart body is cut off, or not divided by the boundary that Content-Type names";
-    for body in [&b""[..], b"{}", b"--other\r\n\r\n", &one, &one[..one.len() - 9]] {
-        assert_eq!(malformed(parts(body)), cut_off, "{body:?}");
-    }
-    let endless = [one.clone(), format!("--{BOUNDARY}\r\n").into(), vec![b'x'; 3 << 20]].concat();
-    assert_eq!(malformed(parts(&endless)), "the headers of a part have no end");
-    let odd = format!("--{BOUNDARY}\r\nno header\r\n\r\nx\r\n--{BOUNDARY}--");
-    assert!(malformed(parts(odd.as_bytes())).contains("whose headers cannot be read"));
-    assert!(parts(&end()).unwrap().samples.is_empty(), "no parts are no samples");
-
-    let archive = zip(&[("cat/1.png", &png(1))]);
-    for body in [&b""[..], b"PK", &archive[..archive.len() - 30], &[0; 1000]] {
-        assert_eq!(
-            malformed(unzipped(body)),
-            "the body is no ZIP archive, or it is cut off or damaged"
-        );
-    }
-    assert!(unzipped(&zip(&[])).unwrap().samples.is_empty());
-
-    let archive = tar(&[("cat/1.png", &png(1))]);
-    for body in [&[b'x'; 1024][..], &archive[..100], &archive[..520], &archive[..560]] {
-        let why = "the body is no tar archive, or it is cut off or damaged";
-        assert_eq!(malformed(untarred(body)), why);
-    }
-    assert!(untarred(&[0; 1024]).unwrap().samples.is_empty());
-    // A name may be long, and not endless.
-    let name = format!("cat/{}", "x".repeat(3 << 20));
-    let why = malformed(untarred(&tar(&[(&name, b"x")])));
-    assert_eq!(why, "the tar archive says too much before a file");
-}
-
-proptest! {
-    #![proptest_config(cases::usually(128))]
-
-    #[test]
-    fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
-        let _ = parts(&bytes);
-        let _ = unzipped(&bytes);
-        let _ = untarred(&bytes);
-    }
-
-    #[test]
-    fn no_damage_makes_a_reader_panic(
-        at in any::<prop::sample::Index>(),
-        length in 0_usize..8,
-        instead in prop::collection::vec(any::<u8>(), 0..8),
-    ) {
-        let (one, two) = (png(1), png(2));
-        let files: [(&str, &[u8]); 2] = [("cat/1.png", &one), ("dog/2.png", &two)];
-        let form = [part("cat", "1.png", &one), part("dog", "2.png", &two), end()].concat();
-        let damaged = |mut body: Vec<u8>| {
-            let from = at.index(body.len());
-            let to = (from + length).min(body.len());
-            body.splice(from..to, instead.iter().copied());
-            body
-        };
-        for read in [
-            parts(&damaged(form)),
-            unzipped(&damaged(zip(&files))),
-            untarred(&damaged(tar(&files))),
-        ] {
-            let is_about_the_body =
-                matches!(read, Ok(_) | Err(Unreadable::Malformed(_) | Unreadable::Invalid(_)));
-            prop_assert!(is_about_the_body, "{:?}", read.err());
-        }
-    }
 }

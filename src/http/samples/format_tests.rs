@@ -14,13 +14,13 @@ use crate::domain::settings::Missing;
 use crate::http::{csv, json};
 use crate::services::ingest::{Chunk, Part};
 
-fn vector(dim: usize) -> Expected {
+pub(super) fn vector(dim: usize) -> Expected {
     let schema = serde_json::json!({"kind": "tabular", "dim": dim});
     Expected::new(serde_json::from_value(schema).unwrap(), Missing::Reject)
 }
 
 /// Two numbers, of which one may be missing, and a category between them.
-fn named() -> Expected {
+pub(super) fn named() -> Expected {
     let schema: InputSchema = serde_json::from_value(serde_json::json!({
         "kind": "tabular", "features": [
             {"name": "age", "type": "numeric"},
@@ -36,9 +36,9 @@ fn named() -> Expected {
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Batch {
     pub(super) samples: Samples,
-    client_ids: Vec<Option<String>>,
+    pub(super) client_ids: Vec<Option<String>>,
     subjects: Vec<Option<String>>,
-    indices: Vec<u64>,
+    pub(super) indices: Vec<u64>,
     pub(super) rejections: Vec<(u64, String)>,
     n_samples_by_chunk: Vec<usize>,
 }
@@ -76,19 +76,19 @@ pub(super) fn gather(
     outcome.map(|()| all)
 }
 
-fn document(text: &[u8], expected: &Expected) -> Result<Batch, Unreadable> {
+pub(super) fn document(text: &[u8], expected: &Expected) -> Result<Batch, Unreadable> {
     gather(expected, |gatherer| json::read_document(text, gatherer))
 }
 
-fn lines(text: &[u8], expected: &Expected) -> Result<Batch, Unreadable> {
+pub(super) fn lines(text: &[u8], expected: &Expected) -> Result<Batch, Unreadable> {
     gather(expected, |gatherer| json::read_lines(text, gatherer))
 }
 
-fn rows(text: &[u8], expected: &Expected) -> Result<Batch, Unreadable> {
+pub(super) fn rows(text: &[u8], expected: &Expected) -> Result<Batch, Unreadable> {
     gather(expected, |gatherer| csv::read_rows(text, "label", gatherer))
 }
 
-fn reasons(read: Result<Batch, Unreadable>) -> Vec<(u64, String)> {
+pub(super) fn reasons(read: Result<Batch, Unreadable>) -> Vec<(u64, String)> {
     read.unwrap().rejections
 }
 
@@ -335,137 +335,4 @@ fn a_bad_sample_is_told_by_index_and_reason() {
         let text = format!("{{\"samples\": [{good}, {sample}, {good}]}}");
         assert_eq!(reasons(document(text.as_bytes(), &vector(1))), expected);
     }
-}
-
-#[test]
-fn a_broken_line_is_a_rejected_sample() {
-    for (line, reason) in [
-        ("[1, 2]", "line is not a JSON object"),
-        (r#"{"input": [1,], "label": "a"}"#, "line is not JSON: expected value (column 14)"),
-        (r#"{"input": [1], "label": "a"} x"#, "line is not JSON: trailing characters (column 30)"),
-        (
-            r#"{"input": [NaN], "label": "a"}"#,
-            "line is not JSON: NaN is no JSON number, a missing one is null (column 12)",
-        ),
-        (
-            r#"{"input": [-Infinity], "label": "a"}"#,
-            "line is not JSON: Infinity is no JSON number, a missing one is null (column 13)",
-        ),
-    ] {
-        assert_eq!(reasons(lines(line.as_bytes(), &vector(1))), [(0, reason.to_owned())]);
-    }
-    let not_text = lines(b"{\"input\": [1], \"label\": \"\xff\"}", &vector(1));
-    assert!(reasons(not_text)[0].1.starts_with("line is not JSON: invalid unicode"));
-}
-
-#[test]
-fn a_broken_document_is_refused_whole() {
-    let malformed = |text: &str| match document(text.as_bytes(), &vector(1)) {
-        Err(Unreadable::MalformedJson(detail)) => detail,
-        other => panic!("{text}: {other:?}"),
-    };
-    let good = r#"{"input": [1], "label": "a"}"#;
-    for (text, end) in [
-        (String::new(), "(line 1, column 0)"),
-        (format!("{{\"samples\": [{good},\n{good}"), "(line 2, column 28)"),
-        (format!("{{\"samples\": [{good}]}}\n]"), "trailing characters (line 2, column 1)"),
-        (format!("{{\"other\": 1, \"samples\": [{good},,]}}"), "(line 1, column 55)"),
-        (
-            "{\"samples\": [\n{\"input\": [NaN]}]}".to_owned(),
-            "NaN is no JSON number, a missing one is null (line 2, column 12)",
-        ),
-    ] {
-        let detail = malformed(&text);
-        assert!(detail.starts_with("the body is not JSON: ") && detail.ends_with(end), "{detail}");
-    }
-}
-
-#[test]
-fn a_document_of_another_shape_is_refused_with_its_place() {
-    for (text, pointer) in [
-        ("[]", ""),
-        ("3", ""),
-        ("{}", "/samples"),
-        (r#"{"samples": 3}"#, "/samples"),
-        (r#"{"samples": {"input": [1]}}"#, "/samples"),
-        (r#"{"samples": [], "a/b": [1]}"#, "/a~1b"),
-        (r#"{"samples": [], "samples": []}"#, "/samples"),
-    ] {
-        match document(text.as_bytes(), &vector(1)) {
-            Err(Unreadable::Invalid(invalid)) => assert_eq!(invalid.pointer, pointer, "{text}"),
-            other => panic!("{text}: {other:?}"),
-        }
-    }
-    let read = document(br#"{"samples": [3, {"input": [1], "label": "a"}]}"#, &vector(1));
-    assert_eq!(reasons(read), [(0, "sample is not an object".to_owned())]);
-}
-
-#[test]
-fn columns_are_found_by_name_or_by_order() {
-    let text = "\u{feff}weight,y,label,id,x\n,2,a,,1\n0.5, 4 ,\"b, \"\"c\"\"\",i-1,3\n";
-    let read = rows(text.as_bytes(), &vector(2)).unwrap();
-    assert_eq!(read.samples.inputs.all_numbers(), [2.0, 1.0, 4.0, 3.0]);
-    assert_eq!(read.samples.labels[1].as_str(), "b, \"c\"");
-    assert_eq!(read.samples.weights, [1.0, 0.5]);
-    assert_eq!(read.client_ids, [None, Some("i-1".to_owned())]);
-
-    let read = gather(&vector(2), |gatherer| {
-        csv::read_rows("label,x,kind\r\n1,2,a\r\n".as_bytes(), "kind", gatherer)
-    });
-    assert_eq!(read.unwrap().samples.inputs.all_numbers(), [1.0, 2.0]);
-}
-
-#[test]
-fn a_header_that_does_not_fit_refuses_the_batch() {
-    let refusal = |text: &str, expected: &Expected| match rows(text.as_bytes(), expected) {
-        Err(Unreadable::Invalid(invalid)) => invalid.detail,
-        other => panic!("{text}: {other:?}"),
-    };
-    for (text, detail) in [
-        ("", "the body is empty; its first row is to name the columns"),
-        ("x,y\n1,2\n", "there is no column `label`; say ?label=COLUMN for another"),
-        ("x,label,label\n", "two columns are called `label`"),
-        ("x,y,z,label\n", "input has 3 columns, the model takes 2"),
-    ] {
-        assert_eq!(refusal(text, &vector(2)), detail);
-    }
-    for (text, detail) in [
-        ("age,city,label\n", "there is no column for feature `height, m`"),
-        ("age,city,\"height, m\",size,label\n", "column `size` is none of the model's features"),
-        ("age,city,city,\"height, m\",label\n", "two columns are called `city`"),
-    ] {
-        assert_eq!(refusal(text, &named()), detail);
-    }
-}
-
-#[test]
-fn a_bad_row_is_a_rejected_sample() {
-    let reject = "and the model's learning.missing is `reject`";
-    for (row, reason) in [
-        ("1,2", "row has 2 fields, the header has 3".to_owned()),
-        ("1,2,a,b", "row has 4 fields, the header has 3".to_owned()),
-        ("1,2,", "label is missing".to_owned()),
-        ("1,,a", format!("input[1] is empty, {reject}")),
-        ("1,NaN,a", "input[1] is NaN, which is not a finite number".to_owned()),
-        ("-inf,1,a", "input[0] is -inf, which is not a finite number".to_owned()),
-        ("1,two,a", "input[1] is `two`, which is not a number".to_owned()),
-        (
-            "1,1e39,a",
-            "input[1] is 1e39, which does not fit a 32-bit floating point number".to_owned(),
-        ),
-    ] {
-        let text = format!("x,y,label\n1,2,a\n{row}\n3,4,b\n");
-        let read = rows(text.as_bytes(), &vector(2)).unwrap();
-        assert_eq!((read.indices, read.rejections), (vec![0, 2], vec![(1, reason)]));
-    }
-    let read = rows(b"x,y,label\n1,2,\xff\n3,4,b\n", &vector(2)).unwrap();
-    assert_eq!((read.indices, read.rejections), (vec![1], vec![(0, "row is not UTF-8".into())]));
-}
-
-#[test]
-fn a_quote_left_open_does_not_swallow_the_body() {
-    let start = "x,label\n1,a\n2,\"b";
-    let reader = start.as_bytes().chain(std::io::repeat(b'\n').take(1 << 30));
-    let read = gather(&vector(1), |gatherer| csv::read_rows(reader, "label", gatherer));
-    assert!(matches!(read, Err(Unreadable::Malformed(detail)) if detail.contains("line 3")));
 }

@@ -3,8 +3,8 @@
 //! Where requests are answered, its threads are of the class that Linux lets run only where nobody else would
 //! (`SCHED_IDLE`): whoever wakes up takes a core from them at once, and none counts as taken by them. What they
 //! compute empties the caches all the same. So where they have to wait, for the cores are in demand, they
-//! rest half as long again. Where no core is ever free they all but stand still: a worker that answers nobody
-//! takes a tenth then.
+//! rest half as long again. Where no core is ever free they all but stand still; a worker that answers nobody
+//! is only nicer.
 
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ pub fn give_way(answers: bool) {
     if let Err(error) = lower(answers) {
         tracing::warn!(%error, "training goes at the priority of requests");
     }
+    #[cfg(not(target_os = "linux"))]
+    let _ = answers;
 }
 
 #[cfg(target_os = "linux")]
