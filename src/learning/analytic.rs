@@ -52,6 +52,8 @@ pub(super) struct Analytic {
     pub(super) dictionary: Option<Dense>,
     /// λ, as a share of the mean of the Gram matrix's diagonal.
     pub(super) ridge: f64,
+    /// What the logits are multiplied by, so that they count rightly beside the network's.
+    pub(super) scale: f32,
     /// What the samples add up to.
     pub(super) sums: Sums,
     /// The solution, whose products with the features are logits: `[features, labels]` row-major.
@@ -76,6 +78,7 @@ impl Analytic {
             moments: state.moments.clone(),
             dictionaries: state.dictionaries.clone(),
             ridge: RIDGES_OF_FEW[0],
+            scale: 1.0,
             sums: Sums::none(width + 1, state.labels.len()),
             weights: Vec::new(),
         }
@@ -90,6 +93,7 @@ impl Analytic {
         judges: &Judges,
     ) -> Self {
         let map = FeatureMap::of(&self, &state.input);
+        self.scale = 1.0;
         self.sums.grow(state.labels.len());
         sets.iter().for_each(|samples| self.add(&map, state, samples, 1.0));
         if map.is_of_texts() {
@@ -106,6 +110,12 @@ impl Analytic {
         self.add(&map, state, samples, -1.0);
         self.solve(&map);
         self
+    }
+
+    /// Multiplies the logits by `scale`, which changes nothing of what is likeliest.
+    pub(super) fn weigh(&mut self, scale: f32) {
+        self.scale *= scale;
+        self.weights.iter_mut().for_each(|weight| *weight *= scale);
     }
 
     fn add(&mut self, map: &FeatureMap, state: &LearnerState, samples: &Subset<'_>, sign: f32) {
@@ -130,9 +140,9 @@ impl Analytic {
             let mean = self.sums.gram.diag().mean().unwrap_or_default();
             (self.sums.solve(self.ridge * mean.max(f64::MIN_POSITIVE)), SHARPNESS)
         };
-        let is_solved = weights.is_some();
+        let (is_solved, scale) = (weights.is_some(), sharpness * self.scale);
         self.weights = match weights {
-            Some(weights) => weights.iter().map(|&weight| weight as f32 * sharpness).collect(),
+            Some(weights) => weights.iter().map(|&weight| weight as f32 * scale).collect(),
             None => vec![0.0; self.sums.targets.len()],
         };
         is_solved
@@ -267,6 +277,7 @@ mod tests {
                 dictionaries: Vec::new(),
                 dictionary: None,
                 ridge: 1.0,
+                scale: 1.0,
                 sums: Sums::none(width + 1, N_LABELS),
                 weights: (0..n_weights).map(|_| draws.gen_range(-0.01..0.01)).collect(),
             };

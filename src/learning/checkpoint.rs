@@ -7,7 +7,6 @@
 
 use std::collections::BTreeSet;
 
-use ndarray::Array2;
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
@@ -17,22 +16,21 @@ use crate::domain::settings::{CnnSettings, MAX_EXPERTS, NetworkSettings};
 use crate::domain::update::AnsweredBy;
 
 use super::LearnerState;
-use super::analytic::Analytic;
 use super::categories::Dictionary;
 use super::drift::Evidence;
 use super::features;
 use super::moments::Moments;
-use super::patches::Grid;
 use super::predict::TEMPERATURES;
-use super::ridge::Sums;
 use super::shape::{self, Experts, Shape};
 use super::state::Lineage;
 use super::text::{self, Documents};
 
+mod analytic;
 #[cfg(test)]
 mod fuzz_tests;
 mod tensors;
 
+use analytic::AnalyticManifest;
 use tensors::lower;
 
 pub(super) use tensors::{Tensors, doubles, floats, layers, manifest_of};
@@ -40,16 +38,12 @@ pub(super) use tensors::{Tensors, doubles, floats, layers, manifest_of};
 /// The format that is written, and the only one that is read so far.
 const FORMAT: u32 = 3;
 
-/// The most features of a closed-form learner.
-const MAX_WIDTH: usize = 1 << 14;
 /// How tensors are named: the part, then what it is of it.
 const NORMALIZER: &str = "normalizer";
 /// How many texts there were, then how many of them fell into each bucket.
 const DOCUMENTS: &str = "documents";
 const LAYERS: &str = "layers";
 const IMPORTANCE: &str = "importance";
-const ANALYTIC: &str = "analytic";
-const DICTIONARY: &str = "dictionary";
 
 /// Why bytes are not a checkpoint.
 #[derive(Debug, thiserror::Error)]
@@ -110,19 +104,6 @@ struct Manifest {
     analytic: Option<AnalyticManifest>,
 }
 
-/// All of a closed-form learner that is not a tensor.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AnalyticManifest {
-    /// Seed of the random features.
-    seed: u64,
-    /// How many there are, the constant included.
-    width: usize,
-    ridge: f64,
-    /// Categories as the first version knew them.
-    categories: Vec<Vec<Box<str>>>,
-}
-
 /// The bytes of `state`: the same state, the same bytes.
 pub fn encode(state: &LearnerState) -> Vec<u8> {
     let mut tensors = Tensors::default();
@@ -134,15 +115,7 @@ pub fn encode(state: &LearnerState) -> Vec<u8> {
     tensors.layers(LAYERS, &state.layers);
     tensors.layers(IMPORTANCE, state.importance.as_deref().unwrap_or_default());
     if let Some(analytic) = &state.analytic {
-        let (n_features, n_labels) = analytic.sums.targets.dim();
-        tensors.moments(ANALYTIC, &analytic.moments);
-        tensors.layers(DICTIONARY, analytic.dictionary.as_slice());
-        let gram: Vec<f64> = lower(n_features).map(|at| analytic.sums.gram[at]).collect();
-        tensors.push(format!("{ANALYTIC}.gram"), vec![gram.len()], &gram);
-        let targets: Vec<f64> = analytic.sums.targets.iter().copied().collect();
-        let shape = vec![n_features, n_labels];
-        tensors.push(format!("{ANALYTIC}.targets"), shape.clone(), &targets);
-        tensors.push(format!("{ANALYTIC}.weights"), shape, &analytic.weights);
+        analytic::push(&mut tensors, analytic);
     }
     tensors.into_file(&manifest(state))
 }
@@ -160,13 +133,12 @@ pub fn decode(bytes: &[u8]) -> Result<LearnerState, CheckpointError> {
     let layers_of = |name| layers(&tensors, name, shapes(&manifest, &dictionaries));
     let layers = layers_of(LAYERS)?;
     let importance = manifest.importance.then(|| layers_of(IMPORTANCE)).transpose()?;
-    let analytic = analytic(&tensors, &manifest)?;
+    let analytic = analytic::read(&tensors, &manifest)?;
     let n_networks = 1 + usize::from(importance.is_some());
-    let of_analytic = |analytic: &Analytic| 6 + 2 * usize::from(analytic.dictionary.is_some());
     let n_expected = 3
         + usize::from(documents.is_some())
         + 2 * layers.len() * n_networks
-        + analytic.as_ref().map_or(0, of_analytic);
+        + analytic.as_ref().map_or(0, analytic::n_tensors);
     if tensors.len() != n_expected {
         return inconsistent(format!("{} tensors, {n_expected} expected", tensors.len()));
     }
@@ -230,12 +202,7 @@ fn manifest(state: &LearnerState) -> Manifest {
         levelled: state.levelled,
         answered_by: state.answered_by,
         importance: state.importance.is_some(),
-        analytic: state.analytic.as_ref().map(|analytic| AnalyticManifest {
-            seed: analytic.seed,
-            width: analytic.sums.gram.nrows(),
-            ridge: analytic.ridge,
-            categories: words(&analytic.dictionaries),
-        }),
+        analytic: state.analytic.as_ref().map(AnalyticManifest::of),
     }
 }
 
@@ -335,40 +302,6 @@ fn documents(
         true => Ok(Some(Documents { n, with })),
         false => inconsistent("more texts have a bucket than there were"),
     }
-}
-
-fn analytic(
-    tensors: &SafeTensors<'_>,
-    manifest: &Manifest,
-) -> Result<Option<Analytic>, CheckpointError> {
-    let Some(AnalyticManifest { seed, width, ridge, categories }) = &manifest.analytic else {
-        return Ok(None);
-    };
-    let (width, n_labels) = (*width, manifest.labels.len());
-    if !(2..=MAX_WIDTH).contains(&width) || !ridge.is_finite() {
-        return inconsistent("the closed-form learner's numbers are out of range");
-    }
-    let named = |part: &str| format!("{ANALYTIC}.{part}");
-    // Read first: a file that does not hold so many numbers gets no room for them.
-    let packed = doubles(tensors, &named("gram"), &[width * (width + 1) / 2])?;
-    let mut sums = Sums::none(width, 0);
-    lower(width).zip(packed).for_each(|(at, number)| sums.gram[at] = number);
-    let targets = doubles(tensors, &named("targets"), &[width, n_labels])?;
-    sums.targets = Array2::from_shape_vec((width, n_labels), targets).expect("that shape was read");
-    let grid = manifest.input.image().map(Grid::of);
-    let sizes = grid.map(|grid| (grid.n_read(), grid.n_directions()));
-    if grid.is_some_and(|grid| grid.n_features() + 1 != width) {
-        return inconsistent("the closed-form learner does not suit such images");
-    }
-    Ok(Some(Analytic {
-        dictionary: layers(tensors, DICTIONARY, sizes.into_iter())?.pop(),
-        seed: *seed,
-        moments: moments(tensors, ANALYTIC, manifest.input.n_scales())?,
-        dictionaries: dictionaries(categories, &manifest.input)?,
-        ridge: *ridge,
-        sums,
-        weights: floats(tensors, &named("weights"), &[width, n_labels])?,
-    }))
 }
 
 fn shape(manifest: &Manifest) -> Shape {

@@ -11,6 +11,7 @@ use crate::domain::sample::{ContentHash, Samples};
 use crate::domain::update::AnsweredBy;
 
 use super::Lesson;
+use super::evaluate::fitted_losses;
 use super::held_out::HeldOut;
 use super::minibatch::places;
 use super::noise::{Drop, LEVEL, quantile};
@@ -59,6 +60,11 @@ impl Judges {
         by: AnsweredBy,
     ) -> Vec<f32> {
         Predictor::answered_by(state, by, lesson.device).logits_of_checked(&self.samples.inputs)
+    }
+
+    /// What `logits`, `[judges, labels]` row-major, lose on them in all, at the temperature that suits them.
+    pub(super) fn loss(&self, logits: Vec<f32>) -> f64 {
+        fitted_losses(logits, &self.labels).into_iter().sum()
     }
 
     /// Which of them `logits`, `[judges, n_labels]` row-major, answer rightly.

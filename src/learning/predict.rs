@@ -293,6 +293,7 @@ mod tests {
             dictionaries: Vec::new(),
             dictionary: None,
             ridge: 1.0,
+            scale: 1.0,
             sums: Sums::none(width, 3),
             weights: vec![0.0; width * 3],
         }
