@@ -23,7 +23,7 @@ const SHARE: usize = 6;
 /// but as many as this: what is forgotten is forgotten step by step;
 const FEWEST_STEPS: usize = 125;
 /// and one for so many at most.
-const LEAST_SHARE: usize = 4;
+const LEAST_SHARE: usize = 5;
 /// How much of the update is done meanwhile.
 const PROGRESS: f32 = 0.9;
 

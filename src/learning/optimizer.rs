@@ -5,6 +5,8 @@
 //! plain numbers that can be stored. Of a layer that reads sparse rows only what was read is touched:
 //! the moments of the rest wait (lazy Adam, as in TensorFlow).
 
+use pulp::{Arch, Simd, WithSimd};
+
 use super::network::{Dense, Gradient, parameters_mut};
 
 const BETA_1: f32 = 0.9;
@@ -41,27 +43,58 @@ impl Adam {
             return false;
         }
         self.steps += 1;
-        let clip = (MAX_NORM / norm.max(MAX_NORM)) as f32;
-        let correction_1 = 1.0 - BETA_1.powi(self.steps);
-        let correction_2 = (1.0 - BETA_2.powi(self.steps)).sqrt();
-        let rate = rate / correction_1;
+        let move_by = Move {
+            clip: (MAX_NORM / norm.max(MAX_NORM)) as f32,
+            rate: rate / (1.0 - BETA_1.powi(self.steps)),
+            correction: (1.0 - BETA_2.powi(self.steps)).sqrt(),
+        };
         let moments = parameters_mut(&mut self.first).zip(parameters_mut(&mut self.second));
-        for ((parameter, gradient), (first, second)) in
+        for ((parameters, gradient), (first, second)) in
             parameters_mut(layers).zip(gradients).zip(moments)
         {
             for (at, slopes) in gradient.parts() {
-                let moments = first[at.clone()].iter_mut().zip(&mut second[at.clone()]);
-                for ((parameter, slope), (first, second)) in
-                    parameter[at].iter_mut().zip(slopes).zip(moments)
-                {
-                    let slope = slope * clip;
-                    *first = BETA_1 * *first + (1.0 - BETA_1) * slope;
-                    *second = BETA_2 * *second + (1.0 - BETA_2) * slope * slope;
-                    *parameter -= rate * *first / (second.sqrt() / correction_2 + EPSILON);
-                }
+                let moments = (&mut first[at.clone()], &mut second[at.clone()]);
+                let parameters = &mut parameters[at];
+                Arch::new().dispatch(Moved { by: move_by, parameters, slopes, moments });
             }
         }
         true
+    }
+}
+
+/// How one step moves all parameters.
+#[derive(Debug, Clone, Copy)]
+struct Move {
+    clip: f32,
+    /// The rate, with what the first moments lack of their sum.
+    rate: f32,
+    /// The root of what the second moments lack of theirs.
+    correction: f32,
+}
+
+/// Some parameters, to be moved: compiled for what the processor has, for a root and a quotient a number are
+/// a sixth of the time of training.
+struct Moved<'a> {
+    by: Move,
+    parameters: &'a mut [f32],
+    slopes: &'a [f32],
+    moments: (&'a mut [f32], &'a mut [f32]),
+}
+
+impl WithSimd for Moved<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { by: Move { clip, rate, correction }, parameters, slopes, moments } = self;
+        let moments = moments.0.iter_mut().zip(moments.1);
+        for ((parameter, slope), (first, second)) in parameters.iter_mut().zip(slopes).zip(moments)
+        {
+            let slope = slope * clip;
+            *first = BETA_1 * *first + (1.0 - BETA_1) * slope;
+            *second = BETA_2 * *second + (1.0 - BETA_2) * slope * slope;
+            *parameter -= rate * *first / (second.sqrt() / correction + EPSILON);
+        }
     }
 }
 

@@ -3,16 +3,14 @@
 //! Where requests are answered, its threads are of the class that Linux lets run only where nobody else would
 //! (`SCHED_IDLE`): whoever wakes up takes a core from them at once, and none counts as taken by them. What they
 //! compute empties the caches all the same. So where they have to wait, for the cores are in demand, they
-//! rest half as long again. Where no core is ever free they all but stand still; a worker that answers nobody
+//! rest as long again. Where no core is ever free they all but stand still; a worker that answers nobody
 //! is only nicer.
 
 use std::time::{Duration, Instant};
 
 /// How often it is asked whether a thread had to wait.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// How long it rests, as a share of how long it had to wait,
-const SHARE: f64 = 0.5;
-/// and at most.
+/// How long it rests at most.
 const MOST: Duration = Duration::from_millis(200);
 
 /// Lets others go first on the thread that calls it: all of them where it `answers` requests.
@@ -59,14 +57,9 @@ impl Pace {
         let Some(before) = self.waited.filter(|_| self.asked_at.elapsed() >= INTERVAL) else {
             return;
         };
-        std::thread::sleep(after(waited().unwrap_or_default().saturating_sub(before)));
+        std::thread::sleep(waited().unwrap_or_default().saturating_sub(before).min(MOST));
         (self.asked_at, self.waited) = (Instant::now(), waited());
     }
-}
-
-/// How long to rest after one has waited for so long.
-fn after(waited: Duration) -> Duration {
-    waited.mul_f64(SHARE).min(MOST)
 }
 
 /// Whether the thread that calls it runs only where nobody else would.
@@ -102,12 +95,5 @@ mod tests {
             std::thread::spawn(lowered).join().unwrap();
         }
         assert!(!rests());
-    }
-
-    #[test]
-    fn a_rest_is_half_of_what_it_waited_and_never_long() {
-        let [short, long] = [60, 60_000].map(|millis| after(Duration::from_millis(millis)));
-        assert_eq!((short, long), (Duration::from_millis(30), MOST));
-        assert_eq!(after(Duration::ZERO), Duration::ZERO);
     }
 }
