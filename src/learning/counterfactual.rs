@@ -21,9 +21,9 @@ use super::{Event, LearningError, Lesson, Watch, begin};
 /// of the update's time;
 const SHARE: usize = 6;
 /// but as many as this: what is forgotten is forgotten step by step;
-const FEWEST_STEPS: usize = 125;
+const FEWEST_STEPS: usize = 70;
 /// and one for so many at most.
-const LEAST_SHARE: usize = 5;
+const LEAST_SHARE: usize = 4;
 /// How much of the update is done meanwhile.
 const PROGRESS: f32 = 0.9;
 

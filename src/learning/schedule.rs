@@ -317,7 +317,7 @@ mod tests {
         assert_eq!((steps(texts(100)), steps(texts(770)), steps(texts(2_000))), (100, 100, 280));
         assert_eq!(steps(Task { reads: Reads::Images, ..beside(2_000) }), 338);
         let schedule = |task| Schedule::of(&LearningSettings::default(), task);
-        assert!(schedule(texts(770)).many && !schedule(texts(5_000)).many);
+        assert!(schedule(texts(770)).many && !schedule(texts(8_000)).many);
         let rate = |task| schedule(task).rate;
         assert_eq!(rate(beside(1_000)), WIDE_RATE * MANY_PASSES_RATE);
         assert_eq!(rate(Task { new_labels: false, ..beside(1_000) }), WIDE_RATE);
