@@ -54,14 +54,16 @@ fn images(n: usize, dim: usize, seed: u64) -> Vec<Vec<f32>> {
     (0..n).map(|_| (0..dim).map(|_| pixel()).collect()).collect()
 }
 
+/// Each labelled by which of its first ten numbers is the largest: labels of no meaning no gate lets pass.
 fn ndjson(images: &[Vec<f32>]) -> String {
     let mut text = String::new();
-    for (i, image) in images.iter().enumerate() {
+    for image in images {
+        let label = (0..10).max_by(|&a, &b| image[a].total_cmp(&image[b])).unwrap();
         let _ = write!(text, "{{\"input\": [");
         for (j, pixel) in image.iter().enumerate() {
             let _ = write!(text, "{}{pixel}", if j == 0 { "" } else { "," });
         }
-        let _ = writeln!(text, "], \"label\": \"{}\"}}", i % 10);
+        let _ = writeln!(text, "], \"label\": \"{label}\"}}");
     }
     text
 }
@@ -193,7 +195,8 @@ fn distinct_samples(n_bytes: usize) -> impl Iterator<Item = std::io::Result<Stri
         .map(Ok)
 }
 
-/// What an update of as many new samples costs after ten times the history, and again after ten times that.
+/// What an update of as many new samples costs after ten times the history, and again after ten times that:
+/// the median of three.
 async fn history() {
     const NEW: usize = 1_000;
     const WIDTH: usize = 64;
@@ -212,18 +215,20 @@ async fn history() {
         // From here on the peak is that of this update.
         std::fs::write(format!("/proc/{}/clear_refs", process.id()), "5").unwrap();
         let update = api.update("m").await;
-        assert_eq!(update["outcome"], "published");
+        assert_eq!(update["outcome"], "published", "{}", update["report"]["gate"]);
         let seconds = update["report"]["seconds"].as_object().unwrap().values();
         let seconds: f64 = seconds.map(|phase| phase.as_f64().unwrap()).sum();
         (seconds, memory_of(&process, "VmHWM:") / 1024.0)
     };
     let (mut n_before, mut before) = (0, None);
-    for (parts, n_part) in [(1, 5), (1, 44), (9, 50)] {
+    for (parts, n_part) in [(1, 5), (1, 42), (9, 50)] {
         for _ in 0..parts {
             learn(n_part * NEW).await;
         }
         n_before += parts * n_part * NEW;
-        let (seconds, megabytes) = learn(NEW).await;
+        let mut rounds = [learn(NEW).await, learn(NEW).await, learn(NEW).await];
+        rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (seconds, megabytes) = rounds[1];
         print!(
             "history: an update of {NEW} after {n_before} samples {seconds:.2} s, peak {megabytes:.0} MB"
         );
@@ -232,7 +237,7 @@ async fn history() {
             print!("; {time:.2} (to stay under: 1.2) and {memory:.2} (1.1) times those of before");
         }
         println!();
-        n_before += NEW;
+        n_before += rounds.len() * NEW;
     }
     println!();
     process.stop();
