@@ -264,6 +264,20 @@ mod tests {
     use crate::domain::input::TextSchema;
     use crate::learning::seed::{Draw, stream};
 
+    /// That of no text yet.
+    fn of_nothing(width: usize, n_labels: usize) -> Analytic {
+        Analytic {
+            seed: 1,
+            moments: Moments::none(0),
+            dictionaries: Vec::new(),
+            dictionary: None,
+            ridge: 1.0,
+            scale: 1.0,
+            sums: Sums::none(width + 1, n_labels),
+            weights: Vec::new(),
+        }
+    }
+
     #[test]
     fn texts_are_answered_as_all_their_features_say() {
         const N_LABELS: usize = 5;
@@ -271,16 +285,8 @@ mod tests {
         let draws = &mut stream(1, Draw::Layers);
         for width in [64, 300, 1 << 10] {
             let n_weights = (width + 1) * N_LABELS;
-            let analytic = Analytic {
-                seed: 1,
-                moments: Moments::none(0),
-                dictionaries: Vec::new(),
-                dictionary: None,
-                ridge: 1.0,
-                scale: 1.0,
-                sums: Sums::none(width + 1, N_LABELS),
-                weights: (0..n_weights).map(|_| draws.gen_range(-0.01..0.01)).collect(),
-            };
+            let weights = (0..n_weights).map(|_| draws.gen_range(-0.01..0.01)).collect();
+            let analytic = Analytic { weights, ..of_nothing(width, N_LABELS) };
             let mut inputs = Inputs::with_shape(0, 1);
             for text in ["lost card", "?!", "Exchange rates abroad, and where they are fair", "a"] {
                 // Enough of them that threads share them.
@@ -298,5 +304,24 @@ mod tests {
             let texts = map.texts(&inputs, 0..inputs.len()).unwrap();
             assert_eq!(closed_form.logits_of_texts(&texts), Some(said));
         }
+    }
+    #[test]
+    fn what_is_weighed_is_weighed_when_it_is_solved_anew() {
+        const WIDTH: usize = 64;
+        let schema = InputSchema::Text(TextSchema { buckets: 1 << 10, ..TextSchema::default() });
+        let mut analytic = of_nothing(WIDTH, 2);
+        let map = FeatureMap::of(&analytic, &schema);
+        let mut inputs = Inputs::with_shape(0, 1);
+        for text in ["lost card", "exchange rate"] {
+            inputs.push(&[], &[Some(text.into())]);
+        }
+        analytic.sums.add(map.features(&inputs, 0..2).view(), &[0, 1], &[1.0; 2]);
+        assert!(analytic.solve(&map));
+        let before = analytic.weights.clone();
+        analytic.weigh(0.25);
+        assert!(analytic.solve(&map));
+        let quarters: Vec<f32> = before.iter().map(|weight| weight / 4.0).collect();
+        assert_eq!(analytic.weights, quarters);
+        assert_ne!(analytic.weights, before);
     }
 }

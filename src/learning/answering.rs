@@ -70,7 +70,7 @@ fn heard(
         analytic.iter_mut().for_each(|logit| *logit *= scale);
     }
     let both = added(network.clone(), &analytic);
-    vec![(AnsweredBy::Both, both), (AnsweredBy::Network, network), (AnsweredBy::Analytic, analytic)]
+    vec![(AnsweredBy::Network, network), (AnsweredBy::Analytic, analytic), (AnsweredBy::Both, both)]
 }
 
 /// What the closed form's logits are to be multiplied by, so that those of both together lose least:
@@ -80,9 +80,10 @@ fn weighed(network: &[f32], analytic: &[f32], loss: impl Fn(Vec<f32>) -> f64) ->
         let scaled: Vec<f32> = analytic.iter().map(|logit| logit * scale).collect();
         loss(added(scaled, network)) + f64::from(scale.ln().powi(2)) / 2.0
     };
+    let as_it_is = (1.0, cost(1.0));
     // The loss has one valley: down from where it is, as long as that goes down.
     let descent = |factor: f32| {
-        let mut best = (1.0, cost(1.0));
+        let mut best = as_it_is;
         let ahead = |scale: f32| SCALES.contains(&scale).then(|| (scale, cost(scale)));
         while let Some(next) = ahead(best.0 * factor).filter(|next| next.1 < best.1) {
             best = next;

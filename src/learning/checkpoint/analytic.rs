@@ -26,7 +26,7 @@ pub(super) struct AnalyticManifest {
     width: usize,
     ridge: f64,
     /// What its logits are multiplied by. Files from before they were weighed have none.
-    #[serde(default = "unweighed", skip_serializing_if = "is_unweighed")]
+    #[serde(default = "unweighed")]
     scale: f32,
     /// Categories as the first version knew them.
     categories: Vec<Vec<Box<str>>>,
@@ -34,11 +34,6 @@ pub(super) struct AnalyticManifest {
 
 fn unweighed() -> f32 {
     1.0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it asks about so")]
-fn is_unweighed(scale: &f32) -> bool {
-    *scale == unweighed()
 }
 
 impl AnalyticManifest {

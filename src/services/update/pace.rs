@@ -57,9 +57,14 @@ impl Pace {
         let Some(before) = self.waited.filter(|_| self.asked_at.elapsed() >= INTERVAL) else {
             return;
         };
-        std::thread::sleep(waited().unwrap_or_default().saturating_sub(before).min(MOST));
+        std::thread::sleep(after(waited().unwrap_or_default().saturating_sub(before)));
         (self.asked_at, self.waited) = (Instant::now(), waited());
     }
+}
+
+/// How long to rest after one has waited for so long.
+fn after(waited: Duration) -> Duration {
+    waited.min(MOST)
 }
 
 /// Whether the thread that calls it runs only where nobody else would.
@@ -95,5 +100,11 @@ mod tests {
             std::thread::spawn(lowered).join().unwrap();
         }
         assert!(!rests());
+    }
+    #[test]
+    fn a_rest_is_as_long_as_it_waited_and_never_long() {
+        let [short, long] = [60, 60_000].map(|millis| after(Duration::from_millis(millis)));
+        assert_eq!((short, long), (Duration::from_millis(60), MOST));
+        assert_eq!(after(Duration::ZERO), Duration::ZERO);
     }
 }
