@@ -26,7 +26,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use reqwest::{Method, Response};
 use serde_json::json;
 use support::process::{Process, free_address, perennial, ready};
-use support::{Api, Database, blobs, readable_dir};
+use support::{Api, Database, blobs, median, readable_dir};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -108,8 +108,7 @@ async fn ratio(api: &Api, control: &Api) -> f64 {
             [ask(api, CONNECTIONS, 1, TIME).await, ask(control, CONNECTIONS, 1, TIME).await];
         ratios.push(ours["200"] as f64 / theirs["200"] as f64);
     }
-    ratios.sort_by(f64::total_cmp);
-    ratios[ratios.len() / 2]
+    median(ratios)
 }
 
 fn memory(process: &Process, what: &str) -> u64 {

@@ -305,6 +305,7 @@ fn context(
         access: Arc::new(Access::new(may_be_open(settings))),
         serving: Arc::new(Serving::new(settings.serving_bytes, cores)),
         remembered: Arc::new(Remembered::default()),
+        held_out: update::HeldOut::default(),
         notices: broadcast::Sender::new(NOTICES),
         events: Arc::new(Feed::new(settings.max_listeners as usize)),
         queues: Default::default(),

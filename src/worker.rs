@@ -21,7 +21,7 @@ use crate::services::update::{self, Run, Stop, UpdateError};
 use crate::services::{Context, events as told};
 use crate::storage::jobs::{self, Claim, Ending, horizon};
 use crate::storage::notices::{self, Notice};
-use crate::storage::{StorageError, events};
+use crate::storage::{StorageError, events, samples};
 
 mod chores;
 
@@ -266,6 +266,10 @@ impl Worker {
         tracing::error!(update = %claim.id, attempt = claim.attempt, failures, why, "update failed");
         let problem = problem(why);
         if failures >= self.settings.max_failures {
+            // What did not fit into it is no reason for the schedule to try the same again, either.
+            if let Some(last) = samples::last_block(db, claim.model).await? {
+                samples::pass_over(db, claim.model, last).await?;
+            }
             let ending = ending(UpdateStatus::Failed, Some(problem), None);
             told::finish(db, claim, untold, &ending).await?;
         } else {

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::Served;
-use crate::client::{median, speed};
+use crate::client::speed;
 use crate::models::{as_json, images, import};
+use crate::support::median;
 
 /// Prints the ratio.
 pub async fn measure() {

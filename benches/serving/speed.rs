@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Questions, median, speed};
+use crate::client::{Questions, speed};
 use crate::models::{as_json, as_tensor, images, import, teach};
+use crate::support::median;
 use crate::{DIM, Served, constant};
 
 /// Inputs of each kind.

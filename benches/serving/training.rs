@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::Served;
-use crate::client::{latencies, median, quantile, speed};
+use crate::client::{latencies, quantile, speed};
 use crate::models::{as_json, images, import};
-use crate::support::Api;
+use crate::support::{Api, median};
 
 /// Shares of the service's capacity that are asked for.
 const LOADS: [f64; 3] = [0.1, 0.4, 0.7];

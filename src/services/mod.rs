@@ -68,6 +68,8 @@ pub struct Parts {
     pub remembered: Arc<remember::Remembered>,
     /// Notices from every process, this one too.
     pub notices: broadcast::Sender<Notice>,
+    /// Samples that updates were evaluated on, kept for the next ones.
+    pub held_out: update::HeldOut,
     /// What passes events on to whoever listens in this process.
     pub events: Arc<events::Feed>,
     /// What batches and changes wait in.

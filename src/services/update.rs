@@ -36,6 +36,7 @@ use material::{Material, Sets};
 use pace::Pace;
 use snapshots::Keeper;
 
+pub use held_out::HeldOut;
 pub(super) use history::{draw, start_of_draw};
 pub use pace::give_way;
 pub use run::{Run, Stop, Telling};

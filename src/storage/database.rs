@@ -26,10 +26,14 @@ const KEEPALIVES: [(&str, &str); 3] = [
     ("tcp_keepalives_count", "3"),
 ];
 
+/// Statements walk indexes and are done in milliseconds. Where the planner takes a long history for much work, it would
+/// compile them first, which takes fifty.
+const JUST_IN_TIME: (&str, &str) = ("jit", "off");
+
 /// A pool of at most `max_connections`; connects when first used.
 pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
     let options = options.options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)]);
-    let options = options.options(KEEPALIVES);
+    let options = options.options(KEEPALIVES).options([JUST_IN_TIME]);
     PgPoolOptions::new()
         .max_connections(max_connections)
         // Longer than a busy moment, shorter than a client's patience.

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::StorageError;
-use super::block::Frames;
+use super::block::{Frames, MAX_INPUTS};
 use super::models::ModelId;
 use crate::domain::input::Inputs;
 use crate::domain::label::MAX_LABELS;
@@ -37,6 +37,14 @@ pub struct SampleRow {
     pub hash: ContentHash,
     /// What the client calls it.
     pub client_id: Option<String>,
+}
+
+impl SampleRow {
+    /// When it came, as a number that grows: blocks are numbered in the order in which a model's batches were
+    /// stored. It is no other sample's, ever.
+    pub fn arrived(&self) -> u64 {
+        self.block_id as u64 * MAX_INPUTS as u64 + self.position as u64
+    }
 }
 
 /// The rows of up to a block's worth of new samples, as columns.
@@ -238,22 +246,37 @@ pub async fn draw(
 }
 
 /// The newest learnt samples that are not held out, newest first.
+///
+/// Looked for in ever more blocks: of a join the planner may believe that it is as cheap to put a whole
+/// history in order, and what it believes lags behind.
 pub async fn newest(
     db: &mut PgConnection,
     model: ModelId,
-    limit: i64,
+    limit: usize,
 ) -> Result<Vec<SampleRow>, StorageError> {
-    let rows = sqlx::query!(
-        "SELECT s.block_id, s.position, s.label, s.weight, s.held_out, s.hash, s.client_id
-         FROM blocks b JOIN samples s ON s.block_id = b.id
-         WHERE b.model_id = $1 AND s.version IS NOT NULL AND NOT s.held_out AND NOT s.withheld
-         ORDER BY b.id DESC, s.position DESC LIMIT $2",
-        model.0,
-        limit,
-    )
-    .fetch_all(db)
-    .await?;
-    rows.into_iter().map(|row| Ok(sample!(row))).collect()
+    let (mut newest, mut before, mut n_blocks) = (Vec::new(), i64::MAX, 8);
+    while newest.len() < limit {
+        let blocks = sqlx::query_scalar!(
+            "SELECT id FROM blocks WHERE model_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+            model.0,
+            before,
+            n_blocks,
+        );
+        let blocks = blocks.fetch_all(&mut *db).await?;
+        let Some(&last) = blocks.last() else { break };
+        let rows = sqlx::query!(
+            "SELECT block_id, position, label, weight, held_out, hash, client_id FROM samples
+             WHERE block_id = ANY($1) AND version IS NOT NULL AND NOT held_out AND NOT withheld
+             ORDER BY block_id DESC, position DESC LIMIT $2",
+            &blocks,
+            (limit - newest.len()) as i64,
+        );
+        for row in rows.fetch_all(&mut *db).await? {
+            newest.push(sample!(row));
+        }
+        (before, n_blocks) = (last, 4 * n_blocks);
+    }
+    Ok(newest)
 }
 
 /// Up to `per_label` learnt held-out samples of each label, each with the version that it came

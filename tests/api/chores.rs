@@ -85,6 +85,7 @@ fn context(service: &TestService, database: PgConnectOptions) -> Context {
         access: Arc::new(Access::new(true)),
         serving: Arc::new(Serving::new(1 << 20, 1)),
         remembered: Arc::default(),
+        held_out: Default::default(),
         notices: broadcast::Sender::new(16),
         events: Arc::new(Feed::new(1)),
         queues: Default::default(),

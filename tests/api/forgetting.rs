@@ -257,3 +257,62 @@ async fn what_is_done_to_models_is_written_down_and_what_is_refused_is_not() {
     );
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn held_out_samples_are_kept_from_update_to_update_until_one_of_the_model_is_deleted() {
+    let service = TestService::start().await;
+    let (api, pool) = (&service.api, service.database.pool().await);
+    api.create_model("m", 8).await;
+    let naive = json!({"learning": {"strategy": "naive", "counterfactual": false}});
+    api.patch("/v1/models/m", naive).await.expect(200);
+    for seed in 1..=2 {
+        send(api, &blobs(&["a", "b"], 100, 8, seed), &format!("batch-{seed}"), 1_000, "s").await;
+        assert_eq!(api.update("m").await["outcome"], "published");
+    }
+
+    // Of the first batch nothing can be read from here on.
+    let damage = "UPDATE blocks SET payload = 'x' WHERE id = (SELECT min(id) FROM blocks)";
+    assert_eq!(sqlx::query(damage).execute(&pool).await.unwrap().rows_affected(), 1);
+    send(api, &blobs(&["a", "b"], 100, 8, 3), "batch-3", 1_000, "s").await;
+    let update = api.update("m").await;
+    assert_eq!(update["outcome"], "published", "{update}");
+    let held_out = "SELECT count(*) FROM samples WHERE held_out";
+    let held_out: i64 = sqlx::query_scalar(held_out).fetch_one(&pool).await.unwrap();
+    assert_eq!(update["report"]["evaluation"]["held_out"], held_out);
+
+    api.delete("/v1/models/m/samples?id=batch-2-0").await.expect(200);
+    send(api, &blobs(&["a", "b"], 100, 8, 4), "batch-4", 1_000, "s").await;
+    let failed = api.update("m").await;
+    assert_eq!(failed["status"], "failed", "{failed}");
+    assert!(failed["error"]["detail"].as_str().unwrap().contains("block"), "{failed}");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_of_held_out_samples_is_what_would_be_read() {
+    let checkpoints = async |restarts: bool| {
+        let mut service = TestService::start().await;
+        service.api.create_model("m", 8).await;
+        let mut checkpoints = Vec::new();
+        for seed in 1..=4 {
+            let api = &service.api;
+            let prefix = format!("batch-{seed}");
+            send(api, &blobs(&["a", "b", "c"], 100, 8, seed), &prefix, 1_000, "s").await;
+            if seed == 4 {
+                api.delete("/v1/models/m/samples?id=batch-2-0").await.expect(200);
+            }
+            assert_eq!(api.update("m").await["outcome"], "published");
+            let version = api.get(&format!("/v1/models/m/versions/{seed}")).await.expect(200);
+            let Value::Object(mut evaluation) = version["evaluation"].clone() else { panic!() };
+            evaluation.remove("seconds");
+            checkpoints.push((version["checkpoint"]["sha256"].clone(), evaluation));
+            if restarts {
+                let (database, dir) = service.stop().await;
+                service = TestService::start_on(database, dir, &[]).await;
+            }
+        }
+        service.stop().await;
+        checkpoints
+    };
+    assert_eq!(checkpoints(false).await, checkpoints(true).await);
+}

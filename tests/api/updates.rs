@@ -313,6 +313,22 @@ async fn an_update_that_does_not_fit_into_memory_fails_in_words_and_others_go_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_schedule_does_not_repeat_an_update_that_fails_for_what_waits_behind_it() {
+    let service = TestService::start_with(&["--update-bytes", "67108864"]).await;
+    let (api, pool) = (&service.api, service.database.pool().await);
+    let wide = json!({"name": "wide", "input": {"kind": "tabular", "dim": 240},
+        "network": {"kind": "mlp", "hidden": [4096, 4096]}, "schedule": {"paused": true}});
+    api.post("/v1/models", wide).await.expect(201);
+    api.send_samples("wide", &blobs(&["a", "b"], 2_200, 240, 1)).await;
+    assert_eq!(fresh(&pool).await, 4_400);
+    assert_eq!(api.update("wide").await["status"], "failed");
+    assert_eq!(fresh(&pool).await, 0, "304 of them did not fit, and fail like the others");
+    api.send_samples("wide", &blobs(&["a", "b"], 10, 240, 2)).await;
+    assert_eq!(fresh(&pool).await, 20, "new ones are reason to try again");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_kept_of_the_history_is_shared_by_the_labels_that_it_has() {
     let service = TestService::start().await;
     let api = &service.api;

@@ -355,6 +355,12 @@ pub fn files_below(dir: &Path) -> Vec<String> {
     found
 }
 
+/// The middle one.
+pub fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
+}
+
 /// Seeded points around the centre of each label, `n` of each, in `dim` dimensions.
 pub fn blobs<'a>(labels: &[&'a str], n: usize, dim: usize, seed: u64) -> Vec<(Vec<f32>, &'a str)> {
     use rand::{Rng, SeedableRng};

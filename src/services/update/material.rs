@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use sqlx::PgConnection;
 
-use super::{Context, Stop, UpdateError, held_out, history, live_version};
+use super::{Context, Stop, UpdateError, history, live_version};
 use crate::domain::evaluation::{AccuracyMatrix, Evaluation};
 use crate::domain::label::Label;
 use crate::domain::matrix::{span_of, widened};
@@ -139,7 +139,7 @@ impl Material {
         let drawn = history::draw(&mut db, id, (most, n_known), from).await?;
         let mut history =
             samples::load(&mut db, drawn.clone(), &labels, empty.clone(), most_bytes).await?;
-        let newest = samples::newest(&mut db, id, wanted.recent.min(fit) as i64).await?;
+        let newest = samples::newest(&mut db, id, wanted.recent.min(fit)).await?;
         let recent =
             samples::load(&mut db, newest.clone(), &labels, empty.clone(), most_bytes).await?;
         let relearns = new.is_empty() && forced;
@@ -147,7 +147,7 @@ impl Material {
 
         let (labels, sizes) = ((&labels, n_labels), (sample_bytes, most_bytes));
         let mut held_out =
-            held_out::of_experiences(&mut db, &model, &experiences, labels, sizes).await?;
+            context.held_out.of_experiences(&mut db, &model, &experiences, labels, sizes).await?;
         held_out.push(own_held_out);
         let sets = Sets { experience, history, recent, held_out, relearns, refused_until };
         let drawn = [drawn, newest].concat();

@@ -22,14 +22,21 @@ pub async fn load(
     mut samples: Samples,
     most_bytes: usize,
 ) -> Result<Samples, StorageError> {
-    /// Blocks in memory at a time, where all of each is read.
-    const AT_ONCE: usize = 8;
+    /// As many whole blocks are looked into at a time as have these rows, each of which may be in a frame of
+    /// its own.
+    const AT_ONCE: usize = 256;
     rows.sort_unstable_by_key(|row| (row.block_id, row.position));
     let mut unpacker = block::unpacker()?;
     let mut rest = &rows[..];
     while !rest.is_empty() && samples.inputs.size_bytes() < most_bytes {
-        let of_blocks = rest.chunk_by(|a, b| a.block_id == b.block_id);
-        let (mut group, behind) = rest.split_at(of_blocks.take(AT_ONCE).map(<[_]>::len).sum());
+        let mut n_rows = 0;
+        for of_block in rest.chunk_by(|a, b| a.block_id == b.block_id) {
+            n_rows += of_block.len();
+            if n_rows >= AT_ONCE {
+                break;
+            }
+        }
+        let (mut group, behind) = rest.split_at(n_rows);
         rest = behind;
         for frame in frames_of(db, group).await? {
             let (rows, behind) = group.split_at(group.partition_point(|row| frame.reaches(row)));
@@ -108,9 +115,7 @@ impl Frame {
             samples.labels.push(label.clone());
             samples.weights.push(row.weight);
             samples.hashes.push(row.hash);
-            // Blocks are numbered in the order in which a model's batches were stored.
-            let arrived = row.block_id as u64 * block::MAX_INPUTS as u64 + row.position as u64;
-            samples.arrived.push(arrived);
+            samples.arrived.push(row.arrived());
         }
         Ok(())
     }
