@@ -194,18 +194,20 @@ fn distinct_samples(n_bytes: usize) -> impl Iterator<Item = std::io::Result<Stri
         .map(Ok)
 }
 
-/// What an update of as many new samples costs after ten times the history, and again after ten times that:
-/// the median of seven, since the database is busy with what it was just given.
+/// What an update of as many new samples costs after ten times the history, and again after ten times that: the
+/// median of seven, by a process that has not yet done anything larger, on a database that has had the time to tidy
+/// up, as one has whose history took months.
 async fn history() {
     const ROUNDS: usize = 7;
     const NEW: usize = 1_000;
     const WIDTH: usize = 64;
     let (database, dir) = (Database::create().await, readable_dir());
     let dir_name = dir.path().to_str().unwrap();
-    let (process, api) = spawn(&["--database-url", &database.url, "--data-dir", dir_name]).await;
-    create(&api, "m", WIDTH).await;
+    let settings = ["--database-url", &database.url, "--data-dir", dir_name];
+    let start = || spawn(&settings);
+    let pool = database.pool().await;
     let mut seed = 0;
-    let mut learn = async |n: usize| {
+    let mut learn = async |(process, api): &(Process, Api), n: usize| {
         for _ in 0..n / NEW {
             seed += 1;
             let path = "/v1/models/m/batches";
@@ -218,17 +220,24 @@ async fn history() {
         let update = api.update("m").await;
         let seconds = began.elapsed().as_secs_f64();
         assert_eq!(update["outcome"], "published", "{}", update["report"]["gate"]);
-        (seconds, memory_of(&process, "VmHWM:") / 1024.0)
+        (seconds, memory_of(process, "VmHWM:") / 1024.0)
     };
+    let mut service = start().await;
+    create(&service.1, "m", WIDTH).await;
     let (mut n_before, mut before) = (0, None);
     for (parts, n_part) in [(1, 5), (1, 38), (9, 49)] {
         for _ in 0..parts {
-            learn(n_part * NEW).await;
+            learn(&service, n_part * NEW).await;
         }
         n_before += parts * n_part * NEW;
+        assert!(service.0.stop().success());
+        for tidying in ["VACUUM ANALYZE", "CHECKPOINT"] {
+            sqlx::query(tidying).execute(&pool).await.unwrap();
+        }
+        service = start().await;
         let (mut seconds, mut megabytes) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            let (took, peak) = learn(NEW).await;
+            let (took, peak) = learn(&service, NEW).await;
             seconds.push(took);
             megabytes.push(peak);
         }
@@ -244,7 +253,7 @@ async fn history() {
         n_before += ROUNDS * NEW;
     }
     println!();
-    process.stop();
+    service.0.stop();
 }
 
 /// Kilobytes that `/proc` says of a process.
