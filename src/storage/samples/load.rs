@@ -22,33 +22,47 @@ pub async fn load(
     mut samples: Samples,
     most_bytes: usize,
 ) -> Result<Samples, StorageError> {
-    /// As many whole blocks are looked into at a time as have these rows, each of which may be in a frame of
-    /// its own.
-    const AT_ONCE: usize = 256;
     rows.sort_unstable_by_key(|row| (row.block_id, row.position));
     let mut unpacker = block::unpacker()?;
-    let mut rest = &rows[..];
-    while !rest.is_empty() && samples.inputs.size_bytes() < most_bytes {
-        let mut n_rows = 0;
-        for of_block in rest.chunk_by(|a, b| a.block_id == b.block_id) {
-            n_rows += of_block.len();
-            if n_rows >= AT_ONCE {
-                break;
+    let (mut group, mut rest) = split(&rows);
+    let mut frames = frames_of(db, group).await?;
+    while !group.is_empty() && samples.inputs.size_bytes() < most_bytes {
+        let (next, behind) = split(rest);
+        let unpack = async {
+            for frame in frames {
+                let (rows, behind) =
+                    group.split_at(group.partition_point(|row| frame.reaches(row)));
+                group = behind;
+                let inputs = block::decode_by(&mut unpacker, &frame.payload)?;
+                frame.take(&inputs, rows, labels, most_bytes, &mut samples)?;
             }
-        }
-        let (mut group, behind) = rest.split_at(n_rows);
-        rest = behind;
-        for frame in frames_of(db, group).await? {
-            let (rows, behind) = group.split_at(group.partition_point(|row| frame.reaches(row)));
-            group = behind;
-            let inputs = block::decode_by(&mut unpacker, &frame.payload)?;
-            frame.take(&inputs, rows, labels, most_bytes, &mut samples)?;
-        }
-        if let Some(row) = group.first() {
-            return Err(StorageError::damaged(format!("block {}", row.block_id), "it is gone"));
-        }
+            match group.first() {
+                Some(row) => {
+                    Err(StorageError::damaged(format!("block {}", row.block_id), "it is gone"))
+                }
+                None => Ok(()),
+            }
+        };
+        // In this order: the database looks for the next ones while these are unpacked.
+        let (read, unpacked) = tokio::join!(biased; frames_of(db, next), unpack);
+        unpacked?;
+        (frames, group, rest) = (read?, next, behind);
     }
     Ok(samples)
+}
+
+/// The first of `rows` to be read at once, and the others: of as many whole blocks as have a few hundred rows, each of
+/// which may be in a frame of its own.
+fn split(rows: &[SampleRow]) -> (&[SampleRow], &[SampleRow]) {
+    const AT_ONCE: usize = 256;
+    let mut n_rows = 0;
+    for of_block in rows.chunk_by(|a, b| a.block_id == b.block_id) {
+        n_rows += of_block.len();
+        if n_rows >= AT_ONCE {
+            break;
+        }
+    }
+    rows.split_at(n_rows)
 }
 
 /// A part of a block.
@@ -62,6 +76,9 @@ struct Frame {
 
 /// The frames that hold `rows`, in their order.
 async fn frames_of(db: &mut PgConnection, rows: &[SampleRow]) -> Result<Vec<Frame>, StorageError> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
     let (blocks, positions): (Vec<i64>, Vec<i16>) =
         rows.iter().map(|row| (row.block_id, row.position)).unzip();
     let frames = sqlx::query_as!(
