@@ -41,6 +41,8 @@ const MOST_WIDTH_BESIDE: usize = 1_200;
 const TEXT_WIDTH: usize = 4_096;
 /// or beside a network.
 const TEXT_WIDTH_BESIDE: usize = 2_048;
+/// Inputs whose random features are computed side by side: what they read is looked up once for all of them.
+const LANES: usize = 16;
 /// Random features are rounded to such parts of 1,
 const STEPS: f32 = 16.0;
 /// and those of images to such.
@@ -61,13 +63,6 @@ pub(super) fn width(strategy: Strategy, schema: &InputSchema, n_columns: usize) 
     }
 }
 
-/// Lent to computations, so that none takes memory of its own.
-#[derive(Default)]
-struct Scratch {
-    row: Vec<f32>,
-    buckets: Vec<(u32, f32)>,
-}
-
 /// The fixed features, ready to compute.
 #[derive(Debug, Clone)]
 pub(super) struct FeatureMap {
@@ -86,6 +81,43 @@ enum Kind {
     Buckets,
     /// What a dictionary says of images.
     Patches(Grid, Layer),
+}
+
+/// What random features read, as in [`Kind::Random`].
+struct Random<'a> {
+    reads: &'a [(usize, f32)],
+    features: &'a [(usize, f32)],
+}
+
+impl Random<'_> {
+    /// The features of `N` inputs at most, to `rows`, one an input, of one number more than there are features. A sum
+    /// goes over what a feature reads in the same order, however many there are.
+    fn fill<const N: usize>(
+        &self,
+        featurizer: &Featurizer,
+        inputs: &Inputs,
+        indices: &[usize],
+        rows: &mut [f32],
+    ) {
+        let (mut columns, mut row) = (Vec::new(), Vec::new());
+        for (lane, &index) in indices.iter().enumerate() {
+            featurizer.read(inputs, index, &mut row);
+            columns.resize(row.len(), [0.0_f32; N]);
+            columns.iter_mut().zip(&row).for_each(|(column, &number)| column[lane] = number);
+        }
+        let mut reads = self.reads;
+        for (feature, &(n_read, shift)) in self.features.iter().enumerate() {
+            let (own, rest) = reads.split_at(n_read);
+            let mut sums = [0.0_f32; N];
+            for &(at, weight) in own {
+                sums.iter_mut().zip(&columns[at]).for_each(|(sum, number)| *sum += weight * number);
+            }
+            for (row, sum) in rows.chunks_exact_mut(self.features.len() + 1).zip(sums) {
+                row[feature] = whole((sum + shift) * STEPS);
+            }
+            reads = rest;
+        }
+    }
 }
 
 impl FeatureMap {
@@ -136,12 +168,8 @@ impl FeatureMap {
         let width = self.n_features();
         let mut all = vec![0.0; indices.len() * width];
         let fill = |(indices, rows): (&[usize], &mut [f32])| {
-            let mut scratch = Scratch::default();
-            for (&index, row) in indices.iter().zip(rows.chunks_exact_mut(width)) {
-                let (features, constant) = row.split_at_mut(self.width);
-                self.fill(inputs, index, &mut scratch, features);
-                constant.fill(self.one());
-            }
+            self.fill(inputs, indices, rows);
+            rows.chunks_exact_mut(width).for_each(|row| row[self.width] = self.one());
         };
         if indices.len() <= AT_ONCE {
             fill((&indices[..], &mut all[..]));
@@ -152,33 +180,40 @@ impl FeatureMap {
         Array2::from_shape_vec((indices.len(), width), all).expect("a row an input")
     }
 
-    /// Makes `features`, which are 0, those of input `index` without the constant.
-    fn fill(&self, inputs: &Inputs, index: usize, scratch: &mut Scratch, features: &mut [f32]) {
-        let Scratch { row, buckets } = scratch;
+    /// Makes `rows`, which are 0, the features of the inputs at `indices`, but for the constant.
+    fn fill(&self, inputs: &Inputs, indices: &[usize], rows: &mut [f32]) {
+        let width = self.n_features();
         match &self.kind {
-            Kind::Random { reads, features: random } => {
-                self.featurizer.read(inputs, index, row);
-                let mut reads = &reads[..];
-                for (feature, &(n_read, shift)) in features.iter_mut().zip(random) {
-                    let (own, rest) = reads.split_at(n_read);
-                    let sum: f32 = own.iter().map(|&(at, weight)| weight * row[at]).sum();
-                    *feature = whole((sum + shift) * STEPS);
-                    reads = rest;
+            Kind::Random { reads, features } => {
+                let random = Random { reads, features };
+                let (many, few) = indices.split_at(indices.len() - indices.len() % LANES);
+                let (rows, rest) = rows.split_at_mut(many.len() * width);
+                for (indices, rows) in many.chunks(LANES).zip(rows.chunks_mut(LANES * width)) {
+                    random.fill::<LANES>(&self.featurizer, inputs, indices, rows);
+                }
+                for (indices, row) in few.chunks(1).zip(rest.chunks_mut(width)) {
+                    random.fill::<1>(&self.featurizer, inputs, indices, row);
                 }
             }
             Kind::Buckets => {
-                buckets.clear();
-                self.featurizer.append_buckets(inputs, index, buckets);
-                for &(bucket, value) in buckets.iter() {
-                    features[self.folded(bucket)] += value * LARGEST_WHOLE;
+                let mut buckets = Vec::new();
+                for (&index, row) in indices.iter().zip(rows.chunks_exact_mut(width)) {
+                    buckets.clear();
+                    self.featurizer.append_buckets(inputs, index, &mut buckets);
+                    for &(bucket, value) in &buckets {
+                        row[self.folded(bucket)] += value * LARGEST_WHOLE;
+                    }
+                    row.iter_mut().for_each(|feature| *feature = whole(*feature));
                 }
-                features.iter_mut().for_each(|feature| *feature = whole(*feature));
             }
             Kind::Patches(grid, dictionary) => {
-                self.featurizer.read(inputs, index, row);
-                let numbers = patches::features(grid, dictionary, row);
-                let numbers = numbers.iter().map(|value| whole(value * IMAGE_STEPS));
-                features.iter_mut().zip(numbers).for_each(|(feature, number)| *feature = number);
+                let mut image = Vec::new();
+                for (&index, row) in indices.iter().zip(rows.chunks_exact_mut(width)) {
+                    self.featurizer.read(inputs, index, &mut image);
+                    let numbers = patches::features(grid, dictionary, &image);
+                    let numbers = numbers.iter().map(|value| whole(value * IMAGE_STEPS));
+                    row.iter_mut().zip(numbers).for_each(|(feature, number)| *feature = number);
+                }
             }
         }
     }
@@ -267,4 +302,44 @@ fn sources(n_numeric: usize, dictionaries: &[Dictionary]) -> Vec<Range<usize>> {
         begin..end
     });
     numbers.chain(categories).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::input::TabularSchema;
+    use crate::learning::moments::Moments;
+    use crate::learning::ridge::Sums;
+
+    #[test]
+    fn an_input_has_the_same_features_among_many_as_alone() {
+        const DIM: usize = 11;
+        let schema = InputSchema::Tabular(TabularSchema { dim: Some(DIM), features: None });
+        let analytic = Analytic {
+            seed: 3,
+            moments: Moments::none(DIM),
+            dictionaries: Vec::new(),
+            dictionary: None,
+            ridge: 1.0,
+            scale: 1.0,
+            sums: Sums::none(41, 2),
+            weights: Vec::new(),
+        };
+        let map = FeatureMap::of(&analytic, &schema);
+        let mut draws = stream(5, Draw::Layers);
+        let mut inputs = Inputs::new(&schema);
+        // More than threads share at once, and no whole number of lanes.
+        let n = AT_ONCE + 2 * LANES + 3;
+        for _ in 0..n {
+            let row: Vec<f32> = (0..DIM).map(|_| draws.gen_range(-2.0..2.0)).collect();
+            inputs.push(&row, &[]);
+        }
+        let together = map.features(&inputs, 0..n);
+        for index in 0..n {
+            let alone = map.features(&inputs, index..index + 1);
+            assert_eq!(together.row(index), alone.row(0), "{index}");
+        }
+        let differ = together.rows().into_iter().skip(1).any(|row| row != together.row(0));
+        assert!(differ && together.iter().any(|&number| number != 0.0 && number != map.one()));
+    }
 }
