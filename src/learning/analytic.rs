@@ -264,17 +264,19 @@ mod tests {
     use crate::domain::input::TextSchema;
     use crate::learning::seed::{Draw, stream};
 
-    /// That of no text yet.
-    fn of_nothing(width: usize, n_labels: usize) -> Analytic {
-        Analytic {
-            seed: 1,
-            moments: Moments::none(0),
-            dictionaries: Vec::new(),
-            dictionary: None,
-            ridge: 1.0,
-            scale: 1.0,
-            sums: Sums::none(width + 1, n_labels),
-            weights: Vec::new(),
+    impl Analytic {
+        /// That of no sample yet.
+        pub(in crate::learning) fn of_nothing(width: usize, n_labels: usize) -> Self {
+            Self {
+                seed: 1,
+                moments: Moments::none(0),
+                dictionaries: Vec::new(),
+                dictionary: None,
+                ridge: 1.0,
+                scale: 1.0,
+                sums: Sums::none(width + 1, n_labels),
+                weights: Vec::new(),
+            }
         }
     }
 
@@ -286,7 +288,7 @@ mod tests {
         for width in [64, 300, 1 << 10] {
             let n_weights = (width + 1) * N_LABELS;
             let weights = (0..n_weights).map(|_| draws.gen_range(-0.01..0.01)).collect();
-            let analytic = Analytic { weights, ..of_nothing(width, N_LABELS) };
+            let analytic = Analytic { weights, ..Analytic::of_nothing(width, N_LABELS) };
             let mut inputs = Inputs::with_shape(0, 1);
             for text in ["lost card", "?!", "Exchange rates abroad, and where they are fair", "a"] {
                 // Enough of them that threads share them.
@@ -305,11 +307,12 @@ mod tests {
             assert_eq!(closed_form.logits_of_texts(&texts), Some(said));
         }
     }
+
     #[test]
     fn what_is_weighed_is_weighed_when_it_is_solved_anew() {
         const WIDTH: usize = 64;
         let schema = InputSchema::Text(TextSchema { buckets: 1 << 10, ..TextSchema::default() });
-        let mut analytic = of_nothing(WIDTH, 2);
+        let mut analytic = Analytic::of_nothing(WIDTH, 2);
         let map = FeatureMap::of(&analytic, &schema);
         let mut inputs = Inputs::with_shape(0, 1);
         for text in ["lost card", "exchange rate"] {

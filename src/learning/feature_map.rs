@@ -90,8 +90,8 @@ struct Random<'a> {
 }
 
 impl Random<'_> {
-    /// The features of `N` inputs at most, to `rows`, one an input, of one number more than there are features. A sum
-    /// goes over what a feature reads in the same order, however many there are.
+    /// The features of the inputs at `indices`, `N` side by side, to `rows`, one an input, of one number more than there
+    /// are features. A sum goes over what a feature reads in the same order, however many there are.
     fn fill<const N: usize>(
         &self,
         featurizer: &Featurizer,
@@ -99,23 +99,27 @@ impl Random<'_> {
         indices: &[usize],
         rows: &mut [f32],
     ) {
+        let width = self.features.len() + 1;
         let (mut columns, mut row) = (Vec::new(), Vec::new());
-        for (lane, &index) in indices.iter().enumerate() {
-            featurizer.read(inputs, index, &mut row);
-            columns.resize(row.len(), [0.0_f32; N]);
-            columns.iter_mut().zip(&row).for_each(|(column, &number)| column[lane] = number);
-        }
-        let mut reads = self.reads;
-        for (feature, &(n_read, shift)) in self.features.iter().enumerate() {
-            let (own, rest) = reads.split_at(n_read);
-            let mut sums = [0.0_f32; N];
-            for &(at, weight) in own {
-                sums.iter_mut().zip(&columns[at]).for_each(|(sum, number)| *sum += weight * number);
+        for (indices, rows) in indices.chunks(N).zip(rows.chunks_mut(N * width)) {
+            for (lane, &index) in indices.iter().enumerate() {
+                featurizer.read(inputs, index, &mut row);
+                columns.resize(row.len(), [0.0_f32; N]);
+                columns.iter_mut().zip(&row).for_each(|(column, &number)| column[lane] = number);
             }
-            for (row, sum) in rows.chunks_exact_mut(self.features.len() + 1).zip(sums) {
-                row[feature] = whole((sum + shift) * STEPS);
+            let mut reads = self.reads;
+            for (feature, &(n_read, shift)) in self.features.iter().enumerate() {
+                let (own, rest) = reads.split_at(n_read);
+                let mut sums = [0.0_f32; N];
+                for &(at, weight) in own {
+                    let read = sums.iter_mut().zip(&columns[at]);
+                    read.for_each(|(sum, number)| *sum += weight * number);
+                }
+                for (row, sum) in rows.chunks_exact_mut(width).zip(sums) {
+                    row[feature] = whole((sum + shift) * STEPS);
+                }
+                reads = rest;
             }
-            reads = rest;
         }
     }
 }
@@ -188,12 +192,8 @@ impl FeatureMap {
                 let random = Random { reads, features };
                 let (many, few) = indices.split_at(indices.len() - indices.len() % LANES);
                 let (rows, rest) = rows.split_at_mut(many.len() * width);
-                for (indices, rows) in many.chunks(LANES).zip(rows.chunks_mut(LANES * width)) {
-                    random.fill::<LANES>(&self.featurizer, inputs, indices, rows);
-                }
-                for (indices, row) in few.chunks(1).zip(rest.chunks_mut(width)) {
-                    random.fill::<1>(&self.featurizer, inputs, indices, row);
-                }
+                random.fill::<LANES>(&self.featurizer, inputs, many, rows);
+                random.fill::<1>(&self.featurizer, inputs, few, rest);
             }
             Kind::Buckets => {
                 let mut buckets = Vec::new();
@@ -309,22 +309,12 @@ mod tests {
     use super::*;
     use crate::domain::input::TabularSchema;
     use crate::learning::moments::Moments;
-    use crate::learning::ridge::Sums;
 
     #[test]
     fn an_input_has_the_same_features_among_many_as_alone() {
         const DIM: usize = 11;
         let schema = InputSchema::Tabular(TabularSchema { dim: Some(DIM), features: None });
-        let analytic = Analytic {
-            seed: 3,
-            moments: Moments::none(DIM),
-            dictionaries: Vec::new(),
-            dictionary: None,
-            ridge: 1.0,
-            scale: 1.0,
-            sums: Sums::none(41, 2),
-            weights: Vec::new(),
-        };
+        let analytic = Analytic { moments: Moments::none(DIM), ..Analytic::of_nothing(40, 2) };
         let map = FeatureMap::of(&analytic, &schema);
         let mut draws = stream(5, Draw::Layers);
         let mut inputs = Inputs::new(&schema);

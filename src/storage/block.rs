@@ -16,7 +16,7 @@ use crate::domain::input::{Category, Inputs};
 pub const MAX_INPUTS: usize = 1_000;
 
 /// What the inputs of one frame take in memory, about, where a block is read in parts: a sample out of many
-/// costs no more than this, and what is alike still lies together. Half as much takes 2 to 16 % more room.
+/// costs no more than this, and what is alike still lies together. Half as much takes 5 to 16 % more room.
 const FRAME_BYTES: usize = 8 << 10;
 /// The fastest level that still halves sparse data.
 const COMPRESSION_LEVEL: i32 = 1;

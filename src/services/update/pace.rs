@@ -101,6 +101,7 @@ mod tests {
         }
         assert!(!rests());
     }
+
     #[test]
     fn a_rest_is_as_long_as_it_waited_and_never_long() {
         let [short, long] = [60, 60_000].map(|millis| after(Duration::from_millis(millis)));
