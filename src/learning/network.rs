@@ -5,6 +5,7 @@
 //! grown; burn holds a copy ([`Network`]) while it computes.
 
 pub(super) mod packed;
+mod weights;
 
 use std::ops::Range;
 

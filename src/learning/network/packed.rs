@@ -12,6 +12,7 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::Dense;
+use super::weights::Weights;
 
 /// Registers across a panel.
 const REGISTERS: usize = 2;
@@ -27,7 +28,7 @@ pub(in crate::learning) struct Packed {
     /// Outputs of a panel.
     width: usize,
     /// `[panels, n_in, width]`; outputs beyond `n_out` are 0.
-    numbers: Vec<f32>,
+    numbers: Weights,
 }
 
 /// The first factor.
@@ -40,33 +41,40 @@ pub(in crate::learning) enum Rows<'a> {
 }
 
 impl Packed {
-    /// `factor`, `[n_in, n_out]` row-major.
+    /// `factor`, `[n_in, n_out]` row-major, of a version that answers.
     pub(in crate::learning) fn of(factor: &[f32], n_out: usize) -> Self {
         let mut packed = Self::default();
-        packed.fill(factor, n_out);
+        packed.lay(factor, n_out, Weights::lasting);
         packed
     }
 
-    /// The transpose of `factor`, `[n_out, n_in]` row-major.
+    /// The transpose of `factor`, `[n_out, n_in]` row-major, for a step.
     pub(in crate::learning) fn transpose_of(factor: &[f32], n_in: usize) -> Self {
         let n_out = factor.len() / n_in;
         let transposed = (0..n_in).flat_map(|input| factor[input..].iter().step_by(n_in));
-        Self::of(&transposed.copied().collect::<Vec<_>>(), n_out)
+        let mut packed = Self::default();
+        packed.fill(&transposed.copied().collect::<Vec<_>>(), n_out);
+        packed
     }
 
     /// Takes in another factor, `[n_in, n_out]` row-major, in the place of what was there.
     pub(in crate::learning) fn fill(&mut self, factor: &[f32], n_out: usize) {
+        self.lay(factor, n_out, Weights::passing);
+    }
+
+    fn lay(&mut self, factor: &[f32], n_out: usize, room: impl Fn(usize) -> Weights) {
         let n_in = factor.len() / n_out;
         let width = REGISTERS * Arch::new().dispatch(Lanes);
         let n_panels = n_out.div_ceil(width);
         if (self.n_in, self.n_out) != (n_in, n_out) {
-            self.numbers = vec![0.0; n_panels * n_in * width];
+            self.numbers = room(n_panels * n_in * width);
             (self.n_in, self.n_out, self.width) = (n_in, n_out, width);
         }
+        let numbers = self.numbers.numbers_mut();
         for (input, row) in factor.chunks_exact(n_out).enumerate() {
             for (panel, outputs) in row.chunks(width).enumerate() {
                 let start = (panel * n_in + input) * width;
-                self.numbers[start..start + outputs.len()].copy_from_slice(outputs);
+                numbers[start..start + outputs.len()].copy_from_slice(outputs);
             }
         }
     }
@@ -211,7 +219,8 @@ fn tile<S: Simd, const R: usize, const P: usize>(
     sums: &mut [f32],
 ) {
     let &Packed { n_in, n_out, width, .. } = factor;
-    let (numbers, _) = S::as_simd_f32s(&factor.numbers[first * n_in * width..][..P * n_in * width]);
+    let (numbers, _) =
+        S::as_simd_f32s(&factor.numbers.numbers()[first * n_in * width..][..P * n_in * width]);
     let panels: [&[S::f32s]; P] =
         std::array::from_fn(|panel| &numbers[panel * n_in * REGISTERS..][..n_in * REGISTERS]);
     let mut products = [[[simd.splat_f32s(0.0); REGISTERS]; P]; R];

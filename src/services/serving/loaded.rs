@@ -45,13 +45,14 @@ impl Loaded {
         drop(db);
         let file = read_checkpoint(&context.checkpoints, version, &found.checkpoint).await?;
         let device = context.device;
-        tokio::task::spawn_blocking(move || Self::build(version, &file, device))
+        tokio::task::spawn_blocking(move || Self::build(version, file, device))
             .await
             .map_err(|error| broken(version, error))?
     }
 
-    fn build(version: i32, file: &[u8], device: Device) -> Result<Self, ServiceError> {
-        let state = checkpoint::decode(file).map_err(|error| damaged(version, error))?;
+    fn build(version: i32, file: Bytes, device: Device) -> Result<Self, ServiceError> {
+        let state = checkpoint::decode(&file).map_err(|error| damaged(version, error))?;
+        drop(file);
         let labels = state.labels().iter().map(|label| label.as_str().to_owned()).collect();
         let predictor = Arc::new(Predictor::new(&state, device));
         let together = predictor.gains_together().then(|| Together::new(Arc::clone(&predictor)));
