@@ -140,20 +140,21 @@ async fn store(
     let mut writer = Writer::new(db, model, batch).await?;
     let mut feedback = Vec::with_capacity(new.len());
     let mut chunk = Chunk::new(&model.settings.input);
-    new.sort_by_key(|(_, prediction)| (prediction.block_id, prediction.position));
-    for of_block in new.chunk_by(|(_, a), (_, b)| a.block_id == b.block_id) {
-        let id = of_block[0].1.block_id;
+    new.sort_by_key(|(_, prediction)| prediction.id);
+    let block_of = |(_, prediction): &(Given, Remembered)| predictions::block_id(prediction.id);
+    for of_block in new.chunk_by(|a, b| block_of(a) == block_of(b)) {
+        let id = block_of(&of_block[0]);
         let Some(inputs) = predictions::block(writer.db, model.id, id).await? else {
             of_block.iter().for_each(|(item, _)| verdicts.miss(item.index));
             continue;
         };
         for (item, prediction) in of_block {
-            let position = usize::try_from(prediction.position).unwrap_or(usize::MAX);
-            if position >= inputs.len() {
+            let place = predictions::place_of(prediction.id);
+            if place >= inputs.len() {
                 let why = "a prediction's input is not in it";
                 return Err(StorageError::damaged(format!("block {id}"), why).into());
             }
-            chunk.samples.inputs.push_from(&inputs, position);
+            chunk.samples.inputs.push_from(&inputs, place);
             chunk.tag_last(item.label.clone(), None, None, 1.0, item.index);
             feedback.push(labelled(item, prediction));
             let is_full = chunk.samples.len() >= block::MAX_INPUTS

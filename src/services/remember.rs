@@ -7,8 +7,8 @@
 //! database server that crashes what it was told in its last second; feedback for those is answered as
 //! unknown. A process that stops in order writes all.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -22,9 +22,13 @@ use super::{Context, ServiceError};
 use crate::domain::input::Inputs;
 use crate::storage::StorageError;
 use crate::storage::models::ModelId;
-use crate::storage::predictions::{self, NewBlocks, NewPredictions};
+use crate::storage::predictions::{self, NewBlock};
 
-/// How long predictions are gathered before they are written.
+mod waiting;
+
+use waiting::{Block, Waiting};
+
+/// How long predictions are gathered before they are written, where there are not many.
 const INTERVAL: Duration = Duration::from_millis(200);
 /// How long one waits for what is to be written to be written.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,12 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How often the partitions of the days to come are made.
 const OPEN_DAYS: Duration = Duration::from_secs(3600);
-/// Predictions of one transaction, about.
-const MOST_AT_ONCE: usize = 5_000;
-/// Inputs of one block: few, as a label asks for one of them and its whole block is read.
-const BLOCK_INPUTS: usize = 100;
-/// The same in bytes.
-const BLOCK_BYTES: usize = 4 << 20;
+/// Blocks of one transaction: some thousand predictions.
+const MOST_AT_ONCE: usize = 50;
 
 /// Predictions that wait to be written.
 pub struct Remembered {
@@ -47,27 +47,8 @@ pub struct Remembered {
     is_urgent: Notify,
     /// When the partitions of the days to come were last made; held while something is written.
     days_opened_at: tokio::sync::Mutex<Option<Instant>>,
-    /// How many answers were written, or given up, since the process began.
-    n_done: watch::Sender<u64>,
-}
-
-#[derive(Default)]
-struct Waiting {
-    answers: Vec<Answer>,
-    /// How many there were since the process began.
-    n_pushed: u64,
-}
-
-/// What one request was answered.
-struct Answer {
-    model: ModelId,
-    version: i32,
-    labels: Arc<[String]>,
-    inputs: Inputs,
-    ids: Vec<Uuid>,
-    /// Place and probability of what was said, input by input.
-    said: Vec<(usize, f32)>,
-    _room: Held,
+    /// The last round that has written all it took, or given it up.
+    done: watch::Sender<u64>,
 }
 
 /// 64 MiB of predictions wait at most.
@@ -86,7 +67,7 @@ impl Remembered {
             has_some: Notify::new(),
             is_urgent: Notify::new(),
             days_opened_at: tokio::sync::Mutex::default(),
-            n_done: watch::Sender::new(0),
+            done: watch::Sender::new(0),
         }
     }
 
@@ -122,32 +103,25 @@ impl Remembered {
         inputs: Inputs,
         answered: &Answered,
     ) -> Vec<Uuid> {
-        let ids: Vec<Uuid> = (0..inputs.len()).map(|_| Uuid::now_v7()).collect();
-        let answer = Answer {
-            model,
-            version: answered.version,
-            labels: Arc::clone(&answered.labels),
-            inputs,
-            ids: ids.clone(),
-            said: answered.said().collect(),
-            _room: room,
-        };
+        let answer = Block::of(room, model, inputs, answered);
         let mut waiting = self.waiting();
-        waiting.answers.push(answer);
-        waiting.n_pushed += 1;
+        let ids = waiting.add(answer);
+        let is_much = waiting.n_full() >= MOST_AT_ONCE;
         drop(waiting);
         self.has_some.notify_one();
+        if is_much {
+            self.is_urgent.notify_one();
+        }
         ids
     }
 
     /// Waits until everything that waits now is written, or for as long as that may take.
     pub async fn flush(&self) {
-        let n_pushed = self.waiting().n_pushed;
-        let mut n_done = self.n_done.subscribe();
-        if *n_done.borrow() < n_pushed {
+        let round = self.waiting().round_of_all();
+        let mut done = self.done.subscribe();
+        if *done.borrow() < round {
             self.is_urgent.notify_one();
-            let written = n_done.wait_for(|n_done| *n_done >= n_pushed);
-            let _ = timeout(PATIENCE, written).await;
+            let _ = timeout(PATIENCE, done.wait_for(|done| *done >= round)).await;
         }
     }
 
@@ -161,22 +135,9 @@ impl Remembered {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first that wait, as many as are written at once.
-    fn take(&self) -> Vec<Answer> {
-        let mut waiting = self.waiting();
-        let mut n_predictions = 0;
-        let n_answers = waiting.answers.iter().take_while(|answer| {
-            let has_place = n_predictions < MOST_AT_ONCE;
-            n_predictions += answer.ids.len();
-            has_place
-        });
-        let n_answers = n_answers.count();
-        waiting.answers.drain(..n_answers).collect()
-    }
-
     /// Puts back what could not be written, before all that came since.
-    fn put_back(&self, answers: Vec<Answer>) {
-        self.waiting().answers.splice(..0, answers);
+    fn put_back(&self, blocks: VecDeque<Block>) {
+        self.waiting().put_back(blocks);
         self.has_some.notify_one();
     }
 }
@@ -200,95 +161,59 @@ pub async fn write(context: Context, shutdown: CancellationToken) {
 /// When the database is away; what was not written waits on.
 pub async fn write_waiting(context: &Context) -> Result<(), ServiceError> {
     let remembered = &context.remembered;
-    loop {
-        let answers = remembered.take();
-        if answers.is_empty() {
-            return Ok(());
-        }
-        let packing = tokio::task::spawn_blocking(move || (pack(&answers), answers));
-        let (packed, answers) = packing.await.map_err(|e| ServiceError::Broken(e.to_string()))?;
+    let (mut blocks, round) = remembered.waiting().take();
+    while !blocks.is_empty() {
+        let rest = blocks.split_off(blocks.len().min(MOST_AT_ONCE));
+        let packing = tokio::task::spawn_blocking(move || {
+            let packed: Result<Vec<NewBlock>, _> = blocks.iter().map(Block::pack).collect();
+            (packed, blocks)
+        });
+        let (packed, taken) = packing.await.map_err(|e| ServiceError::Broken(e.to_string()))?;
         let written = match packed {
-            Ok((blocks, rows)) => store(context, &blocks, &rows).await,
+            Ok(packed) => store(context, &packed).await,
             Err(error) => Err(error),
         };
+        blocks = rest;
         match written {
             Err(error) if error.is_unavailable() => {
-                remembered.put_back(answers);
+                remembered.put_back(taken.into_iter().chain(blocks).collect());
                 return Err(error.into());
             }
             Err(error) => {
-                let n = answers.iter().map(|answer| answer.ids.len()).sum::<usize>();
+                let n = taken.iter().map(Block::n_predictions).sum::<usize>();
                 metrics::counter!("perennial_predictions_lost_total").increment(n as u64);
                 tracing::error!(%error, n, "predictions could not be remembered");
             }
             Ok(()) => {}
         }
-        remembered.n_done.send_modify(|n_done| *n_done += answers.len() as u64);
     }
+    remembered.done.send_replace(round);
+    Ok(())
 }
 
-/// Blocks and rows, so that each block holds inputs of one model.
-fn pack(answers: &[Answer]) -> Result<(NewBlocks, NewPredictions), StorageError> {
-    let mut open: HashMap<ModelId, (Uuid, Inputs)> = HashMap::new();
-    let (mut blocks, mut rows) = (NewBlocks::default(), NewPredictions::default());
-    for answer in answers {
-        for (i, &(place, probability)) in answer.said.iter().enumerate() {
-            let new = || (Uuid::now_v7(), empty_like(&answer.inputs));
-            let (block, inputs) = open.entry(answer.model).or_insert_with(new);
-            rows.models.push(answer.model.0);
-            rows.ids.push(answer.ids[i]);
-            rows.versions.push(answer.version);
-            rows.blocks.push(*block);
-            rows.positions.push(inputs.len() as i16);
-            rows.labels.push(answer.labels[place].clone());
-            rows.probabilities.push(probability);
-            inputs.push_from(&answer.inputs, i);
-            if inputs.len() >= BLOCK_INPUTS || inputs.size_bytes() >= BLOCK_BYTES {
-                blocks.add(answer.model, *block, inputs)?;
-                open.remove(&answer.model);
-            }
-        }
-    }
-    for (model, (block, inputs)) in open {
-        blocks.add(model, block, &inputs)?;
-    }
-    Ok((blocks, rows))
-}
-
-fn empty_like(inputs: &Inputs) -> Inputs {
-    Inputs::with_shape(inputs.n_numeric(), inputs.n_categorical())
-}
-
-async fn store(
-    context: &Context,
-    blocks: &NewBlocks,
-    rows: &NewPredictions,
-) -> Result<(), StorageError> {
+async fn store(context: &Context, blocks: &[NewBlock]) -> Result<(), StorageError> {
     let mut days_opened_at = context.remembered.days_opened_at.lock().await;
     if days_opened_at.is_none_or(|at| at.elapsed() >= OPEN_DAYS) {
         predictions::open_days(&mut *context.pool.acquire().await?).await?;
         *days_opened_at = Some(Instant::now());
     }
-    match write_rows(context, blocks, rows).await {
+    match insert(context, blocks).await {
         // The clock went on to a day that nobody has made ready.
         Err(error) if error.is_check_violation() => {
             predictions::open_days(&mut *context.pool.acquire().await?).await?;
-            write_rows(context, blocks, rows).await
+            insert(context, blocks).await
         }
-        written => written,
+        inserted => inserted,
     }
 }
 
-async fn write_rows(
-    context: &Context,
-    blocks: &NewBlocks,
-    rows: &NewPredictions,
-) -> Result<(), StorageError> {
+async fn insert(context: &Context, blocks: &[NewBlock]) -> Result<(), StorageError> {
     let mut tx = context.pool.begin().await?;
     // Nothing here was promised to be durable, and the disk has enough to do.
     predictions::write_behind(&mut tx).await?;
-    predictions::insert_blocks(&mut tx, blocks).await?;
-    predictions::insert(&mut tx, rows).await?;
+    for block in blocks {
+        predictions::insert(&mut tx, block).await?;
+    }
     Ok(tx.commit().await?)
 }
 
@@ -326,36 +251,54 @@ mod tests {
     #[test]
     fn who_finds_no_room_is_refused_until_something_is_written() {
         let remembered = Remembered::new(10 << 10);
-        let ids = push(&remembered, 1, 8);
-        assert_eq!(ids.len(), 8);
+        assert_eq!(push(&remembered, 1, 8).len(), 8);
         assert!(matches!(remembered.room_for(&inputs(2)), Err(ServiceError::Busy(_))));
-        let answers = remembered.take();
-        assert_eq!(answers[0].ids, ids);
+        let (blocks, _) = remembered.waiting().take();
         assert!(remembered.room_for(&inputs(2)).is_err(), "it is not written yet");
-        remembered.put_back(answers);
-        drop(remembered.take());
+        remembered.put_back(blocks);
+        drop(remembered.waiting().take());
         assert!(remembered.room_for(&inputs(2)).is_ok());
     }
 
     #[test]
-    fn every_row_names_the_block_that_holds_its_input() {
+    fn every_id_leads_to_its_input_and_to_what_was_said() {
         let remembered = Remembered::default();
-        for (model, n) in [(1, 1), (2, 150), (1, 120)] {
-            push(&remembered, model, n);
+        let asked = [(1, 1), (2, 150), (1, 49), (3, 51), (1, 50), (1, 7), (2, 320)];
+        let ids = asked.map(|(model, n)| push(&remembered, model, n));
+        let (blocks, _) = remembered.waiting().take();
+        let packed: Vec<NewBlock> = blocks.iter().map(|block| block.pack().unwrap()).collect();
+        assert_eq!(
+            packed.len(),
+            9,
+            "small answers of a version share blocks, and large ones have several"
+        );
+        assert!(packed.iter().all(|block| block.labels.len() <= 100 && block.version == 3));
+        for ((model, n), ids) in asked.into_iter().zip(ids) {
+            assert_eq!(ids.len(), n);
+            for (index, id) in ids.into_iter().enumerate() {
+                let (block, place) = (predictions::block_id(id), predictions::place_of(id));
+                let block = packed.iter().find(|packed| packed.id == block).unwrap();
+                assert_eq!(block.model, ModelId(model));
+                let said = (block.labels[place].as_str(), block.probabilities[place]);
+                assert_eq!(said, ("b", 0.75));
+                let inputs = block::decode(&block.payload).unwrap();
+                assert_eq!(inputs.numbers(place)[0], index as f32);
+            }
         }
-        let answers = remembered.take();
-        let (blocks, rows) = pack(&answers).unwrap();
-        assert_eq!((rows.ids.len(), blocks.ids.len()), (271, 4));
-        let ids: Vec<Uuid> = answers.iter().flat_map(|answer| answer.ids.clone()).collect();
-        assert_eq!(rows.ids, ids);
-        let held: Vec<Inputs> =
-            blocks.payloads.iter().map(|payload| block::decode(payload).unwrap()).collect();
-        let wanted = answers.iter().flat_map(|answer| (0..answer.ids.len()).map(|i| i as f32));
-        for (row, wanted) in wanted.enumerate() {
-            let at = blocks.ids.iter().position(|id| *id == rows.blocks[row]).unwrap();
-            assert_eq!(held[at].numbers(rows.positions[row] as usize)[0], wanted);
-            assert_eq!(blocks.models[at], rows.models[row]);
-            assert_eq!((rows.labels[row].as_str(), rows.probabilities[row]), ("b", 0.75));
-        }
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_before_what_came_since() {
+        let remembered = Remembered::default();
+        let first = push(&remembered, 1, 60);
+        let (blocks, round) = remembered.waiting().take();
+        assert_eq!(remembered.waiting().round_of_all(), round);
+        let second = push(&remembered, 1, 60);
+        remembered.put_back(blocks);
+        assert_eq!(remembered.waiting().round_of_all(), round + 1);
+        let (blocks, _) = remembered.waiting().take();
+        let ids = blocks.iter().map(|block| block.pack().unwrap().id);
+        let expected = [first[0], second[0]].map(predictions::block_id);
+        assert_eq!(ids.collect::<Vec<_>>(), expected);
     }
 }

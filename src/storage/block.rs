@@ -1,8 +1,10 @@
 //! The form in which inputs are stored: up to 1,000 of them in one zstd-compressed safetensors file.
 //!
 //! Tensors: `numbers` `[n, n_numeric]`, U8 where every number is a whole one of 0 to 255 and F32
-//! (NaN: missing) elsewhere; `categories` U32 `[n, n_categorical]`, 0 for a missing one, else one
-//! more than the place in the metadata's `dictionary`, a JSON list of strings.
+//! (NaN: missing) elsewhere. Where many are 0, it is F32 of those alone that are not, and `mask` U8 has a
+//! bit for each of all, least first; the metadata's `width` is then `n_numeric`. `categories` U32
+//! `[n, n_categorical]`, 0 for a missing one, else one more than the place in the metadata's `dictionary`,
+//! a JSON list of strings.
 
 use std::collections::HashMap;
 
@@ -11,6 +13,10 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use super::StorageError;
 use crate::domain::input::{Category, Inputs};
+
+mod numbers;
+
+use numbers::Numbers;
 
 /// The most inputs in one block.
 pub const MAX_INPUTS: usize = 1_000;
@@ -88,15 +94,26 @@ pub fn encode(inputs: &Inputs) -> Result<Vec<u8>, StorageError> {
 }
 
 fn encode_by(packer: &mut Compressor<'_>, inputs: &Inputs) -> Result<Vec<u8>, StorageError> {
-    let (dtype, numbers) = encode_numbers(inputs.all_numbers());
+    let numbers = Numbers::of(inputs.all_numbers());
     let (codes, dictionary) = encode_categories(inputs.all_categories());
-    let n = inputs.len();
+    let (n, width) = (inputs.len(), inputs.n_numeric());
     let view = |dtype, shape, data| TensorView::new(dtype, shape, data).map_err(failed);
-    let tensors = [
-        ("numbers", view(dtype, vec![n, inputs.n_numeric()], &numbers)?),
-        ("categories", view(Dtype::U32, vec![n, inputs.n_categorical()], &codes)?),
-    ];
-    let metadata = HashMap::from([("dictionary".to_owned(), dictionary)]);
+    let mut metadata = HashMap::from([("dictionary".to_owned(), dictionary)]);
+    let mut tensors =
+        vec![("categories", view(Dtype::U32, vec![n, inputs.n_categorical()], &codes)?)];
+    match &numbers {
+        Numbers::Bytes(bytes) => {
+            tensors.push(("numbers", view(Dtype::U8, vec![n, width], bytes)?));
+        }
+        Numbers::Words(words) => {
+            tensors.push(("numbers", view(Dtype::F32, vec![n, width], words)?));
+        }
+        Numbers::Sparse { mask, words } => {
+            metadata.insert("width".to_owned(), width.to_string());
+            tensors.push(("mask", view(Dtype::U8, vec![mask.len()], mask)?));
+            tensors.push(("numbers", view(Dtype::F32, vec![words.len() / 4], words)?));
+        }
+    }
     let file = safetensors::serialize(tensors, Some(metadata)).map_err(failed)?;
     packer.compress(&file).map_err(failed)
 }
@@ -131,22 +148,27 @@ pub fn decode_by(unpacker: &mut Decompressor<'_>, block: &[u8]) -> Result<Inputs
     let capacity = usize::try_from(expanded).unwrap_or(usize::MAX).min(MAX_EXPANDED_BYTES);
     let file = unpacker.decompress(block, capacity).map_err(|e| damaged(&e))?;
     let (_, header) = SafeTensors::read_metadata(&file).map_err(|e| damaged(&e))?;
-    let dictionary = header.metadata().as_ref().and_then(|metadata| metadata.get("dictionary"));
-    let dictionary: Vec<Box<str>> = match dictionary {
+    let entry = |name| header.metadata().as_ref().and_then(|metadata| metadata.get(name));
+    let dictionary: Vec<Box<str>> = match entry("dictionary") {
         Some(json) => serde_json::from_str(json).map_err(|e| damaged(&e))?,
         None => return Err(damaged(&"it has no dictionary")),
     };
     let tensors = SafeTensors::deserialize(&file).map_err(|e| damaged(&e))?;
     let numbers = tensors.tensor("numbers").map_err(|e| damaged(&e))?;
+    let mask =
+        entry("width").map(|_| tensors.tensor("mask")).transpose().map_err(|e| damaged(&e))?;
     let categories = tensors.tensor("categories").map_err(|e| damaged(&e))?;
-    let (&[n, n_numeric], &[m, n_categorical]) = (numbers.shape(), categories.shape()) else {
-        return Err(damaged(&"its tensors are not matrices"));
+    let &[n, n_categorical] = categories.shape() else {
+        return Err(damaged(&"its categories are no matrix"));
     };
-    if n != m {
-        return Err(damaged(&"its tensors are of different lengths"));
-    }
-    let numbers =
-        decode_numbers(&numbers).ok_or_else(|| damaged(&"its numbers are of no known type"))?;
+    let n_numeric = match (entry("width"), numbers.shape()) {
+        (Some(width), [_]) => width.parse().map_err(|e| damaged(&e))?,
+        (None, &[rows, width]) if rows == n => width,
+        _ => return Err(damaged(&"its tensors are of different lengths")),
+    };
+    let numbers = usize::checked_mul(n, n_numeric)
+        .and_then(|n_numbers| Numbers::read(&numbers, mask.as_ref(), n_numbers))
+        .ok_or_else(|| damaged(&"its numbers are of no known form"))?;
     let categories = decode_categories(categories.data(), &dictionary)
         .ok_or_else(|| damaged(&"a category is not in its dictionary"))?;
     let mut inputs = Inputs::with_shape(n_numeric, n_categorical);
@@ -157,23 +179,6 @@ pub fn decode_by(unpacker: &mut Decompressor<'_>, block: &[u8]) -> Result<Inputs
         );
     }
     Ok(inputs)
-}
-
-fn encode_numbers(numbers: &[f32]) -> (Dtype, Vec<u8>) {
-    // The cast saturates and drops fractions, so only what survives it is a byte; minus zero is not.
-    let is_byte = |&number: &f32| (number as u8 as f32).to_bits() == number.to_bits();
-    if numbers.iter().all(is_byte) {
-        return (Dtype::U8, numbers.iter().map(|&number| number as u8).collect());
-    }
-    (Dtype::F32, numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
-}
-
-fn decode_numbers(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
-    match tensor.dtype() {
-        Dtype::U8 => Some(tensor.data().iter().map(|&byte| f32::from(byte)).collect()),
-        Dtype::F32 => Some(words(tensor.data()).map(f32::from_le_bytes).collect()),
-        _ => None,
-    }
 }
 
 fn encode_categories(categories: &[Category]) -> (Vec<u8>, String) {
@@ -225,7 +230,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_block_gives_back_what_was_put_in(rows in prop::collection::vec(
-            (prop::collection::vec(any::<f32>(), 3),
+            (prop::collection::vec(prop_oneof![any::<f32>(), Just(0.0), Just(-0.0)], 3),
              prop::collection::vec(prop::option::of(".{0,5}".prop_map(String::into_boxed_str)), 2)),
             0..20,
         )) {
@@ -263,15 +268,6 @@ mod tests {
             flipped[at] ^= 1 << bit;
             let _ = decode(&flipped);
             prop_assert!(decode(&block[..cut % block.len()]).is_err());
-        }
-    }
-
-    #[test]
-    fn whole_bytes_take_a_byte_each() {
-        let (dtype, bytes) = encode_numbers(&[0.0, 255.0, 7.0]);
-        assert_eq!((dtype, bytes.len()), (Dtype::U8, 3));
-        for wide in [-0.0, -1.0, 256.0, 0.5, f32::NAN] {
-            assert_eq!(encode_numbers(&[wide]).0, Dtype::F32, "{wide}");
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Predictions that are remembered, and the labels that came for them.
 //!
-//! Invariant: days are dropped whole. An id begins with its time, so whatever belongs to a
-//! prediction goes on the same day as it, its input at the earliest.
+//! A row is a block: predictions of one version with their inputs. Of a prediction's id all but the last
+//! byte is its block's, and that its place in it, so that none needs a row or an index of its own.
+//! Invariant: days are dropped whole. An id begins with its time, so a prediction goes with its day,
+//! and the label that came for it, too.
 
 pub mod worth;
 
@@ -13,47 +15,39 @@ use super::{StorageError, block};
 use crate::domain::input::Inputs;
 use crate::domain::label::Label;
 
-/// Rows of predictions, as columns.
-#[derive(Debug, Default)]
-pub struct NewPredictions {
-    /// The models that were asked.
-    pub models: Vec<i64>,
-    /// What each prediction is called.
-    pub ids: Vec<Uuid>,
-    /// The versions that answered.
-    pub versions: Vec<i32>,
-    /// The blocks that hold the inputs.
-    pub blocks: Vec<Uuid>,
-    /// The inputs' places in them.
-    pub positions: Vec<i16>,
-    /// What was said.
+/// Predictions that a block holds at most: what the last byte of an id tells apart.
+pub const MOST_IN_BLOCK: usize = 1 << 8;
+
+/// Predictions of one version, with their inputs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewBlock {
+    /// The model that was asked.
+    pub model: ModelId,
+    /// What the block is called, by [`block_id`].
+    pub id: Uuid,
+    /// The version that answered.
+    pub version: i32,
+    /// What it said, input by input.
     pub labels: Vec<String>,
-    /// How sure the version was of it.
+    /// How sure it was.
     pub probabilities: Vec<f32>,
+    /// The inputs, packed (`storage/block.rs`).
+    pub payload: Vec<u8>,
 }
 
-/// Blocks of inputs, as columns.
-#[derive(Debug, Default)]
-pub struct NewBlocks {
-    /// The models whose inputs they hold.
-    pub models: Vec<i64>,
-    /// What each block is called.
-    pub ids: Vec<Uuid>,
-    /// The packed inputs.
-    pub payloads: Vec<Vec<u8>>,
+/// The block of the prediction that is called `id`.
+pub fn block_id(id: Uuid) -> Uuid {
+    Uuid::from_u128(id.as_u128() / MOST_IN_BLOCK as u128 * MOST_IN_BLOCK as u128)
 }
 
-impl NewBlocks {
-    /// Packs one more.
-    ///
-    /// # Errors
-    /// When the compressor has no memory.
-    pub fn add(&mut self, model: ModelId, id: Uuid, inputs: &Inputs) -> Result<(), StorageError> {
-        self.payloads.push(block::encode(inputs)?);
-        self.models.push(model.0);
-        self.ids.push(id);
-        Ok(())
-    }
+/// What the prediction at `place` of a block is called.
+pub fn id_at(block: Uuid, place: usize) -> Uuid {
+    Uuid::from_u128(block.as_u128() + place as u128)
+}
+
+/// The place of the prediction that is called `id` in its block.
+pub fn place_of(id: Uuid) -> usize {
+    (id.as_u128() % MOST_IN_BLOCK as u128) as usize
 }
 
 /// A prediction as it is remembered.
@@ -63,10 +57,6 @@ pub struct Remembered {
     pub id: Uuid,
     /// The version that answered.
     pub version: i32,
-    /// The block that holds its input.
-    pub block_id: Uuid,
-    /// The input's place in that block.
-    pub position: i16,
     /// What was said.
     pub label: String,
     /// How sure the version was of it.
@@ -120,38 +110,18 @@ pub async fn write_behind(db: &mut PgConnection) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Stores blocks of inputs; those of models that are gone are left out.
-pub async fn insert_blocks(db: &mut PgConnection, blocks: &NewBlocks) -> Result<(), StorageError> {
+/// Stores a block, unless its model is gone, or a commit whose answer was lost has stored it already.
+pub async fn insert(db: &mut PgConnection, new: &NewBlock) -> Result<(), StorageError> {
     sqlx::query!(
-        "INSERT INTO prediction_blocks (model_id, id, payload)
-         SELECT new.* FROM unnest($1::bigint[], $2::uuid[], $3::bytea[]) AS new (model_id, id, payload)
-         WHERE EXISTS (SELECT FROM models WHERE models.id = new.model_id)",
-        &blocks.models,
-        &blocks.ids,
-        &blocks.payloads,
-    )
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// Stores predictions; those of models that are gone are left out, and so are those that a commit
-/// whose answer was lost has stored already.
-pub async fn insert(db: &mut PgConnection, new: &NewPredictions) -> Result<(), StorageError> {
-    sqlx::query!(
-        "INSERT INTO predictions (model_id, id, version, block_id, position, label, probability)
-         SELECT new.* FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::uuid[], $5::smallint[],
-                                  $6::text[], $7::real[])
-             AS new (model_id, id, version, block_id, position, label, probability)
-         WHERE EXISTS (SELECT FROM models WHERE models.id = new.model_id)
+        "INSERT INTO prediction_blocks (model_id, id, version, labels, probabilities, payload)
+         SELECT $1, $2, $3, $4, $5, $6 WHERE EXISTS (SELECT FROM models WHERE id = $1)
          ON CONFLICT DO NOTHING",
-        &new.models,
-        &new.ids,
-        &new.versions,
-        &new.blocks,
-        &new.positions,
+        new.model.0,
+        new.id,
+        new.version,
         &new.labels,
         &new.probabilities,
+        &new.payload,
     )
     .execute(db)
     .await?;
@@ -164,20 +134,24 @@ pub async fn find(
     model: ModelId,
     ids: &[Uuid],
 ) -> Result<Vec<Remembered>, StorageError> {
+    let blocks: Vec<Uuid> = ids.iter().copied().map(block_id).collect();
+    let places: Vec<i32> = ids.iter().map(|id| place_of(*id) as i32).collect();
     Ok(sqlx::query_as!(
         Remembered,
-        r#"SELECT p.id AS "id!", p.version AS "version!", p.block_id AS "block_id!",
-                  p.position AS "position!", p.label AS "label!", p.probability AS "probability!",
-                  f.label AS "given?"
-           FROM unnest($2::uuid[]) AS asked (id)
+        r#"SELECT asked.id AS "id!", b.version AS "version!", b.labels[asked.place + 1] AS "label!",
+                  b.probabilities[asked.place + 1] AS "probability!", f.label AS "given?"
+           FROM unnest($2::uuid[], $3::uuid[], $4::int[]) AS asked (id, block, place)
            CROSS JOIN LATERAL (
-               SELECT * FROM predictions WHERE model_id = $1 AND id = asked.id LIMIT 1
-           ) p
+               SELECT version, labels, probabilities FROM prediction_blocks
+               WHERE model_id = $1 AND id = asked.block AND asked.place < cardinality(labels) LIMIT 1
+           ) b
            LEFT JOIN LATERAL (
                SELECT label FROM feedback WHERE model_id = $1 AND prediction_id = asked.id LIMIT 1
            ) f ON true"#,
         model.0,
         ids,
+        &blocks,
+        &places,
     )
     .fetch_all(db)
     .await?)
@@ -226,12 +200,26 @@ pub async fn insert_feedback(
 /// Forgets all predictions of a model.
 pub async fn delete_of_model(db: &mut PgConnection, model: ModelId) -> Result<(), StorageError> {
     sqlx::query!(
-        "WITH inputs AS (DELETE FROM prediction_blocks WHERE model_id = $1),
-              labels AS (DELETE FROM feedback WHERE model_id = $1)
-         DELETE FROM predictions WHERE model_id = $1",
+        "WITH labels AS (DELETE FROM feedback WHERE model_id = $1)
+         DELETE FROM prediction_blocks WHERE model_id = $1",
         model.0,
     )
     .execute(db)
     .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_tells_its_block_and_its_place_there() {
+        let block = block_id(Uuid::now_v7());
+        for place in [0, 1, 99, MOST_IN_BLOCK - 1] {
+            let id = id_at(block, place);
+            assert_eq!((block_id(id), place_of(id)), (block, place));
+            assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
+        }
+    }
 }

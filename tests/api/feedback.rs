@@ -125,7 +125,7 @@ async fn a_label_that_comes_counts_once_and_makes_a_sample() {
     api.post("/v1/models/m/feedback", json!({"items": []})).await.problem(422);
     assert_eq!(api.delete("/v1/models/m").await.status, 204);
     let pool = service.database.pool().await;
-    for table in ["predictions", "prediction_blocks", "feedback"] {
+    for table in ["prediction_blocks", "feedback"] {
         let left = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
         let left: i64 = sqlx::query_scalar(left).fetch_one(&pool).await.unwrap();
         assert_eq!(left, 0, "{table}");
@@ -201,8 +201,8 @@ async fn predictions_are_forgotten_after_their_days() {
         .execute(&pool)
         .await
         .unwrap();
-    let insert = "INSERT INTO predictions SELECT 1, first_id_of_day(current_date - $1), 1, \
-                  first_id_of_day(current_date - $1), 0, 'a', 1";
+    let insert = "INSERT INTO prediction_blocks \
+                  SELECT 1, first_id_of_day(current_date - $1), '', 1, ARRAY['a'], ARRAY[1]";
     for days in [2, 6] {
         sqlx::query(insert).bind(days).execute(&pool).await.unwrap();
     }
@@ -213,14 +213,14 @@ async fn predictions_are_forgotten_after_their_days() {
     let service = TestService::start_on(database, dir, &["--prediction-days", "3"]).await;
     let mut left = 0_i64;
     for _ in 0..500 {
-        let count = sqlx::query_scalar("SELECT count(*) FROM predictions");
+        let count = sqlx::query_scalar("SELECT count(*) FROM prediction_blocks");
         left = count.fetch_one(&pool).await.unwrap();
-        if left == 3 {
+        if left == 2 {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    assert_eq!(left, 3);
+    assert_eq!(left, 2);
     assert_eq!(counts(&give(&service.api, &[(&kept[0]["id"], "a")]).await), [1, 0, 0, 0]);
     // Of two labels at once it takes the first.
     let (expired, other) = (json!(expired), &kept[1]["id"]);

@@ -1,0 +1,119 @@
+//! Numbers as tensors, in the shortest of the forms that are quickly written and read.
+
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::MAX_INPUTS;
+use crate::domain::input::MAX_FEATURES;
+
+/// One in so many that is 0 is worth a mask: the compressor would find the zeros in three times the time,
+/// and tell them in more bytes.
+const SPARSE: usize = 4;
+
+/// Numbers in one of the forms.
+#[derive(Debug, PartialEq)]
+pub(super) enum Numbers {
+    /// A byte each: whole ones of 0 to 255.
+    Bytes(Vec<u8>),
+    /// Four bytes each, little-endian.
+    Words(Vec<u8>),
+    /// A bit each, least first, set where it is not 0, and four bytes each of those that are not.
+    Sparse { mask: Vec<u8>, words: Vec<u8> },
+}
+
+impl Numbers {
+    /// `numbers` in the form that suits them.
+    pub(super) fn of(numbers: &[f32]) -> Self {
+        // The cast saturates and drops fractions, so only what survives it is a byte; minus zero is not.
+        let is_byte = |&number: &f32| (number as u8 as f32).to_bits() == number.to_bits();
+        if numbers.iter().all(is_byte) {
+            return Self::Bytes(numbers.iter().map(|&number| number as u8).collect());
+        }
+        let n_zeros = numbers.iter().filter(|number| number.to_bits() == 0).count();
+        match n_zeros * SPARSE >= numbers.len() {
+            true => Self::sparse(numbers),
+            false => Self::Words(words_of(numbers)),
+        }
+    }
+
+    fn sparse(numbers: &[f32]) -> Self {
+        let mut rest = Vec::with_capacity(numbers.len());
+        let bits = |numbers: &[f32]| {
+            let bit = |(place, number): (usize, &f32)| u8::from(number.to_bits() != 0) << place;
+            numbers.iter().enumerate().map(bit).sum()
+        };
+        let mask = numbers.chunks(8).map(bits).collect();
+        rest.extend(numbers.iter().filter(|number| number.to_bits() != 0));
+        Self::Sparse { mask, words: words_of(&rest) }
+    }
+
+    /// Reads `n` numbers; none where the tensors are not such.
+    pub(super) fn read(
+        numbers: &TensorView<'_>,
+        mask: Option<&TensorView<'_>>,
+        n: usize,
+    ) -> Option<Vec<f32>> {
+        let read: Vec<f32> = match (numbers.dtype(), mask) {
+            (Dtype::U8, None) => numbers.data().iter().map(|&byte| f32::from(byte)).collect(),
+            (Dtype::F32, None) => floats(numbers.data()).collect(),
+            (Dtype::F32, Some(mask)) => unmask(mask.data(), numbers.data(), n)?,
+            _ => return None,
+        };
+        (read.len() == n).then_some(read)
+    }
+}
+
+/// `n` numbers of a mask and the words of those that are not 0.
+fn unmask(mask: &[u8], words: &[u8], n: usize) -> Option<Vec<f32>> {
+    if n.div_ceil(8) != mask.len() || n > MAX_INPUTS * MAX_FEATURES {
+        return None;
+    }
+    let mut words = floats(words);
+    let number = |place: usize| match mask[place / 8] >> (place % 8) & 1 {
+        0 => Some(0.0),
+        _ => words.next(),
+    };
+    let numbers = (0..n).map(number).collect::<Option<_>>()?;
+    words.next().is_none().then_some(numbers)
+}
+
+fn words_of(numbers: &[f32]) -> Vec<u8> {
+    let mut bytes = vec![0; size_of_val(numbers)];
+    for (word, number) in bytes.chunks_exact_mut(4).zip(numbers) {
+        word.copy_from_slice(&number.to_le_bytes());
+    }
+    bytes
+}
+
+/// The numbers in `data`; a rest is left out.
+fn floats(data: &[u8]) -> impl Iterator<Item = f32> {
+    data.chunks_exact(4).map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_is_taken_where_it_is_short() {
+        assert_eq!(Numbers::of(&[0.0, 255.0, 7.0]), Numbers::Bytes(vec![0, 255, 7]));
+        for wide in [-0.0, -1.0, 256.0, 0.5, f32::NAN] {
+            let bytes = wide.to_le_bytes().to_vec();
+            assert_eq!(Numbers::of(&[wide]), Numbers::Words(bytes.clone()), "{wide}");
+            assert_eq!(
+                Numbers::of(&[0.0, wide, 0.0]),
+                Numbers::Sparse { mask: vec![2], words: bytes },
+                "{wide}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_mask_that_does_not_fit_is_refused() {
+        let two = [0; 8];
+        assert_eq!(unmask(&[0b101], &two, 3), Some(vec![0.0; 3]));
+        for (mask, n_words, n) in [(&[0b111][..], 2, 3), (&[1], 2, 3), (&[3, 0], 2, 8), (&[], 0, 1)]
+        {
+            assert_eq!(unmask(mask, &two[..n_words * 4], n), None, "{mask:?}");
+        }
+    }
+}
