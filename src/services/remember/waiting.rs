@@ -106,27 +106,42 @@ pub(super) struct Block {
 impl Block {
     /// What a version answered to `inputs`, in as many blocks as it takes.
     pub(super) fn of(room: Held, model: ModelId, inputs: Inputs, answered: &Answered) -> Vec<Self> {
-        let empty = || Self {
+        let whole = Self {
             id: predictions::block_id(Uuid::now_v7()),
             model,
             version: answered.version,
             labels: Arc::clone(&answered.labels),
-            inputs: Inputs::with_shape(inputs.n_numeric(), inputs.n_categorical()),
+            inputs,
+            said: answered.said().collect(),
+            room: vec![room],
+        };
+        match whole.said.len() <= FULL && whole.inputs.size_bytes() <= FULL_BYTES {
+            true => vec![whole],
+            false => whole.in_parts(),
+        }
+    }
+
+    fn in_parts(self) -> Vec<Self> {
+        let (n_numeric, n_categorical) = (self.inputs.n_numeric(), self.inputs.n_categorical());
+        let empty = || Self {
+            id: predictions::block_id(Uuid::now_v7()),
+            labels: Arc::clone(&self.labels),
+            inputs: Inputs::with_shape(n_numeric, n_categorical),
             said: Vec::new(),
             room: Vec::new(),
+            ..self
         };
-        let mut last = empty();
-        let mut blocks = Vec::new();
-        for (index, said) in answered.said().enumerate() {
+        let (mut parts, mut last) = (Vec::new(), empty());
+        for (index, &said) in self.said.iter().enumerate() {
             if last.is_full() {
-                blocks.push(std::mem::replace(&mut last, empty()));
+                parts.push(std::mem::replace(&mut last, empty()));
             }
-            last.inputs.push_from(&inputs, index);
+            last.inputs.push_from(&self.inputs, index);
             last.said.push(said);
         }
-        last.room.push(room);
-        blocks.push(last);
-        blocks
+        last.room = self.room;
+        parts.push(last);
+        parts
     }
 
     /// How many there are.

@@ -28,7 +28,7 @@ impl Numbers {
         if numbers.iter().all(is_byte) {
             return Self::Bytes(numbers.iter().map(|&number| number as u8).collect());
         }
-        let n_zeros = numbers.iter().filter(|number| number.to_bits() == 0).count();
+        let n_zeros = numbers.iter().filter(|&&number| !is_told(number)).count();
         match n_zeros * SPARSE >= numbers.len() {
             true => Self::sparse(numbers),
             false => Self::Words(words_of(numbers)),
@@ -36,14 +36,18 @@ impl Numbers {
     }
 
     fn sparse(numbers: &[f32]) -> Self {
-        let mut rest = Vec::with_capacity(numbers.len());
         let bits = |numbers: &[f32]| {
-            let bit = |(place, number): (usize, &f32)| u8::from(number.to_bits() != 0) << place;
+            let bit = |(place, &number): (usize, &f32)| u8::from(is_told(number)) << place;
             numbers.iter().enumerate().map(bit).sum()
         };
         let mask = numbers.chunks(8).map(bits).collect();
-        rest.extend(numbers.iter().filter(|number| number.to_bits() != 0));
-        Self::Sparse { mask, words: words_of(&rest) }
+        // Without a branch, which nobody could foretell.
+        let (mut told, mut n_told) = (vec![0.0; numbers.len()], 0);
+        for &number in numbers {
+            told[n_told] = number;
+            n_told += usize::from(is_told(number));
+        }
+        Self::Sparse { mask, words: words_of(&told[..n_told]) }
     }
 
     /// Reads `n` numbers; none where the tensors are not such.
@@ -62,18 +66,29 @@ impl Numbers {
     }
 }
 
+/// Whether a mask leaves this number to its words: minus zero, too.
+fn is_told(number: f32) -> bool {
+    number.to_bits() != 0
+}
+
 /// `n` numbers of a mask and the words of those that are not 0.
 fn unmask(mask: &[u8], words: &[u8], n: usize) -> Option<Vec<f32>> {
-    if n.div_ceil(8) != mask.len() || n > MAX_INPUTS * MAX_FEATURES {
+    let n_told: usize = mask.iter().map(|bits| bits.count_ones() as usize).sum();
+    let beyond = mask.last().map_or(0, |bits| u32::from(*bits) >> ((n + 7) % 8 + 1));
+    let fits = n.div_ceil(8) == mask.len() && n_told * 4 == words.len() && beyond == 0;
+    if !fits || n > MAX_INPUTS * MAX_FEATURES {
         return None;
     }
-    let mut words = floats(words);
-    let number = |place: usize| match mask[place / 8] >> (place % 8) & 1 {
-        0 => Some(0.0),
-        _ => words.next(),
+    // One more, for what comes behind the last of them.
+    let told: Vec<f32> = floats(words).chain([0.0]).collect();
+    let mut place = 0;
+    let number = |at: usize| {
+        let is_told = u32::from(mask[at / 8] >> (at % 8) & 1);
+        let number = f32::from_bits(told[place].to_bits() * is_told);
+        place += is_told as usize;
+        number
     };
-    let numbers = (0..n).map(number).collect::<Option<_>>()?;
-    words.next().is_none().then_some(numbers)
+    Some((0..n).map(number).collect())
 }
 
 fn words_of(numbers: &[f32]) -> Vec<u8> {
@@ -111,7 +126,9 @@ mod tests {
     fn a_mask_that_does_not_fit_is_refused() {
         let two = [0; 8];
         assert_eq!(unmask(&[0b101], &two, 3), Some(vec![0.0; 3]));
-        for (mask, n_words, n) in [(&[0b111][..], 2, 3), (&[1], 2, 3), (&[3, 0], 2, 8), (&[], 0, 1)]
+        assert_eq!(unmask(&[0b1100_0000], &two, 8), Some(vec![0.0; 8]));
+        for (mask, n_words, n) in
+            [(&[0b111][..], 2, 3), (&[1], 2, 3), (&[3, 0], 2, 8), (&[], 0, 1), (&[9], 2, 3)]
         {
             assert_eq!(unmask(mask, &two[..n_words * 4], n), None, "{mask:?}");
         }
