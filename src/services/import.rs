@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::json;
 use sqlx::{PgConnection, PgTransaction};
 
-use super::{Context, ServiceError, audit, changes, registry, update};
+use super::{Context, ServiceError, audit, changes, registry, serving, update};
 use crate::domain::Invalid;
 use crate::domain::audit::Action;
 use crate::domain::evaluation::{Evaluation, GateDecision};
@@ -15,7 +15,6 @@ use crate::domain::label::Label;
 use crate::domain::name::ModelName;
 use crate::domain::version::{Origin, VersionStatus};
 use crate::learning::{self, checkpoint};
-use crate::storage::StorageError;
 use crate::storage::models::{self, Model};
 use crate::storage::notices::{self, Notice};
 use crate::storage::versions::{self, NewVersion};
@@ -45,6 +44,7 @@ pub enum Head {
 pub struct Found {
     /// The model that it is of.
     pub model: Model,
+    version: i32,
     /// Its checkpoint.
     file: Bytes,
     head: Head,
@@ -80,7 +80,7 @@ pub async fn import(
 /// Finds the version that `base` names.
 ///
 /// # Errors
-/// [`ServiceError::Invalid`] when there is none.
+/// [`ServiceError::Invalid`] when there is none, [`ServiceError::VersionDamaged`].
 pub async fn find(context: &Context, base: &Base) -> Result<Found, ServiceError> {
     let none = |pointer: &str, what: String| Invalid::at(pointer, format!("there is no {what}"));
     let mut db = context.pool.acquire().await?;
@@ -92,21 +92,23 @@ pub async fn find(context: &Context, base: &Base) -> Result<Found, ServiceError>
         return Err(none("/base/version", what).into());
     };
     drop(db);
-    let file = context.checkpoints.read(&version.checkpoint).await?;
-    Ok(Found { model, file, head: base.head })
+    let file =
+        serving::read_checkpoint(&context.checkpoints, base.version, &version.checkpoint).await?;
+    Ok(Found { model, version: base.version, file, head: base.head })
 }
 
 /// Makes `base` what `model`, which is new, goes on from.
 ///
 /// # Errors
-/// [`ServiceError::Invalid`] where its first update would lose what the base knows; when the base is damaged.
+/// [`ServiceError::Invalid`] where its first update would lose what the base knows,
+/// [`ServiceError::VersionDamaged`].
 pub(super) async fn copy(
     context: &Context,
     tx: &mut PgTransaction<'_>,
     model: &Model,
     base: Found,
 ) -> Result<(), ServiceError> {
-    let state = decoded(&base.file, &base.model.name)?;
+    let state = serving::decode(base.version, &base.file)?;
     match base.head {
         Head::Grow => {
             state
@@ -125,8 +127,8 @@ pub(super) async fn copy(
 /// Checks that `model`, whose strategy has just been chosen, keeps the labels that it began with.
 ///
 /// # Errors
-/// [`ServiceError::Invalid`] where its next update would lose some, of which there is no sample; when the live
-/// version is damaged.
+/// [`ServiceError::Invalid`] where its next update would lose some, of which there is no sample;
+/// [`ServiceError::VersionDamaged`] of the live one.
 pub(super) async fn check_goes_on(
     context: &Context,
     db: &mut PgConnection,
@@ -138,8 +140,9 @@ pub(super) async fn check_goes_on(
         return Ok(());
     }
     let version = registry::find_version(db, model, live).await?;
-    let file = context.checkpoints.read(&version.checkpoint).await?;
-    decoded(&file, &model.name)?.check_goes_on(model.settings.learning.strategy).map_err(|error| {
+    let file = serving::read_checkpoint(&context.checkpoints, live, &version.checkpoint).await?;
+    let state = serving::decode(live, &file)?;
+    state.check_goes_on(model.settings.learning.strategy).map_err(|error| {
         let detail = format!(
             "{}; there are no samples to train on of {}: send some of each first, or leave \
              learning.strategy as it is",
@@ -157,12 +160,6 @@ fn listed(labels: &[String]) -> String {
         0 => first.join(", "),
         n => format!("{} and {n} more", first.join(", ")),
     }
-}
-
-/// The state in the checkpoint of a version of `model`.
-fn decoded(file: &[u8], model: &ModelName) -> Result<learning::LearnerState, StorageError> {
-    checkpoint::decode(file)
-        .map_err(|error| StorageError::damaged(format!("a version of model {model}"), error))
 }
 
 fn encoded(state: &learning::LearnerState) -> (Vec<u8>, Vec<Label>) {

@@ -31,8 +31,8 @@ mod together;
 
 pub use ahead::{refresh_all, warm_all};
 pub use chosen::{Answered, Chosen, choose};
-pub(super) use loaded::read_checkpoint;
 use loaded::{BySize, Loaded};
+pub(super) use loaded::{decode, read_checkpoint};
 pub use shadow::Agreement;
 use shadow::Shadows;
 use statistics::Statistics;

@@ -160,6 +160,12 @@ async fn a_damaged_checkpoint_is_the_trouble_of_its_version_alone() {
         let detail = problem.body["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains("version"), "{detail}");
     }
+    // Nobody begins with it.
+    let base = json!({"model": "m", "version": 1, "head": "grow"});
+    let heir = json!({"name": "heir", "base": base});
+    let problem = api.post("/v1/models", heir).await.problem(500);
+    assert_eq!(problem["code"], "version_damaged");
+    api.get("/v1/models/heir").await.problem(404);
     // Other protocols ask first what it takes, and whether it is ready.
     for (path, version) in [
         ("", 2),

@@ -8,7 +8,7 @@ use quick_cache::Weighter;
 
 use super::VersionKey;
 use super::together::Together;
-use crate::learning::{Device, Predictor, checkpoint};
+use crate::learning::{Device, LearnerState, Predictor, checkpoint};
 use crate::services::{Context, ServiceError, registry};
 use crate::storage::StorageError;
 use crate::storage::checkpoints::{CheckpointRef, Checkpoints};
@@ -51,7 +51,7 @@ impl Loaded {
     }
 
     fn build(version: i32, file: Bytes, device: Device) -> Result<Self, ServiceError> {
-        let state = checkpoint::decode(&file).map_err(|error| damaged(version, error))?;
+        let state = decode(version, &file)?;
         drop(file);
         let labels = state.labels().iter().map(|label| label.as_str().to_owned()).collect();
         let predictor = Arc::new(Predictor::new(&state, device));
@@ -73,6 +73,14 @@ pub(in crate::services) async fn read_checkpoint(
         Err(StorageError::Damaged { why, .. }) => Err(damaged(version, why)),
         other => Ok(other?),
     }
+}
+
+/// The state in a version's checkpoint.
+///
+/// # Errors
+/// [`ServiceError::VersionDamaged`] when it is none.
+pub(in crate::services) fn decode(version: i32, file: &[u8]) -> Result<LearnerState, ServiceError> {
+    checkpoint::decode(file).map_err(|error| damaged(version, error))
 }
 
 fn damaged(version: i32, why: impl Display) -> ServiceError {
