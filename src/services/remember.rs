@@ -168,7 +168,13 @@ pub async fn write_waiting(context: &Context) -> Result<(), ServiceError> {
             let packed: Result<Vec<NewBlock>, _> = blocks.iter().map(Block::pack).collect();
             (packed, blocks)
         });
-        let (packed, taken) = packing.await.map_err(|e| ServiceError::Broken(e.to_string()))?;
+        let (packed, taken) = match packing.await {
+            Ok(packed) => packed,
+            Err(error) => {
+                remembered.put_back(rest);
+                return Err(ServiceError::Broken(error.to_string()));
+            }
+        };
         let written = match packed {
             Ok(packed) => store(context, &packed).await,
             Err(error) => Err(error),

@@ -93,6 +93,9 @@ async fn a_label_that_comes_counts_once_and_makes_a_sample() {
     assert!(error >= (sure / 20.0 - 0.9).abs() - 1e-6 && error < 0.2, "{live} {sure}");
 
     assert_eq!(counts(&give(api, &items[..20]).await), [0, 0, 20, 0]);
+    // An id beside those that were given is nobody's.
+    let beside = json!(predictions[0]["id"].as_str().unwrap()[..34].to_owned() + "ff");
+    assert_eq!(counts(&give(api, &[(&beside, "a")]).await), [0, 1, 0, 0]);
     let other = give(api, &[(&predictions[0]["id"], "b")]).await;
     assert_eq!(counts(&other), [0, 0, 1, 0]);
     assert!(other["rejections"][0]["reason"].as_str().unwrap().contains("`a`"), "{other}");
