@@ -103,12 +103,15 @@ async fn a_database_that_goes_away_is_said_so_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_ends_a_transaction_that_is_left_alone() {
+async fn the_server_ends_a_transaction_that_is_left_alone_and_compiles_no_statement() {
     let database = Database::create().await;
     let pool = database::pool(PgConnectOptions::from_str(&database.url).unwrap(), 1);
-    let limit: String = sqlx::query_scalar("SHOW idle_in_transaction_session_timeout")
-        .fetch_one(&pool)
-        .await
-        .unwrap();
-    assert_eq!(limit, "1min");
+    for (setting, value) in [("idle_in_transaction_session_timeout", "1min"), ("jit", "off")] {
+        let set: String = sqlx::query_scalar("SELECT current_setting($1)")
+            .bind(setting)
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(set, value, "{setting}");
+    }
 }
