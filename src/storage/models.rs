@@ -104,6 +104,18 @@ pub async fn get(db: &mut PgConnection, id: ModelId) -> Result<Option<Model>, St
     row.map(|row| Ok(model!(row))).transpose()
 }
 
+/// How many deletions of samples each of these models has had, as far as they are there.
+pub async fn deletions(
+    db: &mut PgConnection,
+    ids: &[ModelId],
+) -> Result<HashMap<ModelId, i64>, StorageError> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query!("SELECT id, deletions FROM models WHERE id = ANY($1)", &ids)
+        .fetch_all(db)
+        .await?;
+    Ok(rows.into_iter().map(|row| (ModelId(row.id), row.deletions)).collect())
+}
+
 /// Holds the model's row until the transaction ends, and tells how it stands: its batches are
 /// stored, its versions numbered and its samples deleted by one transaction at a time.
 pub async fn lock(db: &mut PgConnection, id: ModelId) -> Result<Option<Model>, StorageError> {

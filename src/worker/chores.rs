@@ -33,7 +33,7 @@ struct Chore {
     work: for<'a> fn(&'a Worker) -> BoxFuture<'a, Result<bool, ServiceError>>,
 }
 
-const CHORES: [Chore; 9] = [
+const CHORES: [Chore; 10] = [
     Chore {
         what: "queueing what schedules call for",
         pause: TIDY,
@@ -62,6 +62,17 @@ const CHORES: [Chore; 9] = [
         what: "removing what models do not keep",
         pause: SWEEP,
         work: |worker| Box::pin(retention::sweep(&worker.context)),
+    },
+    Chore {
+        what: "dropping kept samples that were deleted",
+        pause: SWEEP,
+        work: |worker| {
+            Box::pin(async move {
+                let context = &worker.context;
+                context.held_out.drop_deleted(&mut *context.pool.acquire().await?).await?;
+                Ok(false)
+            })
+        },
     },
     Chore {
         what: "removing files that nothing names",

@@ -15,14 +15,14 @@ use crate::domain::label::Label;
 use crate::domain::sample::{ContentHash, Samples};
 use crate::learning::held_out_per_label;
 use crate::storage::StorageError;
-use crate::storage::models::{Model, ModelId};
+use crate::storage::models::{self, Model, ModelId};
 use crate::storage::samples::{self, SampleRow};
 
 /// The most bytes of held-out inputs that an update reads.
 const MOST_BYTES: usize = 64 << 20;
 
 /// The held-out samples that the last updates of some models were evaluated on, in the order in which they
-/// arrived. Those of a model are dropped by its next update once a sample of it was deleted.
+/// arrived. Those of a model are dropped once a sample of it was deleted: by its next update, and within a minute.
 pub struct HeldOut(Cache<ModelId, Kept, BySize>);
 
 #[derive(Clone)]
@@ -92,6 +92,23 @@ impl HeldOut {
         Ok(apart)
     }
 
+    /// Drops those of models that are gone, or of which a sample was deleted since.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn drop_deleted(&self, db: &mut PgConnection) -> Result<(), StorageError> {
+        let kept: Vec<ModelId> = self.0.iter().map(|(model, _)| model).collect();
+        if !kept.is_empty() {
+            self.drop_all_but(&models::deletions(db, &kept).await?);
+        }
+        Ok(())
+    }
+
+    /// Keeps those of models with as many deletions as they have by now.
+    fn drop_all_but(&self, deletions: &HashMap<ModelId, i64>) {
+        self.0.retain(|model, kept| deletions.get(model) == Some(&kept.deletions));
+    }
+
     /// What [`samples::load`] reads of `rows`; those that are kept are not read again.
     async fn read(
         &self,
@@ -123,5 +140,27 @@ impl HeldOut {
         let kept = Kept { samples: Arc::clone(&samples), deletions: model.deletions };
         self.0.insert(model.id, kept);
         Ok(samples)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::input::{InputSchema, TextSchema};
+
+    #[test]
+    fn of_models_that_are_gone_or_whose_samples_were_deleted_nothing_is_kept() {
+        let held_out = HeldOut::default();
+        let mut samples = Samples::empty(&InputSchema::Text(TextSchema::default()));
+        samples.inputs.push_text("secret".into());
+        let samples = Arc::new(samples);
+        for (model, deletions) in [(1, 0), (2, 5), (3, 0)] {
+            let kept = Kept { samples: Arc::clone(&samples), deletions };
+            held_out.0.insert(ModelId(model), kept);
+        }
+        held_out.drop_all_but(&HashMap::from([(ModelId(1), 0), (ModelId(2), 6)]));
+        let left: Vec<ModelId> = held_out.0.iter().map(|(model, _)| model).collect();
+        assert_eq!(left, [ModelId(1)]);
+        assert_eq!(Arc::strong_count(&samples), 2);
     }
 }
