@@ -67,3 +67,23 @@ impl Clone for Weights {
         other
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_that_stay_lie_in_pages_of_their_own() {
+        let most_allocated = LEAST_BYTES / size_of::<f32>() - 1;
+        assert!(matches!(Weights::lasting(most_allocated), Weights::Allocated(_)));
+        assert!(matches!(Weights::passing(most_allocated + 1), Weights::Allocated(_)));
+        let mut weights = Weights::lasting(most_allocated + 1);
+        assert!(matches!(weights, Weights::Mapped(_)));
+        assert_eq!(weights.numbers(), vec![0.0; most_allocated + 1]);
+        weights.numbers_mut()[most_allocated] = 1.5;
+        let other = weights.clone();
+        assert!(matches!(other, Weights::Mapped(_)));
+        assert_eq!(other.numbers(), weights.numbers());
+        assert_eq!(other.numbers()[most_allocated], 1.5);
+    }
+}
