@@ -52,7 +52,7 @@ bench-train: tools ## training, beside PyTorch and scikit-learn where python3 ha
 
 bench-peers: tools ## predictions, beside PyTorch behind FastAPI and MLServer, which this installs in target/peers
 	[ -x target/peers/bin/python ] || python3 -m venv target/peers
-	target/peers/bin/pip install --quiet --extra-index-url https://download.pytorch.org/whl/cpu \
+	target/peers/bin/pip install --quiet --timeout 20 --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu \
 		torch fastapi uvicorn mlserver
 	$(postgres) && PERENNIAL_PEERS=$$PWD/target/peers/bin/python cargo bench --bench serving -- peers
 
