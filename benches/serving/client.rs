@@ -68,6 +68,11 @@ fn whole(answer: &[u8]) -> Option<usize> {
 
 /// Requests a second, where every connection asks as soon as it is answered.
 pub async fn speed(address: &str, questions: &Questions) -> f64 {
+    speed_and_p99(address, questions).await.0
+}
+
+/// The same, and the 99th percentile of how long answers took, in milliseconds.
+pub async fn speed_and_p99(address: &str, questions: &Questions) -> (f64, f64) {
     const TIME: Duration = Duration::from_secs(4);
     let began = Instant::now();
     let mut askers = JoinSet::new();
@@ -75,16 +80,20 @@ pub async fn speed(address: &str, questions: &Questions) -> f64 {
         let (address, questions) = (address.to_owned(), Arc::clone(questions));
         askers.spawn(async move {
             let mut connection = Connection::open(&address).await;
-            let mut n = 0;
+            let mut took = Vec::new();
             while began.elapsed() < TIME {
-                connection.ask(&questions[(first + CONNECTIONS * n) % questions.len()]).await;
-                n += 1;
+                let number = first + CONNECTIONS * took.len();
+                let asked_at = Instant::now();
+                connection.ask(&questions[number % questions.len()]).await;
+                took.push(asked_at.elapsed());
             }
-            n
+            took
         });
     }
-    let n: usize = askers.join_all().await.into_iter().sum();
-    n as f64 / began.elapsed().as_secs_f64()
+    let mut all: Vec<Duration> = askers.join_all().await.into_iter().flatten().collect();
+    let rate = all.len() as f64 / began.elapsed().as_secs_f64();
+    all.sort_unstable();
+    (rate, quantile(&all, 0.99))
 }
 
 /// How long answers took, sorted, where requests are due at an even `rate` a second, whether earlier ones
