@@ -182,7 +182,7 @@ impl Analytic {
 }
 
 /// The solution, ready to answer.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct ClosedForm {
     map: FeatureMap,
     n_labels: usize,
@@ -190,7 +190,7 @@ pub(super) struct ClosedForm {
 }
 
 /// `[features, labels]`.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Weights {
     /// Those of texts, most of whose features are 0: what the constant says is the bias.
     Rows(Dense),

@@ -64,7 +64,7 @@ pub(super) fn width(strategy: Strategy, schema: &InputSchema, n_columns: usize) 
 }
 
 /// The fixed features, ready to compute.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct FeatureMap {
     featurizer: Featurizer,
     /// How many there are, without the constant.
@@ -72,7 +72,7 @@ pub(super) struct FeatureMap {
     kind: Kind,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Kind {
     /// Columns that features read and what each counts, feature after feature; how many of these
     /// are those of each feature, and what it is shifted by.

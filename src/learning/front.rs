@@ -10,7 +10,7 @@ use super::shape::Shape;
 use super::stages::{Passed, Stages};
 
 /// The first layers of a network, where they stay on the host.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) enum Front<'a> {
     /// A layer that reads sparse rows.
     Embedding(Cow<'a, Dense>),

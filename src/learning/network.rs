@@ -98,7 +98,7 @@ impl Device {
 }
 
 /// Layers on a device, ready to compute; but those that read texts or images stay on the host.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Network<'a> {
     device: BurnDevice,
     shape: Shape,

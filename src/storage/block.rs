@@ -101,19 +101,16 @@ fn encode_by(packer: &mut Compressor<'_>, inputs: &Inputs) -> Result<Vec<u8>, St
     let mut metadata = HashMap::from([("dictionary".to_owned(), dictionary)]);
     let mut tensors =
         vec![("categories", view(Dtype::U32, vec![n, inputs.n_categorical()], &codes)?)];
-    match &numbers {
-        Numbers::Bytes(bytes) => {
-            tensors.push(("numbers", view(Dtype::U8, vec![n, width], bytes)?));
-        }
-        Numbers::Words(words) => {
-            tensors.push(("numbers", view(Dtype::F32, vec![n, width], words)?));
-        }
+    let (dtype, shape, data) = match &numbers {
+        Numbers::Bytes(bytes) => (Dtype::U8, vec![n, width], bytes),
+        Numbers::Words(words) => (Dtype::F32, vec![n, width], words),
         Numbers::Sparse { mask, words } => {
             metadata.insert("width".to_owned(), width.to_string());
             tensors.push(("mask", view(Dtype::U8, vec![mask.len()], mask)?));
-            tensors.push(("numbers", view(Dtype::F32, vec![words.len() / 4], words)?));
+            (Dtype::F32, vec![words.len() / 4], words)
         }
-    }
+    };
+    tensors.push(("numbers", view(dtype, shape, data)?));
     let file = safetensors::serialize(tensors, Some(metadata)).map_err(failed)?;
     packer.compress(&file).map_err(failed)
 }

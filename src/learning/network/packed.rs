@@ -21,7 +21,7 @@ const REGISTERS: usize = 2;
 const ROWS: usize = 6;
 
 /// The second factor of products.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(in crate::learning) struct Packed {
     n_in: usize,
     n_out: usize,
@@ -90,7 +90,7 @@ impl Packed {
 }
 
 /// A dense layer whose weights are packed.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(in crate::learning) struct Layer {
     weight: Packed,
     bias: Vec<f32>,

@@ -52,6 +52,7 @@ impl Loaded {
 
     fn build(version: i32, file: Bytes, device: Device) -> Result<Self, ServiceError> {
         let state = decode(version, &file)?;
+        // It takes as much as the weights, which are laid out next.
         drop(file);
         let labels = state.labels().iter().map(|label| label.as_str().to_owned()).collect();
         let predictor = Arc::new(Predictor::new(&state, device));

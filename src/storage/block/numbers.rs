@@ -2,7 +2,7 @@
 
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::MAX_INPUTS;
+use super::{MAX_INPUTS, words};
 use crate::domain::input::MAX_FEATURES;
 
 /// One in so many that is 0 is worth a mask: the compressor would find the zeros in three times the time,
@@ -58,7 +58,7 @@ impl Numbers {
     ) -> Option<Vec<f32>> {
         let read: Vec<f32> = match (numbers.dtype(), mask) {
             (Dtype::U8, None) => numbers.data().iter().map(|&byte| f32::from(byte)).collect(),
-            (Dtype::F32, None) => floats(numbers.data()).collect(),
+            (Dtype::F32, None) => words(numbers.data()).map(f32::from_le_bytes).collect(),
             (Dtype::F32, Some(mask)) => unmask(mask.data(), numbers.data(), n)?,
             _ => return None,
         };
@@ -72,15 +72,15 @@ fn is_told(number: f32) -> bool {
 }
 
 /// `n` numbers of a mask and the words of those that are not 0.
-fn unmask(mask: &[u8], words: &[u8], n: usize) -> Option<Vec<f32>> {
+fn unmask(mask: &[u8], told: &[u8], n: usize) -> Option<Vec<f32>> {
     let n_told: usize = mask.iter().map(|bits| bits.count_ones() as usize).sum();
     let beyond = mask.last().map_or(0, |bits| u32::from(*bits) >> ((n + 7) % 8 + 1));
-    let fits = n.div_ceil(8) == mask.len() && n_told * 4 == words.len() && beyond == 0;
+    let fits = n.div_ceil(8) == mask.len() && n_told * 4 == told.len() && beyond == 0;
     if !fits || n > MAX_INPUTS * MAX_FEATURES {
         return None;
     }
     // One more, for what comes behind the last of them.
-    let told: Vec<f32> = floats(words).chain([0.0]).collect();
+    let told: Vec<f32> = words(told).map(f32::from_le_bytes).chain([0.0]).collect();
     let mut place = 0;
     let number = |at: usize| {
         let is_told = u32::from(mask[at / 8] >> (at % 8) & 1);
@@ -97,11 +97,6 @@ fn words_of(numbers: &[f32]) -> Vec<u8> {
         word.copy_from_slice(&number.to_le_bytes());
     }
     bytes
-}
-
-/// The numbers in `data`; a rest is left out.
-fn floats(data: &[u8]) -> impl Iterator<Item = f32> {
-    data.chunks_exact(4).map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]]))
 }
 
 #[cfg(test)]
