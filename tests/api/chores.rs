@@ -1,4 +1,5 @@
-//! A worker beside a store that lists nothing and never says so: its other chores, and its updates, go on.
+//! A worker beside a store that lists nothing and never says so: its other chores, and its updates, go on. What it
+//! keeps in memory goes once it was deleted.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use perennial::worker::{self, WorkerSettings};
 use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{TestService, blobs};
@@ -95,6 +97,36 @@ fn context(service: &TestService, database: PgConnectOptions) -> Context {
     })
 }
 
+/// A worker in this process.
+struct Running {
+    context: Context,
+    shutdown: CancellationToken,
+    worker: JoinHandle<()>,
+}
+
+impl Running {
+    fn beside(service: &TestService) -> Self {
+        let database: PgConnectOptions = service.database.url.parse().unwrap();
+        let settings = WorkerSettings {
+            slots: 1,
+            lease: Duration::from_secs(45),
+            max_failures: 5,
+            orphan_age: Duration::ZERO,
+            prediction_days: 7,
+            database: database.clone(),
+        };
+        let (context, shutdown) = (context(service, database), CancellationToken::new());
+        let worker = tokio::spawn(worker::run(context.clone(), settings, shutdown.clone()));
+        Self { context, shutdown, worker }
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        let ending = tokio::time::timeout(Duration::from_secs(60), self.worker);
+        ending.await.expect("it does not end").unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_whose_listing_never_ends_holds_back_no_schedule_no_lease_and_no_retention() {
     let service = TestService::start_with(&["--no-worker"]).await;
@@ -116,18 +148,7 @@ async fn a_store_whose_listing_never_ends_holds_back_no_schedule_no_lease_and_no
         assert_eq!(sqlx::query(statement).execute(&pool).await.unwrap().rows_affected(), 1);
     }
 
-    let database: PgConnectOptions = service.database.url.parse().unwrap();
-    let settings = WorkerSettings {
-        slots: 1,
-        lease: Duration::from_secs(45),
-        max_failures: 5,
-        orphan_age: Duration::ZERO,
-        prediction_days: 7,
-        database: database.clone(),
-    };
-    let shutdown = CancellationToken::new();
-    let worker = worker::run(context(&service, database), settings, shutdown.clone());
-    let worker = tokio::spawn(worker);
+    let worker = Running::beside(&service);
     let came_to = async |model: &str, field: &str, value: u64| {
         let began = Instant::now();
         loop {
@@ -145,7 +166,32 @@ async fn a_store_whose_listing_never_ends_holds_back_no_schedule_no_lease_and_no
     api.patch("/v1/models/scheduled", schedule).await.expect(200);
     came_to("scheduled", "live_version", 1).await;
     came_to("left", "live_version", 1).await;
-    shutdown.cancel();
-    tokio::time::timeout(Duration::from_secs(60), worker).await.expect("it does not end").unwrap();
+    worker.stop().await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn held_out_samples_that_are_kept_go_with_what_was_deleted_and_with_their_model() {
+    let service = TestService::start_with(&["--no-worker"]).await;
+    let api = &service.api;
+    let worker = Running::beside(&service);
+    for model in ["m", "other"] {
+        api.create_model(model, 4).await;
+    }
+    let mut batch = json!(null);
+    for model in ["m", "other"] {
+        batch = api.send_samples(model, &blobs(&["a", "b"], 100, 4, 1)).await["batch"]["id"].take();
+        assert_eq!(api.update(model).await["outcome"], "published");
+    }
+    let mut db = worker.context.pool.acquire().await.unwrap();
+    let mut n_dropped = async || worker.context.held_out.drop_deleted(&mut db).await.unwrap();
+    assert_eq!(n_dropped().await, 0);
+    api.delete(&format!("/v1/models/other/batches/{}", batch.as_str().unwrap())).await.expect(200);
+    assert_eq!(n_dropped().await, 1);
+    assert_eq!(api.delete("/v1/models/m").await.status, 204);
+    assert_eq!(n_dropped().await, 1);
+    assert_eq!(n_dropped().await, 0);
+    drop(db);
+    worker.stop().await;
     service.stop().await;
 }

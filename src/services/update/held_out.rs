@@ -92,21 +92,22 @@ impl HeldOut {
         Ok(apart)
     }
 
-    /// Drops those of models that are gone, or of which a sample was deleted since.
+    /// Drops those of models that are gone, or of which a sample was deleted since; how many models these are.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn drop_deleted(&self, db: &mut PgConnection) -> Result<(), StorageError> {
+    pub async fn drop_deleted(&self, db: &mut PgConnection) -> Result<usize, StorageError> {
         let kept: Vec<ModelId> = self.0.iter().map(|(model, _)| model).collect();
-        if !kept.is_empty() {
-            self.drop_all_but(&models::deletions(db, &kept).await?);
-        }
-        Ok(())
+        Ok(self.drop_all_but(&models::deletions(db, &kept).await?))
     }
 
     /// Keeps those of models with as many deletions as they have by now.
-    fn drop_all_but(&self, deletions: &HashMap<ModelId, i64>) {
-        self.0.retain(|model, kept| deletions.get(model) == Some(&kept.deletions));
+    fn drop_all_but(&self, deletions: &HashMap<ModelId, i64>) -> usize {
+        let is_old =
+            |(model, kept): &(ModelId, Kept)| deletions.get(model) != Some(&kept.deletions);
+        let old: Vec<(ModelId, Kept)> = self.0.iter().filter(is_old).collect();
+        old.iter().for_each(|(model, _)| drop(self.0.remove(model)));
+        old.len()
     }
 
     /// What [`samples::load`] reads of `rows`; those that are kept are not read again.
@@ -158,7 +159,8 @@ mod tests {
             let kept = Kept { samples: Arc::clone(&samples), deletions };
             held_out.0.insert(ModelId(model), kept);
         }
-        held_out.drop_all_but(&HashMap::from([(ModelId(1), 0), (ModelId(2), 6)]));
+        let deletions = HashMap::from([(ModelId(1), 0), (ModelId(2), 6)]);
+        assert_eq!(held_out.drop_all_but(&deletions), 2);
         let left: Vec<ModelId> = held_out.0.iter().map(|(model, _)| model).collect();
         assert_eq!(left, [ModelId(1)]);
         assert_eq!(Arc::strong_count(&samples), 2);
